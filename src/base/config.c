@@ -1,0 +1,44 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The configuration an administrator gets who configures nothing.
+ *
+ * Zeroed as a whole first, padding included: a restart compares two of these with memcmp.
+ */
+#include <string.h>
+
+#include "sc_config.h"
+
+void sc_config_defaults(sc_config_t *c)
+{
+    memset(c, 0, sizeof(*c));
+
+    c->role = SC_ROLE_NODE;
+
+    c->membership = SC_MEMBERSHIP_NONE;
+    memcpy(c->mcast.address, "228.0.0.4", sizeof("228.0.0.4"));
+    c->mcast.port = 45565; /* not Tomcat's 45564: on a foreign group we stay silent */
+    c->mcast.frequency_ms = 500;
+    c->mcast.drop_ms = 3000;
+    c->mcast.ttl = -1;
+
+    c->receiver.port = 4000;
+    c->receiver.max_connections = 256;
+    c->receiver.max_frame = 16 * 1024 * 1024;
+
+    c->sender.timeout_ms = 3000;
+    c->sender.max_retries = 1;
+    c->sender.max_queue = 64 * 1024 * 1024;
+
+    c->send_options = SC_OPT_SYNCHRONIZED_ACK | SC_OPT_USE_ACK;
+    c->ack_wait_ms = 1000;
+
+    c->manager = SC_MANAGER_DELTA;
+    c->delta.touch_ms = 1000;
+    c->delta.fetch_ms = 1000;
+    c->delta.state_ms = 60000;
+    c->delta.block_bytes = 256 * 1024;
+    c->delta.tombstone_s = 600;
+
+    c->max_session = 64 * 1024;
+}
