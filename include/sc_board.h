@@ -1,0 +1,157 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_board.h
+ * @brief Room "store": the noticeboard, where the engine tells the children and the status page
+ *        what they need to know without asking.
+ *
+ * Lies in the store's mapping; written by the engine only (the parent writes `restarts`). Single
+ * words are read with sc_board_get. The view is kept twice: the engine fills the copy that nobody
+ * reads and then raises view_gen, whose lowest bit names the current copy; so an engine killed in
+ * the middle leaves the old view whole.
+ */
+#ifndef SC_BOARD_H
+#define SC_BOARD_H
+
+#include "sc_base.h"
+
+#define SC_URL_MAX 127
+#define SC_HOST_MAX 63
+#define SC_PEERS_MAX 128
+
+/** What this node's engine is doing. */
+typedef enum sc_node_state_t {
+    SC_NODE_DOWN = 0,  /**< no engine has run yet, or it left */
+    SC_NODE_STARTING,  /**< engine runs, membership does not yet */
+    SC_NODE_JOINING,   /**< takes over state: a miss in the store is not a sure miss */
+    SC_NODE_READY,     /**< knows all sessions it should know */
+    SC_NODE_LEAVING    /**< says good-bye */
+} sc_node_state_t;
+
+typedef enum sc_member_state_t {
+    SC_MEMBER_ALIVE = 0,
+    SC_MEMBER_SUSPECT, /**< silent, being probed */
+    SC_MEMBER_GONE     /**< left or died; kept on the board for the balancer and the status page */
+} sc_member_state_t;
+
+#define SC_ROLE_NODE 0
+#define SC_ROLE_BALANCER 1
+
+typedef struct sc_board_member_t {
+    char route[SC_ROUTE_MAX + 1]; /**< "" for a balancer or a foreign member */
+    char host[SC_HOST_MAX + 1];   /**< numeric address of its receiver */
+    char url[SC_URL_MAX + 1];     /**< where it serves HTTP, "" if it does not tell */
+    sc_uid_t uid;
+    apr_uint32_t port;            /**< of its receiver */
+    apr_uint32_t role;            /**< SC_ROLE_* */
+    apr_uint32_t state;           /**< sc_member_state_t */
+    apr_uint32_t node_state;      /**< sc_node_state_t it announces */
+    apr_uint32_t self;            /**< 1: this node */
+    apr_uint32_t queued;          /**< frames and records waiting for it */
+    apr_uint64_t queued_bytes;
+    apr_time_t since;             /**< mono time of its last change of state */
+    apr_time_t heard;             /**< mono time of the last sign of life */
+} sc_board_member_t;
+
+typedef struct sc_view_t {
+    apr_uint32_t count;
+    apr_uint32_t gen;             /**< generation: rises whenever a member's state changes */
+    sc_board_member_t member[SC_MEMBERS_MAX];
+} sc_view_t;
+
+/** Counters since the mapping was made; names are those of the status JSON. */
+#define SC_COUNTERS(X)                                                                             \
+    X(created)          /* sessions created here */                                               \
+    X(changed)          /* changes of sessions made here */                                       \
+    X(invalidated)      /* sessions removed here by the application */                            \
+    X(expired)          /* sessions that idled out here as primary */                             \
+    X(touches)          /* accesses collected from the children */                                \
+    X(replicated)       /* changes sent, one per target member */                                 \
+    X(acked)            /* of these, acknowledged */                                              \
+    X(degraded)         /* requests answered although a target had not acknowledged */            \
+    X(failed)           /* changes that could not be delivered to a live target */                \
+    X(refused_full)     /* new sessions refused: store full */                                    \
+    X(refused_size)     /* saves refused: session too large */                                    \
+    X(fetches)          /* sessions asked of peers on demand */                                   \
+    X(fetched)          /* of these, found */                                                     \
+    X(applied)          /* session messages of peers applied */                                   \
+    X(ignored)          /* session messages of peers that changed nothing */                      \
+    X(transfers)        /* state transfers received to their end */                               \
+    X(transferred)      /* sessions received in them */                                           \
+    X(gaps)             /* gaps noticed in a peer's stream */                                     \
+    X(bytes_in)         /* of frames received */                                                  \
+    X(bytes_out)        /* of frames sent */                                                      \
+    X(frames_in)                                                                                   \
+    X(frames_out)                                                                                  \
+    X(frames_refused)   /* garbage, oversized, truncated, foreign */                              \
+    X(datagrams_refused)                                                                           \
+    X(records_refused)  /* malformed session messages inside good frames */                       \
+    X(link_requests)    /* messages from the children */                                          \
+    X(link_refused)     /* malformed ones */
+
+typedef struct sc_counters_t {
+#define SC_X(name) apr_uint64_t name;
+    SC_COUNTERS(SC_X)
+#undef SC_X
+} sc_counters_t;
+
+/** What is known of a peer's store, kept so that a new engine asks only for what it missed. */
+typedef struct sc_board_peer_t {
+    apr_uint64_t store_id; /**< 0: free */
+    apr_uint64_t lsn;      /**< all its changes up to this number have arrived */
+    apr_time_t used;       /**< mono, to reuse the oldest entry */
+} sc_board_peer_t;
+
+typedef struct sc_board_t {
+    apr_uint32_t engine_pid;      /**< 0: none yet */
+    apr_uint32_t engine_starts;   /**< how many engines have used this mapping */
+    apr_time_t engine_started;    /**< mono */
+    apr_uint32_t node_state;      /**< sc_node_state_t */
+    apr_uint32_t quorum_lost;     /**< 1: fewer live members than SessionClusterQuorum asks */
+    apr_time_t lease_until;       /**< mono; reads are good until then. 0: no lease needed */
+    char route[SC_ROUTE_MAX + 1]; /**< this node's */
+    sc_uid_t uid;                 /**< this node's */
+    apr_uint64_t hlc;             /**< last stamp issued or seen; a new engine goes on from here */
+    char receiver[SC_HOST_MAX + 8]; /**< host:port of the receiver, "" stand-alone */
+    apr_uint32_t restarts;        /**< restarts of httpd that this mapping has seen */
+    apr_uint32_t transfer_done;   /**< sessions received by the running state transfer */
+    apr_uint32_t transfer_total;  /**< sessions it announced; 0: none runs */
+    sc_counters_t count;
+    sc_board_peer_t peer[SC_PEERS_MAX];
+    apr_uint32_t view_gen;
+    sc_view_t view[2];
+} sc_board_t;
+
+/** One word of the board, read atomically (acquire). Works for 32 and 64 bit members. */
+#define sc_board_get(lvalue) __atomic_load_n(&(lvalue), __ATOMIC_ACQUIRE)
+/** Written atomically (release). */
+#define sc_board_set(lvalue, v) __atomic_store_n(&(lvalue), (v), __ATOMIC_RELEASE)
+/** Engine only: counters have one writer, so this needs no locked instruction. */
+#define sc_count(board, name, n) sc_board_set((board)->count.name, (board)->count.name + (n))
+
+/**
+ * Copy the current view.
+ * @return APR_SUCCESS, or APR_EAGAIN when it changed under every one of a bounded number of tries
+ */
+apr_status_t sc_board_view(const sc_board_t *board, sc_view_t *out);
+
+/** The current generation only: one atomic load. */
+apr_uint32_t sc_board_view_gen(const sc_board_t *board);
+
+/** Engine only: publish a view (sets its gen). */
+void sc_board_publish(sc_board_t *board, const sc_view_t *view);
+
+/** State of the live member with this route: 1 alive, 0 not alive or unknown. For children: walks
+ *  the current view in place, tolerates a change meanwhile. role: only members of SC_ROLE_NODE. */
+int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t len);
+
+/** Last change number known of a peer's store. @return 0 when the peer is unknown */
+apr_uint64_t sc_board_peer_lsn(const sc_board_t *board, apr_uint64_t store_id);
+/** Engine only: remember it (never lowers it). */
+void sc_board_peer_set(sc_board_t *board, apr_uint64_t store_id, apr_uint64_t lsn, apr_time_t now);
+
+/** Names for status pages. */
+const char *sc_node_state_name(apr_uint32_t state);
+const char *sc_member_state_name(apr_uint32_t state);
+
+#endif

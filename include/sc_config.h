@@ -1,0 +1,110 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_config.h
+ * @brief Room "base": what the engine is configured with. Plain data without pointers.
+ *
+ * Filled from the directives by src/httpd/config.c, compared with memcmp at each restart to see
+ * whether a running engine still has the right one; so it must be zeroed before it is filled.
+ * Times here are milliseconds, as in the directives.
+ */
+#ifndef SC_CONFIG_H
+#define SC_CONFIG_H
+
+#include "sc_base.h"
+#include "sc_board.h"
+
+#define SC_INTERCEPTORS_MAX 16
+#define SC_ATTRS_MAX 8
+
+typedef enum sc_membership_kind_t {
+    SC_MEMBERSHIP_NONE = 0, /**< stand-alone */
+    SC_MEMBERSHIP_MULTICAST,
+    SC_MEMBERSHIP_STATIC
+} sc_membership_kind_t;
+
+typedef enum sc_manager_kind_t { SC_MANAGER_DELTA = 0 } sc_manager_kind_t;
+
+/** Tribes' send options (tribes-protocol 3). */
+#define SC_OPT_BYTE_MESSAGE 0x01
+#define SC_OPT_USE_ACK 0x02
+#define SC_OPT_SYNCHRONIZED_ACK 0x04
+#define SC_OPT_ASYNCHRONOUS 0x08
+#define SC_OPT_SECURE 0x10
+#define SC_OPT_UDP 0x20
+#define SC_OPT_MULTICAST 0x40
+
+typedef struct sc_config_attr_t {
+    char name[32];
+    char value[96];
+} sc_config_attr_t;
+
+typedef struct sc_config_interceptor_t {
+    char name[32]; /**< Tomcat's class name without "Interceptor" */
+    apr_uint32_t nattrs;
+    sc_config_attr_t attr[SC_ATTRS_MAX];
+} sc_config_interceptor_t;
+
+typedef struct sc_config_member_t {
+    char host[SC_HOST_MAX + 1]; /**< name or address as written */
+    apr_uint32_t port;
+    char route[SC_ROUTE_MAX + 1]; /**< "" when not given */
+} sc_config_member_t;
+
+typedef struct sc_config_t {
+    char route[SC_ROUTE_MAX + 1];
+    apr_uint32_t role; /**< SC_ROLE_* */
+    char url[SC_URL_MAX + 1]; /**< announced address of the HTTP service, "" = none */
+
+    apr_uint32_t membership; /**< sc_membership_kind_t */
+    struct {
+        char address[SC_HOST_MAX + 1];
+        apr_uint32_t port;
+        apr_uint32_t frequency_ms;
+        apr_uint32_t drop_ms; /**< dropTime; also for static membership */
+        char bind[SC_HOST_MAX + 1];
+        apr_int32_t ttl; /**< -1: leave it to the system */
+        char domain[64];
+    } mcast;
+    apr_uint32_t nmembers;
+    sc_config_member_t member[SC_MEMBERS_MAX];
+
+    struct {
+        char address[SC_HOST_MAX + 1]; /**< numeric, resolved from "auto" already */
+        apr_uint32_t port; /**< the one really bound */
+        apr_uint32_t max_connections;
+        apr_uint32_t max_frame; /**< bytes of one frame's data at most */
+    } receiver;
+    struct {
+        apr_uint32_t timeout_ms;
+        apr_uint32_t max_retries; /**< maxRetryAttempts */
+        apr_uint32_t max_queue;   /**< bytes waiting for one member at most (maxQueueSize) */
+    } sender;
+
+    apr_uint32_t send_options; /**< SC_OPT_* */
+    apr_uint32_t ack_wait_ms;  /**< how long a request waits for acknowledgements */
+    apr_uint32_t refuse_unacked; /**< 1: onTimeout=fail */
+
+    apr_uint32_t manager; /**< sc_manager_kind_t */
+    struct {
+        apr_uint32_t touch_ms;       /**< interval at which accesses are collected and sent */
+        apr_uint32_t fetch_ms;       /**< bound on a fetch on demand */
+        apr_uint32_t state_ms;       /**< stateTransferTimeout */
+        apr_uint32_t block_bytes;    /**< bytes of one block of a state transfer */
+        apr_uint32_t tombstone_s;    /**< how long an invalidated id is remembered */
+        apr_uint32_t expire_on_shutdown; /**< expireSessionsOnShutdown */
+    } delta;
+
+    apr_uint32_t ninterceptors; /**< 0: the default stack */
+    sc_config_interceptor_t interceptor[SC_INTERCEPTORS_MAX]; /**< first = nearest the application */
+
+    apr_uint32_t quorum; /**< 0: off */
+    apr_uint32_t max_session; /**< bytes of a session's body at most */
+    apr_uint32_t ncontexts;
+    char context[SC_CONTEXTS_MAX][SC_CONTEXT_MAX + 1]; /**< known from the configuration */
+} sc_config_t;
+
+/** Tomcat's defaults, ours where DESIGN says so. Zeroes everything else. */
+void sc_config_defaults(sc_config_t *c);
+
+#endif

@@ -1,0 +1,58 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_frame.h
+ * @brief Room "channel": Tribes' frames and what is in them (tribes-protocol 2.1 to 2.3).
+ *
+ * Pure codecs: bytes in, structs out. The parser takes bytes as they come, keeps at most one
+ * incomplete frame, and never more than its limit.
+ */
+#ifndef SC_FRAME_H
+#define SC_FRAME_H
+
+#include "sc_buf.h"
+#include "sc_config.h"
+#include "sc_member.h"
+
+#define SC_FRAME_OVERHEAD 18 /**< header, length, footer */
+#define SC_ACK_FRAME 21      /**< bytes of an ACK or FAIL_ACK frame */
+
+/** A ChannelData. As read, body points into the frame; as sent, into a buffer of the sender. */
+typedef struct sc_packet_t {
+    apr_uint32_t options;      /**< SC_OPT_* and interceptors' flags */
+    apr_uint64_t timestamp_ms; /**< sender's wall clock */
+    sc_uid_t id;               /**< of the message */
+    sc_member_t from;
+    const unsigned char *body;
+    apr_size_t body_len;
+} sc_packet_t;
+
+typedef enum sc_frame_kind_t { SC_FRAME_DATA, SC_FRAME_ACK, SC_FRAME_FAIL_ACK } sc_frame_kind_t;
+
+/** Append a whole frame with this packet. */
+void sc_frame_put(sc_buf_t *b, const sc_packet_t *p);
+/** The 21 bytes of an acknowledgement. */
+const unsigned char *sc_frame_ack(int fail);
+
+typedef struct sc_parser_t {
+    sc_buf_t in;
+    apr_size_t max_data; /**< a longer frame is refused before it is read */
+} sc_parser_t;
+
+void sc_parser_init(sc_parser_t *p, apr_size_t max_data);
+void sc_parser_free(sc_parser_t *p);
+/**
+ * Take the next whole frame from what has been added to p->in (sc_buf_reserve and len, or sc_put).
+ * @param data, len receive its data, valid until sc_parser_done
+ * @return APR_SUCCESS; APR_EAGAIN: not complete yet; APR_EINVAL: not a frame, or too long: the
+ *         connection must be closed. Unlike Tribes, garbage is not skipped: it cannot be trusted.
+ */
+apr_status_t sc_parser_next(sc_parser_t *p, sc_frame_kind_t *kind, const unsigned char **data,
+                            apr_size_t *len);
+/** Release the frame returned last. */
+void sc_parser_done(sc_parser_t *p);
+
+/** Decode ChannelData; body points into data. @return APR_SUCCESS or APR_EINVAL */
+apr_status_t sc_packet_get(sc_packet_t *p, const void *data, apr_size_t len);
+
+#endif

@@ -1,0 +1,125 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_httpd.h
+ * @brief Room "httpd": what the files that know httpd share. Never included by another room.
+ *
+ * config.c: directives -> sc_server_conf_t (one per process) and sc_dir_conf_t (per directory).
+ * engine_process.c: the engine's process: fork, keep, respawn, replace. provider.c: sessions for
+ * mod_session. cookie.c: the cookie. balancer.c: lbmethod bysession. status.c: the status page.
+ */
+#ifndef SC_HTTPD_H
+#define SC_HTTPD_H
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "apr_strings.h"
+#include "apr_tables.h"
+
+#include "sc_board.h"
+#include "sc_config.h"
+#include "sc_link.h"
+#include "sc_session.h"
+#include "sc_store.h"
+
+extern module AP_MODULE_DECLARE_DATA session_cluster_module;
+
+/** Global directives, one set per process; lives in pconf. */
+typedef struct sc_server_conf_t {
+    sc_config_t engine;          /**< what the engine gets; completed in post_config */
+    apr_size_t memory;           /**< SessionClusterMemory, bytes */
+    int receiver_set;            /**< a SessionClusterReceiver directive was seen */
+    char receiver_address[SC_HOST_MAX + 1]; /**< as written, "auto" or an address */
+    apr_uint32_t receiver_port;  /**< first port to try */
+    apr_uint32_t receiver_auto_bind;
+    int secret_none;             /**< SessionClusterSecret none */
+    const char *inner_method;    /**< SessionClusterBalancerMethod, default byrequests */
+    apr_array_header_t *provider_servers; /**< server_rec *: where a cookie name was given */
+    apr_hash_t *contexts;        /**< explicit context names */
+    int used;                    /**< any directive of ours was seen: an engine is wanted */
+} sc_server_conf_t;
+
+#define SC_UNSET (-1)
+
+/** Per directory or virtual host. */
+typedef struct sc_dir_conf_t {
+    const char *cookie_name;     /**< NULL: provider off here */
+    const char *cookie_attrs;    /**< NULL: the default ones */
+    int cookie_set;
+    const char *context;         /**< NULL: the server's name */
+    int max_inactive_s;          /**< SC_UNSET: 1800 */
+    apr_array_header_t *filter;  /**< ap_regex_t *: no touch for a matching URI; NULL: none */
+    int rotate;                  /**< SC_UNSET (On), 0, 1 */
+    const char *rotate_attr;     /**< a named attribute; NULL: mod_auth_form's user */
+} sc_dir_conf_t;
+
+/** The one object of this process: set by engine_process.c, read by all. */
+typedef struct sc_httpd_t {
+    sc_server_conf_t *conf;      /**< never NULL once directives are read */
+    server_rec *server;          /**< main server */
+    sc_store_t *store;           /**< NULL: no engine wanted, or not started yet */
+    sc_board_t *board;           /**< the store's */
+    sc_link_client_t *link;      /**< children only */
+} sc_httpd_t;
+
+/** The object above; its members are NULL until they exist. */
+sc_httpd_t *sc_httpd(void);
+
+/* ---- config.c ------------------------------------------------------------------------------- */
+extern const command_rec sc_directives[];
+void *sc_config_create_dir(apr_pool_t *p, char *path);
+void *sc_config_merge_dir(apr_pool_t *p, void *base, void *add);
+/** pre_config: a fresh sc_server_conf_t. */
+int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+/** check_config: what only the whole configuration can tell; logs what is wrong and what would be
+ *  right. @return OK or HTTP_INTERNAL_SERVER_ERROR. Runs in configtest too. */
+int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+/** Enter the contexts of all servers into conf->engine (called by post_config). */
+void sc_config_collect_contexts(sc_server_conf_t *conf, server_rec *s, apr_pool_t *p);
+/** Directory configuration of a request. */
+sc_dir_conf_t *sc_config_dir(request_rec *r);
+/** Context of a request: configured, or the server's name. */
+const char *sc_config_context(request_rec *r, const sc_dir_conf_t *dir);
+
+/* ---- engine_process.c ----------------------------------------------------------------------- */
+int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+void sc_process_child_init(apr_pool_t *pchild, server_rec *s);
+int sc_process_monitor(apr_pool_t *p, server_rec *s);
+
+/* ---- provider.c ----------------------------------------------------------------------------- */
+/** Register everything for mod_session; nothing when mod_session is not loaded. */
+void sc_provider_register(apr_pool_t *p);
+
+/* ---- cookie.c ------------------------------------------------------------------------------- */
+typedef enum sc_cookie_kind_t {
+    SC_COOKIE_NONE,    /**< no cookie of that name */
+    SC_COOKIE_FOREIGN, /**< one that is no id of ours: ignored, never adopted */
+    SC_COOKIE_OURS
+} sc_cookie_kind_t;
+
+typedef struct sc_cookie_t {
+    sc_cookie_kind_t kind;
+    sc_id_t id;
+    const char *route;           /**< "" when it carries none */
+} sc_cookie_t;
+
+/** Take the cookie out of this request's headers (every call: sub-requests and redirects have their
+ *  own copy of them) and parse it. Of several of the same name the first that is ours counts. */
+void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out);
+/** Set-Cookie with id and the node's route, and cache headers that keep shared caches away. */
+void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *route);
+/** Tell the browser to forget it. */
+void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir);
+
+/* ---- balancer.c ----------------------------------------------------------------------------- */
+void sc_balancer_register(apr_pool_t *p);
+
+/* ---- status.c ------------------------------------------------------------------------------- */
+/** Handler "session-cluster-status". */
+int sc_status_handler(request_rec *r);
+
+#endif

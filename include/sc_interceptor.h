@@ -1,0 +1,83 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_interceptor.h
+ * @brief Room "interceptor": what a link of the channel's chain is.
+ *
+ * As in Tribes: the first one configured is nearest to the application; messages sent pass down,
+ * messages received and membership events pass up. A link sees only its neighbours. A function that
+ * a class leaves NULL passes on unchanged. Everything runs on the engine's thread; nothing blocks.
+ */
+#ifndef SC_INTERCEPTOR_H
+#define SC_INTERCEPTOR_H
+
+#include "sc_transport.h"
+
+typedef struct sc_interceptor_t sc_interceptor_t;
+
+/** A message on its way down, for one destination. */
+typedef struct sc_outgoing_t {
+    sc_packet_t packet;    /**< from, id and timestamp are filled in by the channel */
+    const sc_member_t *to; /**< valid during the call */
+    sc_lane_t lane;
+    int dispatched; /**< 1: the caller does not wait; MessageDispatch lets it pass */
+    sc_sent_fn_t *done; /**< exactly once, never from within the send */
+    void *baton;
+} sc_outgoing_t;
+
+/** Services that the channel gives to its interceptors. */
+typedef struct sc_chain_env_t {
+    sc_timers_t *timers;
+    const sc_clock_t *clock;
+    const sc_log_t *log;
+    sc_board_t *board;
+    const sc_transport_t *transport;
+    const sc_member_t *local;
+    const sc_config_t *config;
+} sc_chain_env_t;
+
+typedef struct sc_interceptor_class_t {
+    const char *name; /**< Tomcat's, without "Interceptor" */
+    /** Check the attributes. Used at configtest, so no side effects.
+     *  @return NULL, or a message (in pool) that says what would be right */
+    const char *(*check)(const sc_config_interceptor_t *c, apr_pool_t *pool);
+    /** Make self->state. @param c checked before */
+    apr_status_t (*create)(sc_interceptor_t *self, const sc_config_interceptor_t *c,
+                           apr_pool_t *pool);
+    void (*stop)(sc_interceptor_t *self);
+    void (*send)(sc_interceptor_t *self, const sc_outgoing_t *out);
+    /** @return as sc_transport_up_t.packet */
+    apr_status_t (*received)(sc_interceptor_t *self, const sc_packet_t *packet);
+    void (*member_added)(sc_interceptor_t *self, const sc_member_t *m);
+    /** its announced state changed */
+    void (*member_changed)(sc_interceptor_t *self, const sc_member_t *m);
+    /** @param goodbye 1: it said so; 0: not heard of any more */
+    void (*member_gone)(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
+} sc_interceptor_class_t;
+
+struct sc_interceptor_t {
+    const sc_interceptor_class_t *cls;
+    const sc_chain_env_t *env;
+    sc_interceptor_t *up;
+    sc_interceptor_t *down;
+    void *state;
+};
+
+/** Pass on to the neighbour that has such a function. */
+void sc_pass_send(sc_interceptor_t *self, const sc_outgoing_t *out);
+apr_status_t sc_pass_received(sc_interceptor_t *self, const sc_packet_t *packet);
+void sc_pass_member_added(sc_interceptor_t *self, const sc_member_t *m);
+void sc_pass_member_changed(sc_interceptor_t *self, const sc_member_t *m);
+void sc_pass_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
+
+/** The class of a name. @return NULL when there is none */
+const sc_interceptor_class_t *sc_interceptor_find(const char *name);
+/** Names of all classes for messages: "TcpFailureDetector, MessageDispatch". */
+const char *sc_interceptor_names(apr_pool_t *pool);
+/** Check a configured chain: names, attributes, order. @return NULL or a message (in pool) */
+const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool);
+
+extern const sc_interceptor_class_t sc_tcp_failure_detector_class;
+extern const sc_interceptor_class_t sc_message_dispatch_class;
+
+#endif

@@ -1,0 +1,77 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_manager.h
+ * @brief Room "manager": what happens to sessions. The only caller of the store's writing functions.
+ *
+ * Above it: the link (requests of the children). Below it: the channel. Both are small structs of
+ * functions, time comes from a clock and timers, so a simulator can run many managers in one
+ * process. The only kind so far is the delta manager: every node of role node holds every session.
+ */
+#ifndef SC_MANAGER_H
+#define SC_MANAGER_H
+
+#include "sc_board.h"
+#include "sc_config.h"
+#include "sc_link.h"
+#include "sc_member.h"
+#include "sc_session.h"
+#include "sc_store.h"
+#include "sc_timer.h"
+
+typedef struct sc_manager_t sc_manager_t;
+
+/** The channel as the manager sees it; contracts as in sc_channel.h. */
+typedef struct sc_manager_down_t {
+    void *ctx;
+    apr_status_t (*post)(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                         apr_uint32_t options, void (*done)(void *baton, apr_status_t rv),
+                         void *baton);
+    void (*resynced)(void *ctx, const sc_member_t *from);
+    apr_size_t (*members)(void *ctx, const sc_member_t **members, apr_size_t max);
+    /** tell the others this node's state */
+    void (*announce)(void *ctx, sc_node_state_t state);
+} sc_manager_down_t;
+
+/** Answers go up through this. */
+typedef struct sc_manager_up_t {
+    void *ctx;
+    /** End of a request. wait_us: how long it waited for acknowledgements. */
+    void (*answer)(void *ctx, const sc_link_call_t *call, sc_outcome_t outcome,
+                   apr_interval_time_t wait_us);
+} sc_manager_up_t;
+
+typedef struct sc_manager_config_t {
+    const sc_config_t *config;
+    const sc_clock_t *clock;
+    sc_timers_t *timers;
+    const sc_log_t *log;
+    sc_store_t *store; /**< recovered */
+    sc_manager_down_t down;
+    sc_manager_up_t up;
+} sc_manager_config_t;
+
+/** @param pool as long as the engine */
+apr_status_t sc_manager_create(sc_manager_t **m, const sc_manager_config_t *cfg, apr_pool_t *pool);
+
+/** Begin: timers for touches and expiry. With membership the node is JOINING until settled and,
+ *  if there are others, until their state has come; stand-alone it is READY at once. */
+void sc_manager_start(sc_manager_t *m);
+/** Before the engine leaves for good: expireSessionsOnShutdown, state LEAVING. */
+void sc_manager_stop(sc_manager_t *m);
+
+/** One request of a child; body as sc_change_put wrote it. Ends in exactly one answer(). */
+void sc_manager_request(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
+                        const unsigned char *body, apr_size_t len);
+
+/* what the channel says: contracts as in sc_channel_up_t */
+apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const void *bytes,
+                               apr_size_t len);
+void sc_manager_gap(sc_manager_t *m, const sc_member_t *from);
+void sc_manager_progress(sc_manager_t *m, const sc_member_t *from, apr_uint64_t lsn);
+void sc_manager_member_added(sc_manager_t *m, const sc_member_t *member);
+void sc_manager_member_changed(sc_manager_t *m, const sc_member_t *member);
+void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int goodbye);
+void sc_manager_settled(sc_manager_t *m);
+
+#endif

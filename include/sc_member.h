@@ -1,0 +1,82 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_member.h
+ * @brief Room "channel": members as Tribes writes them, and our mark in their payload.
+ *
+ * The block of bytes of tribes-protocol 1.1: whole membership datagram, and sender address inside
+ * each frame. Identity of a member is host + port + unique id, nothing else.
+ *
+ * Our members carry a mark in the payload, so that they know each other and Tomcats are told apart:
+ *
+ *   "SCM1" | version u8 | role u8 | node state u8 | store id u64 | route (varint length, bytes)
+ *   | url (varint length, bytes) | further fields of later versions, skipped
+ */
+#ifndef SC_MEMBER_H
+#define SC_MEMBER_H
+
+#include "sc_base.h"
+#include "sc_board.h"
+#include "sc_buf.h"
+
+#define SC_MEMBER_MIN 73          /**< bytes of the shortest member data (tribes-protocol 1.1) */
+#define SC_MEMBER_PAYLOAD_MAX 512 /**< longer payloads are refused: ours never need more */
+#define SC_MEMBER_DOMAIN_MAX 64
+#define SC_MEMBER_COMMAND_MAX 32
+#define SC_PROTOCOL_VERSION 1
+
+/** The nine bytes that say good-bye (tribes-protocol 1.2). */
+#define SC_COMMAND_SHUTDOWN "BABY-ALEX"
+
+typedef struct sc_member_t {
+    apr_uint64_t alive_ms; /**< since its membership service started */
+    apr_int32_t port;
+    apr_int32_t secure_port; /**< -1: none */
+    apr_int32_t udp_port;    /**< -1: none */
+    apr_byte_t host_len;     /**< 0, 4 or 16 */
+    unsigned char host[16];  /**< network order */
+    sc_uid_t uid;
+    apr_uint16_t command_len;
+    apr_uint16_t domain_len;
+    apr_uint16_t payload_len;
+    unsigned char command[SC_MEMBER_COMMAND_MAX];
+    unsigned char domain[SC_MEMBER_DOMAIN_MAX];
+    unsigned char payload[SC_MEMBER_PAYLOAD_MAX];
+
+    /* read from the payload by sc_member_get */
+    int ours;                     /**< 1: carries our mark */
+    apr_uint32_t version;         /**< protocol version of the mark */
+    apr_uint32_t role;            /**< SC_ROLE_* */
+    apr_uint32_t node_state;      /**< sc_node_state_t */
+    apr_uint64_t store_id;
+    char route[SC_ROUTE_MAX + 1];
+    char url[SC_URL_MAX + 1];
+} sc_member_t;
+
+/** Append the member data. A member of ours (ours = 1) gets its payload written from its fields. */
+void sc_member_put(sc_buf_t *b, const sc_member_t *m);
+
+/**
+ * Read member data at the front of bytes.
+ * @param used receives its length; bytes behind it are the caller's business
+ * @return APR_SUCCESS; APR_EINVAL malformed (markers, lengths that do not add up, over our limits)
+ */
+apr_status_t sc_member_get(sc_member_t *m, const void *bytes, apr_size_t len, apr_size_t *used);
+
+/** Same host, port and unique id. */
+int sc_member_same(const sc_member_t *a, const sc_member_t *b);
+/** Whether its command is SHUTDOWN. */
+int sc_member_leaving(const sc_member_t *m);
+
+/** Tribes' absolute order (tribes-protocol 4.13). @return <0, 0, >0 */
+int sc_member_order(const sc_member_t *a, const sc_member_t *b);
+
+#define SC_MEMBER_NAME (SC_ROUTE_MAX + 64)
+/** For logs: "n1 (127.0.0.1:4000)". @return out */
+char *sc_member_name(const sc_member_t *m, char out[SC_MEMBER_NAME]);
+/** Numeric address without port. @return out */
+char *sc_member_host(const sc_member_t *m, char out[SC_HOST_MAX + 1]);
+/** Set the host bytes from a numeric IPv4 or IPv6 address. @return APR_EINVAL if it is none */
+apr_status_t sc_member_set_host(sc_member_t *m, const char *address);
+
+#endif
