@@ -52,9 +52,9 @@ apr_status_t sc_attr_get(sc_rd_t *r, sc_attr_t *a);
 apr_status_t sc_body_check(const void *body, apr_size_t len);
 
 typedef struct sc_merge_t {
-    int changed;       /**< the result differs from the old body */
+    int changed;       /**< the delta brought something newer; dropping old removals is no change */
     apr_uint32_t live; /**< attributes with a value in the result */
-    sc_stamp_t newest; /**< highest stamp in the result */
+    sc_stamp_t newest; /**< highest stamp seen in either */
 } sc_merge_t;
 
 /**

@@ -1,19 +1,17 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Bodies of sessions: reading, checking, merging; and the requests of the children.
+ * Bodies of sessions: reading, checking, merging.
  *
- * A body is sorted by name, so merging two is one pass over both, like the merge step of a merge
+ * A body is sorted by name, so merging two is one pass over both, like the last step of a merge
  * sort, and two nodes that have seen the same changes hold the same bytes. For that the order of
  * two versions of one attribute must be total: where even the stamps are equal (which only a broken
  * or hostile peer can bring about) the content decides, so that the outcome never depends on who
  * came first.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "sc_session.h"
-#include "sc_store.h"
 
 static unsigned char fold(char c)
 {
@@ -83,15 +81,10 @@ void sc_attr_put(sc_buf_t *b, const sc_attr_t *a)
     }
 }
 
-/* A name as mod_session's table can hold it. */
-static int good_name(const unsigned char *name, apr_size_t len)
+/* mod_session's table holds C strings: no NUL anywhere. */
+static int whole(const unsigned char *text, apr_size_t len)
 {
-    return name != NULL && len > 0 && memchr(name, 0, len) == NULL;
-}
-
-static int good_value(const unsigned char *value, apr_size_t len)
-{
-    return value != NULL && (len == 0 || memchr(value, 0, len) == NULL);
+    return text != NULL && (len == 0 || memchr(text, 0, len) == NULL);
 }
 
 apr_status_t sc_attr_get(sc_rd_t *r, sc_attr_t *a)
@@ -109,13 +102,14 @@ apr_status_t sc_attr_get(sc_rd_t *r, sc_attr_t *a)
     a->stamp.hlc = sc_get_u64(r);
     a->stamp.node = sc_get_u32(r);
     p = sc_get_str(r, SC_NAME_MAX, &a->name_len);
-    if (r->bad || (a->flags & ~(unsigned int)SC_ATTR_REMOVED) || !good_name(p, a->name_len)) {
+    if (r->bad || (a->flags & ~(unsigned int)SC_ATTR_REMOVED) || a->name_len == 0 ||
+        !whole(p, a->name_len)) {
         return APR_EINVAL;
     }
     a->name = (const char *)p;
     if (!(a->flags & SC_ATTR_REMOVED)) {
         p = sc_get_str(r, sc_rd_left(r), &a->value_len);
-        if (r->bad || !good_value(p, a->value_len)) {
+        if (r->bad || !whole(p, a->value_len)) {
             return APR_EINVAL;
         }
         a->value = (const char *)p;
@@ -141,6 +135,12 @@ apr_status_t sc_body_check(const void *body, apr_size_t len)
     return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
+/* A removal too old to be remembered. */
+static int stale(const sc_attr_t *a, const sc_stamp_t *drop_before)
+{
+    return (a->flags & SC_ATTR_REMOVED) && sc_stamp_cmp(&a->stamp, drop_before) < 0;
+}
+
 /* One attribute of the result, or of what is left out of it. */
 static void keep(const sc_attr_t *a, const sc_stamp_t *drop_before, sc_buf_t *out,
                  sc_merge_t *result)
@@ -148,22 +148,27 @@ static void keep(const sc_attr_t *a, const sc_stamp_t *drop_before, sc_buf_t *ou
     if (sc_stamp_cmp(&a->stamp, &result->newest) > 0) {
         result->newest = a->stamp;
     }
+    if (stale(a, drop_before)) {
+        return;
+    }
     if (!(a->flags & SC_ATTR_REMOVED)) {
         result->live++;
-    } else if (sc_stamp_cmp(&a->stamp, drop_before) < 0) {
-        return;
     }
     sc_attr_put(out, a);
 }
 
-/* The delta's version of an attribute that the old body does not have. */
-static void keep_new(const sc_attr_t *a, const sc_stamp_t *drop_before, sc_buf_t *out,
-                     sc_merge_t *result)
+/* Order of the fronts of two bodies; one that has come to its end is behind the other. */
+static int front_cmp(apr_status_t ra, const sc_attr_t *a, apr_status_t rb, const sc_attr_t *b)
 {
-    if (!(a->flags & SC_ATTR_REMOVED) || sc_stamp_cmp(&a->stamp, drop_before) >= 0) {
-        result->changed = 1;
+    if (ra == APR_SUCCESS && rb == APR_SUCCESS) {
+        return sc_attr_name_cmp(a->name, a->name_len, b->name, b->name_len);
     }
-    keep(a, drop_before, out, result);
+    return ra == APR_SUCCESS ? -1 : 1;
+}
+
+static int broken(apr_status_t rv)
+{
+    return rv != APR_SUCCESS && rv != APR_EOF;
 }
 
 apr_status_t sc_body_merge(const void *old_body, apr_size_t old_len, const void *delta,
@@ -180,21 +185,15 @@ apr_status_t sc_body_merge(const void *old_body, apr_size_t old_len, const void 
     sc_rd_init(&delta_rd, delta, delta_len);
     ra = sc_attr_get(&old_rd, &a);
     rb = sc_attr_get(&delta_rd, &b);
-    while (ra == APR_SUCCESS || rb == APR_SUCCESS) {
-        int c;
+    while (!broken(ra) && !broken(rb) && (ra == APR_SUCCESS || rb == APR_SUCCESS)) {
+        int c = front_cmp(ra, &a, rb, &b);
 
-        if ((ra != APR_SUCCESS && ra != APR_EOF) || (rb != APR_SUCCESS && rb != APR_EOF)) {
-            return APR_EINVAL;
-        }
-        if (ra == APR_SUCCESS && rb == APR_SUCCESS) {
-            c = sc_attr_name_cmp(a.name, a.name_len, b.name, b.name_len);
-        } else {
-            c = ra == APR_SUCCESS ? -1 : 1;
-        }
         if (c < 0) {
             keep(&a, drop_before, out, result);
         } else if (c > 0) {
-            keep_new(&b, drop_before, out, result);
+            /* a removal of what was not there and is not to be remembered is nothing new */
+            result->changed |= !stale(&b, drop_before);
+            keep(&b, drop_before, out, result);
         } else if (attr_cmp(&b, &a) > 0) {
             result->changed = 1;
             keep(&b, drop_before, out, result);
@@ -224,149 +223,4 @@ apr_size_t sc_body_payload(const void *body, apr_size_t len)
         }
     }
     return n;
-}
-
-/* ---- what a child asks for ------------------------------------------------------------------ */
-
-/* Attribute of a change: name | removed u8 | value unless removed. No stamp yet: the engine's. */
-void sc_change_attr_put(sc_buf_t *attrs, const char *name, apr_size_t name_len, const char *value,
-                        apr_size_t value_len)
-{
-    sc_put_str(attrs, name, name_len);
-    sc_put_u8(attrs, value == NULL ? SC_ATTR_REMOVED : 0);
-    if (value != NULL) {
-        sc_put_str(attrs, value, value_len);
-    }
-}
-
-static apr_status_t change_attr_get(sc_rd_t *r, sc_attr_t *a)
-{
-    const unsigned char *p;
-
-    memset(a, 0, sizeof(*a));
-    p = sc_get_str(r, SC_NAME_MAX, &a->name_len);
-    a->flags = sc_get_u8(r);
-    if (r->bad || (a->flags & ~(unsigned int)SC_ATTR_REMOVED) || !good_name(p, a->name_len)) {
-        return APR_EINVAL;
-    }
-    a->name = (const char *)p;
-    if (!(a->flags & SC_ATTR_REMOVED)) {
-        p = sc_get_str(r, sc_rd_left(r), &a->value_len);
-        if (r->bad || !good_value(p, a->value_len)) {
-            return APR_EINVAL;
-        }
-        a->value = (const char *)p;
-    }
-    return APR_SUCCESS;
-}
-
-void sc_change_put(sc_buf_t *b, const sc_change_t *c)
-{
-    sc_put_str(b, c->context, c->context_len);
-    sc_put(b, c->id.b, sizeof(c->id.b));
-    sc_put(b, c->new_id.b, sizeof(c->new_id.b));
-    sc_put_varint(b, c->flags);
-    sc_put_varint(b, c->max_idle_s);
-    sc_put_varint(b, c->nattrs);
-    sc_put_str(b, c->attrs, c->attrs_len);
-    sc_put_str(b, c->hint, c->hint_len);
-}
-
-static void get_id(sc_rd_t *r, sc_id_t *id)
-{
-    const unsigned char *p = sc_get(r, sizeof(id->b));
-
-    if (p != NULL) {
-        memcpy(id->b, p, sizeof(id->b));
-    }
-}
-
-apr_status_t sc_change_get(sc_change_t *c, const void *body, apr_size_t len)
-{
-    apr_uint64_t flags, max_idle, nattrs;
-    apr_uint32_t i;
-    sc_attr_t a;
-    sc_rd_t r, attrs;
-
-    memset(c, 0, sizeof(*c));
-    sc_rd_init(&r, body, len);
-    c->context = (const char *)sc_get_str(&r, SC_CONTEXT_MAX, &c->context_len);
-    get_id(&r, &c->id);
-    get_id(&r, &c->new_id);
-    flags = sc_get_varint(&r);
-    max_idle = sc_get_varint(&r);
-    nattrs = sc_get_varint(&r);
-    c->attrs = sc_get_str(&r, sc_rd_left(&r), &c->attrs_len);
-    c->hint = (const char *)sc_get_str(&r, SC_ROUTE_MAX, &c->hint_len);
-    if (r.bad || sc_rd_left(&r) != 0 || (flags & ~(apr_uint64_t)SC_CHANGE_NEW) ||
-        max_idle > APR_UINT32_MAX || nattrs > c->attrs_len ||
-        !good_name((const unsigned char *)c->context, c->context_len) ||
-        !good_value((const unsigned char *)c->hint, c->hint_len)) {
-        return APR_EINVAL;
-    }
-    c->flags = (unsigned int)flags;
-    c->max_idle_s = (apr_uint32_t)max_idle;
-    c->nattrs = (apr_uint32_t)nattrs;
-    sc_rd_init(&attrs, c->attrs, c->attrs_len);
-    for (i = 0; i < c->nattrs; i++) {
-        if (change_attr_get(&attrs, &a) != APR_SUCCESS) {
-            return APR_EINVAL;
-        }
-    }
-    return sc_rd_left(&attrs) == 0 ? APR_SUCCESS : APR_EINVAL;
-}
-
-typedef struct given_t {
-    sc_attr_t a;
-    apr_uint32_t at; /* place in the child's list: of two with one name the later one counts */
-} given_t;
-
-static int given_cmp(const void *va, const void *vb)
-{
-    const given_t *a = va;
-    const given_t *b = vb;
-    int c = sc_attr_name_cmp(a->a.name, a->a.name_len, b->a.name, b->a.name_len);
-
-    if (c == 0) {
-        c = a->at < b->at ? -1 : 1;
-    }
-    return c;
-}
-
-apr_status_t sc_change_to_delta(const sc_change_t *c, const sc_stamp_t *stamp, sc_buf_t *out,
-                                apr_pool_t *scratch)
-{
-    given_t *given;
-    apr_uint32_t i;
-    sc_rd_t r;
-
-    sc_buf_clear(out);
-    if (c->nattrs > c->attrs_len) {
-        return APR_EINVAL;
-    }
-    if (c->nattrs == 0) {
-        return c->attrs_len == 0 ? APR_SUCCESS : APR_EINVAL;
-    }
-    given = apr_palloc(scratch, c->nattrs * sizeof(*given));
-    sc_rd_init(&r, c->attrs, c->attrs_len);
-    for (i = 0; i < c->nattrs; i++) {
-        if (change_attr_get(&r, &given[i].a) != APR_SUCCESS) {
-            return APR_EINVAL;
-        }
-        given[i].a.stamp = *stamp;
-        given[i].at = i;
-    }
-    if (sc_rd_left(&r) != 0) {
-        return APR_EINVAL;
-    }
-    qsort(given, c->nattrs, sizeof(*given), given_cmp);
-    for (i = 0; i < c->nattrs; i++) {
-        const sc_attr_t *a = &given[i].a;
-
-        if (i + 1 == c->nattrs || sc_attr_name_cmp(a->name, a->name_len, given[i + 1].a.name,
-                                                   given[i + 1].a.name_len) != 0) {
-            sc_attr_put(out, a);
-        }
-    }
-    return out->err;
 }
