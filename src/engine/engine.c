@@ -1,0 +1,478 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The engine put together. Each layer gets the functions of its neighbours here and nowhere else,
+ * so this file is the map of the whole: link -> manager -> channel -> transport and back.
+ *
+ * The view on the noticeboard is kept from an earlier engine of the same mapping until this one's
+ * membership has settled: an engine that has just begun and knows nobody yet must not make every
+ * balancer child believe that all members are gone.
+ */
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <apr_portable.h>
+#include <apr_strings.h>
+
+#include "sc_engine.h"
+#include "sc_store.h"
+
+/** How often queue lengths and ages on the noticeboard are brought up to date. */
+#define REFRESH_INTERVAL apr_time_from_sec(1)
+/** What the last messages of a leaving engine may take. */
+#define DRAIN_TIME apr_time_from_sec(1)
+/** Connections of children at once: threads of all children of a large httpd. */
+#define LINK_CONNS 4096
+/** A request may carry a whole session, with names and lengths around it. */
+#define LINK_SLACK (64 * 1024)
+#define CONTROL_MAX 64
+
+struct sc_engine_t {
+    const sc_engine_setup_t *setup;
+    sc_engine_setup_t setup_copy;
+    sc_loop_t *loop;
+    sc_link_server_t *link;
+    sc_manager_t *manager;
+    sc_channel_t *channel;
+    sc_net_t *net;
+    sc_board_t *board;
+    sc_timer_t refresh;
+    sc_watch_t control;
+    int settled;
+    volatile int leave;
+    sc_log_limit_t refused_log;
+    sc_view_t view; /* scratch of publish(): too large for the stack */
+    sc_view_t old;
+};
+
+/* ---- noticeboard ---------------------------------------------------------------------------- */
+
+static int same_place(const sc_board_member_t *a, const sc_board_member_t *b)
+{
+    if (a->route[0] || b->route[0]) {
+        return strcmp(a->route, b->route) == 0;
+    }
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+static int in_view(const sc_view_t *view, const sc_board_member_t *m)
+{
+    for (apr_uint32_t i = 0; i < view->count; i++) {
+        if (same_place(&view->member[i], m)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Members of the last view that the channel does not have any more stay on the board: as they were
+ * until membership has settled, as gone ones after that, since the balancer must know which routes
+ * are dead. Members without a route are of no use to it and go. */
+static void keep_gone(sc_engine_t *e, apr_time_t now)
+{
+    for (apr_uint32_t i = 0; i < e->old.count && e->view.count < SC_MEMBERS_MAX; i++) {
+        sc_board_member_t *was = &e->old.member[i];
+        if (was->self || !was->route[0] || in_view(&e->view, was)) {
+            continue;
+        }
+        if (e->settled && was->state != SC_MEMBER_GONE) {
+            was->state = SC_MEMBER_GONE;
+            was->since = now;
+        }
+        was->queued = 0;
+        was->queued_bytes = 0;
+        e->view.member[e->view.count++] = *was;
+    }
+}
+
+static void publish(sc_engine_t *e)
+{
+    apr_time_t now = sc_mono(e->setup->clock);
+
+    if (sc_board_view(e->board, &e->old) != APR_SUCCESS) {
+        e->old.count = 0;
+    }
+    memset(&e->view, 0, sizeof(e->view));
+    sc_channel_view(e->channel, &e->view);
+    keep_gone(e, now);
+    sc_board_publish(e->board, &e->view);
+}
+
+static void refresh_due(void *baton, apr_time_t now)
+{
+    sc_engine_t *e = baton;
+
+    publish(e);
+    (void)sc_timer_set(sc_loop_timers(e->loop), &e->refresh, now + REFRESH_INTERVAL, refresh_due,
+                       e);
+}
+
+/* ---- link <-> manager ------------------------------------------------------------------------ */
+
+static void link_request(void *baton, const sc_link_call_t *call, sc_link_op_t op, int again,
+                         const unsigned char *body, apr_size_t len)
+{
+    sc_engine_t *e = baton;
+
+    sc_count(e->board, link_requests, 1);
+    if (op == SC_LINK_PING) {
+        unsigned char ok[2] = {SC_DONE, 0};
+        (void)sc_link_answer(e->link, call, ok, sizeof(ok));
+        return;
+    }
+    sc_manager_request(e->manager, call, op, again, body, len);
+}
+
+static void link_refused(void *baton, const char *why)
+{
+    sc_engine_t *e = baton;
+    apr_uint64_t before = 0;
+
+    sc_count(e->board, link_refused, 1);
+    if (sc_log_allowed(&e->refused_log, sc_loop_now(e->loop), apr_time_from_sec(10), &before)) {
+        sc_log(e->setup->log, SC_LOG_WARNING, 0,
+               "SC0301: a child's connection was closed: %s (%" APR_UINT64_T_FMT
+               " more before it); the child will connect again",
+               why, before);
+    }
+}
+
+static void manager_answer(void *ctx, const sc_link_call_t *call, sc_outcome_t outcome,
+                           apr_interval_time_t wait_us)
+{
+    sc_engine_t *e = ctx;
+    unsigned char bytes[16];
+    apr_size_t n = 0;
+    apr_uint64_t v = wait_us > 0 ? (apr_uint64_t)wait_us : 0;
+
+    bytes[n++] = (unsigned char)outcome;
+    while (v >= 0x80) {
+        bytes[n++] = (unsigned char)(v | 0x80);
+        v >>= 7;
+    }
+    bytes[n++] = (unsigned char)v;
+    (void)sc_link_answer(e->link, call, bytes, n);
+}
+
+/* ---- manager <-> channel --------------------------------------------------------------------- */
+
+static apr_status_t down_post(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                              apr_uint32_t options, void (*done)(void *baton, apr_status_t rv),
+                              void *baton)
+{
+    sc_engine_t *e = ctx;
+    return sc_channel_post(e->channel, to, bytes, len, options, done, baton);
+}
+
+static void down_resynced(void *ctx, const sc_member_t *from)
+{
+    sc_engine_t *e = ctx;
+    sc_channel_resynced(e->channel, from);
+}
+
+static apr_size_t down_members(void *ctx, const sc_member_t **members, apr_size_t max)
+{
+    sc_engine_t *e = ctx;
+    return sc_channel_members(e->channel, members, max);
+}
+
+static void down_announce(void *ctx, sc_node_state_t state)
+{
+    sc_engine_t *e = ctx;
+
+    sc_channel_announce(e->channel, state);
+    publish(e);
+}
+
+static apr_status_t up_record(void *baton, const sc_member_t *from, const void *bytes,
+                              apr_size_t len)
+{
+    sc_engine_t *e = baton;
+    return sc_manager_record(e->manager, from, bytes, len);
+}
+
+static void up_gap(void *baton, const sc_member_t *from)
+{
+    sc_engine_t *e = baton;
+    sc_manager_gap(e->manager, from);
+}
+
+static void up_progress(void *baton, const sc_member_t *from, apr_uint64_t lsn)
+{
+    sc_engine_t *e = baton;
+    sc_manager_progress(e->manager, from, lsn);
+}
+
+static void up_member_added(void *baton, const sc_member_t *m)
+{
+    sc_engine_t *e = baton;
+
+    publish(e);
+    sc_manager_member_added(e->manager, m);
+}
+
+static void up_member_changed(void *baton, const sc_member_t *m)
+{
+    sc_engine_t *e = baton;
+
+    publish(e);
+    sc_manager_member_changed(e->manager, m);
+}
+
+static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
+{
+    sc_engine_t *e = baton;
+
+    publish(e);
+    sc_manager_member_gone(e->manager, m, goodbye);
+}
+
+static apr_uint64_t up_lsn(void *baton)
+{
+    sc_engine_t *e = baton;
+    sc_store_stats_t stats;
+
+    sc_store_stats(e->setup->store, &stats);
+    return stats.lsn;
+}
+
+static void up_settled(void *baton)
+{
+    sc_engine_t *e = baton;
+
+    e->settled = 1;
+    publish(e);
+    sc_manager_settled(e->manager);
+}
+
+static void up_message(void *baton, const sc_packet_t *packet)
+{
+    sc_engine_t *e = baton;
+
+    sc_log(e->setup->log, SC_LOG_DEBUG, 0,
+           "SC0302: a message of another application on this channel (%" APR_SIZE_T_FMT
+           " bytes) was ignored",
+           packet->body_len);
+}
+
+/* ---- control socket -------------------------------------------------------------------------- */
+
+static void control_ready(void *baton, apr_int16_t events)
+{
+    sc_engine_t *e = baton;
+    unsigned char msg[CONTROL_MAX];
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } aux;
+    struct iovec iov = {msg, sizeof(msg)};
+    struct msghdr mh;
+    ssize_t n;
+    int fd = -1;
+
+    (void)events;
+    memset(&mh, 0, sizeof(mh));
+    mh.msg_iov = &iov;
+    mh.msg_iovlen = 1;
+    mh.msg_control = &aux;
+    mh.msg_controllen = sizeof(aux);
+    n = recvmsg(e->setup->control_fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n == 0) { /* the parent is gone, and httpd with it */
+        sc_loop_unwatch(e->loop, &e->control);
+        sc_engine_stop(e, 1);
+        return;
+    }
+    if (n < 0) {
+        return;
+    }
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&mh); c; c = CMSG_NXTHDR(&mh, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+        }
+    }
+    e->setup->control(e->setup->baton, msg, (apr_size_t)n, fd);
+}
+
+static apr_status_t watch_control(sc_engine_t *e, apr_pool_t *pool)
+{
+    apr_socket_t *sock = NULL;
+    apr_os_sock_t fd = e->setup->control_fd;
+    apr_status_t rv;
+
+    if (fd < 0) {
+        return APR_SUCCESS;
+    }
+    rv = apr_os_sock_put(&sock, &fd, pool);
+    if (rv == APR_SUCCESS) {
+        rv = sc_loop_watch(e->loop, &e->control, sock, APR_POLLIN, control_ready, e);
+    }
+    return rv;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* What the store and the board must know before the layers begin. */
+static apr_status_t prepare_store(sc_engine_t *e, sc_uid_t *uid)
+{
+    const sc_config_t *c = e->setup->config;
+    sc_store_recovery_t found;
+    apr_uint16_t index;
+    apr_status_t rv = sc_store_recover(e->setup->store, &found);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_uid_generate(uid);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (found.kept || found.dropped) {
+        sc_log(e->setup->log, found.dropped ? SC_LOG_WARNING : SC_LOG_NOTICE, 0,
+               "SC0303: engine starts with %" APR_UINT64_T_FMT
+               " sessions of its predecessor, %" APR_UINT64_T_FMT " damaged ones dropped",
+               found.kept, found.dropped);
+    }
+    if (c->route[0]) {
+        rv = sc_store_route(e->setup->store, c->route, strlen(c->route), 1, &index);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        sc_store_set_own_route(e->setup->store, index);
+    }
+    for (apr_uint32_t i = 0; i < c->ncontexts; i++) {
+        rv = sc_store_context(e->setup->store, c->context[i], strlen(c->context[i]), 1, &index);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    memcpy(e->board->route, c->route, sizeof(e->board->route));
+    e->board->uid = *uid;
+    memset(e->board->receiver, 0, sizeof(e->board->receiver));
+    if (c->membership != SC_MEMBERSHIP_NONE) {
+        apr_snprintf(e->board->receiver, sizeof(e->board->receiver), "%s:%u", c->receiver.address,
+                     c->receiver.port);
+    }
+    sc_board_set(e->board->transfer_total, 0);
+    sc_board_set(e->board->engine_starts, e->board->engine_starts + 1);
+    sc_board_set(e->board->engine_started, sc_mono(e->setup->clock));
+    sc_board_set(e->board->engine_pid, (apr_uint32_t)getpid());
+    return APR_SUCCESS;
+}
+
+static apr_status_t create_channel(sc_engine_t *e, const sc_uid_t *uid, apr_pool_t *pool)
+{
+    const sc_engine_setup_t *s = e->setup;
+    sc_channel_config_t cfg = {0};
+    sc_channel_up_t up = {e,
+                          up_record,
+                          up_gap,
+                          up_progress,
+                          up_message,
+                          up_member_added,
+                          up_member_changed,
+                          up_member_gone,
+                          up_lsn,
+                          up_settled};
+    sc_net_config_t net = {s->config, s->listen_fd, s->group_fd, e->board, s->log};
+    sc_transport_up_t transport_up;
+    apr_status_t rv;
+
+    cfg.config = s->config;
+    cfg.clock = s->clock;
+    cfg.timers = sc_loop_timers(e->loop);
+    cfg.log = s->log;
+    cfg.board = e->board;
+    cfg.store_id = sc_store_id(s->store);
+    cfg.uid = *uid;
+    rv = sc_channel_create(&e->channel, &cfg, &up, pool);
+    if (rv == APR_SUCCESS) {
+        transport_up = sc_channel_transport_up(e->channel);
+        rv = sc_net_create(&e->net, e->loop, &net, &transport_up, pool);
+    }
+    return rv;
+}
+
+apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *setup,
+                              apr_pool_t *pool)
+{
+    sc_engine_t *e = apr_pcalloc(pool, sizeof(*e));
+    sc_link_handler_t handler = {e, link_request, link_refused};
+    sc_manager_config_t mc = {0};
+    sc_uid_t uid;
+    apr_status_t rv;
+
+    e->setup_copy = *setup;
+    e->setup = &e->setup_copy;
+    e->board = sc_store_board(setup->store);
+    sc_board_set(e->board->node_state, SC_NODE_STARTING);
+
+    rv = sc_loop_create(&e->loop, LINK_CONNS + 1024, setup->clock, pool);
+    if (rv == APR_SUCCESS) {
+        rv = prepare_store(e, &uid);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = create_channel(e, &uid, pool);
+    }
+    if (rv == APR_SUCCESS) {
+        mc.config = setup->config;
+        mc.clock = setup->clock;
+        mc.timers = sc_loop_timers(e->loop);
+        mc.log = setup->log;
+        mc.store = setup->store;
+        mc.down.ctx = e;
+        mc.down.post = down_post;
+        mc.down.resynced = down_resynced;
+        mc.down.members = down_members;
+        mc.down.announce = down_announce;
+        mc.up.ctx = e;
+        mc.up.answer = manager_answer;
+        rv = sc_manager_create(&e->manager, &mc, pool);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = sc_link_server_create(&e->link, e->loop, setup->link_fd,
+                                   setup->config->max_session + LINK_SLACK, LINK_CONNS, &handler,
+                                   pool);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = watch_control(e, pool);
+    }
+    *engine = e;
+    return rv;
+}
+
+apr_status_t sc_engine_run(sc_engine_t *e)
+{
+    apr_status_t rv;
+
+    sc_manager_start(e->manager);
+    rv = sc_channel_start(e->channel, sc_net_transport(e->net));
+    if (rv != APR_SUCCESS) {
+        sc_log(e->setup->log, SC_LOG_ERROR, rv,
+               "SC0304: membership could not be started; this node stays alone");
+        up_settled(e);
+    }
+    refresh_due(e, sc_mono(e->setup->clock));
+    rv = sc_loop_run(e->loop);
+
+    if (e->leave) {
+        sc_manager_stop(e->manager);
+        sc_channel_stop(e->channel);
+        sc_net_drain(e->net, DRAIN_TIME);
+        sc_board_set(e->board->node_state, SC_NODE_DOWN);
+    }
+    sc_link_server_close(e->link);
+    sc_net_close(e->net);
+    return rv;
+}
+
+void sc_engine_stop(sc_engine_t *e, int leave)
+{
+    e->leave = leave;
+    sc_loop_stop(e->loop);
+}
+
+sc_loop_t *sc_engine_loop(sc_engine_t *e)
+{
+    return e->loop;
+}

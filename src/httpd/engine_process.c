@@ -1,0 +1,829 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The engine's process, seen from httpd's parent: made in the second post_config, kept over
+ * restarts, made again when it dies, replaced when its configuration or the module's file changed.
+ *
+ * What outlives a restart (the module itself is unloaded and loaded again) is plain data in a
+ * record that httpd retains: address of the store, descriptors, pid, the configuration that the
+ * engine runs with. No function pointer is kept anywhere, and no cleanup of ours hangs on the
+ * process pool, since it would run after this code is gone. The store's mapping therefore belongs
+ * to a pool that is never destroyed; it ends with the last process that has it.
+ *
+ * Parent and engine share a SEQPACKET pair. The parent says
+ *   L + descriptor   write your log there from now on
+ *   R                a restart has begun; end yourself if nobody confirms it
+ *   C                the restart is over and still wants you
+ *   H                a successor takes over: end without a good-bye
+ * and its end of file says that the parent is gone.
+ *
+ * The listening sockets stay with the parent, so while no engine runs callers wait, nobody is
+ * refused.
+ */
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <dirent.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sc_httpd.h"
+#include "sc_engine.h"
+#include "sc_transport.h"
+
+#include "ap_mpm.h"
+#include "mpm_common.h"
+#include "unixd.h"
+#include "apr_portable.h"
+#include "apr_signal.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+#define RETAINED_KEY "mod_session_cluster"
+#define SOCKET_NAME "session_cluster.sock"
+/** Callers that may wait for an engine that is being made again. */
+#define LINK_BACKLOG 4096
+/** Idle connections to the engine that a child keeps. */
+#define LINK_KEEP 256
+/** How long the parent waits for an engine that was asked to make room. */
+#define HANDOVER_TIME apr_time_from_sec(2)
+/** An engine that dies this soon after its start counts as one that cannot run... */
+#define CRASH_TIME apr_time_from_sec(5)
+/** ...and after so many of them in a row the next one has to wait CRASH_PAUSE. */
+#define CRASH_MAX 5
+#define CRASH_PAUSE apr_time_from_sec(10)
+/** After a restart has begun the engine waits so long for its confirmation. */
+#define CONFIRM_TIME apr_time_from_sec(60)
+
+/** Plain data that survives restarts. */
+typedef struct retained_t {
+    pid_t parent;
+    void *base; /* of the store */
+    apr_size_t bytes;
+    int link_fd;
+    int listen_fd;
+    int group_fd;
+    int control_fd;  /* the parent's end; -1: no engine */
+    apr_proc_t proc; /* of the engine; also noted in the process pool */
+    int noted;
+    int running;
+    sc_config_t config; /* what the engine runs with */
+    char build[96];     /* which file of the module it runs */
+    struct {            /* what the sockets were made for */
+        char address[SC_HOST_MAX + 1];
+        apr_uint32_t first_port;
+        apr_uint32_t auto_bind;
+        apr_uint32_t port;
+    } receiver;
+    struct {
+        char address[SC_HOST_MAX + 1];
+        char bind[SC_HOST_MAX + 1];
+        apr_uint32_t port;
+        apr_int32_t ttl;
+    } group;
+    apr_time_t started;    /* of the last engine, mono */
+    int crashes;           /* in a row */
+    apr_time_t not_before; /* mono: no new engine earlier */
+    apr_uint32_t restarts;
+} retained_t;
+
+/** The one object of this process. */
+static sc_httpd_t self;
+
+sc_httpd_t *sc_httpd(void)
+{
+    return &self;
+}
+
+static retained_t *retained_get(void)
+{
+    return ap_retained_data_get(RETAINED_KEY);
+}
+
+/* ---- log ------------------------------------------------------------------------------------- */
+
+static int log_level_of(sc_log_level_t level)
+{
+    switch (level) {
+    case SC_LOG_ERROR:
+        return APLOG_ERR;
+    case SC_LOG_WARNING:
+        return APLOG_WARNING;
+    case SC_LOG_NOTICE:
+        return APLOG_NOTICE;
+    case SC_LOG_INFO:
+        return APLOG_INFO;
+    case SC_LOG_DEBUG:
+        return APLOG_DEBUG;
+    default:
+        return APLOG_TRACE2;
+    }
+}
+
+static void log_write(void *ctx, sc_log_level_t level, apr_status_t rv, const char *line)
+{
+    ap_log_error(APLOG_MARK, log_level_of(level), rv, (server_rec *)ctx, "%s", line);
+}
+
+static sc_log_level_t log_level(server_rec *s)
+{
+    int level = ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX);
+
+    if (level >= APLOG_TRACE2) {
+        return SC_LOG_TRACE;
+    }
+    if (level >= APLOG_DEBUG) {
+        return SC_LOG_DEBUG;
+    }
+    return level >= APLOG_INFO ? SC_LOG_INFO : SC_LOG_NOTICE;
+}
+
+/** Descriptor that the main error log is written to, 2 when it has none of its own. */
+static int log_fd(server_rec *s)
+{
+    apr_os_file_t fd;
+
+    if (s->error_log && apr_os_file_get(&fd, s->error_log) == APR_SUCCESS) {
+        return fd;
+    }
+    return STDERR_FILENO;
+}
+
+/* ---- inside the engine's process --------------------------------------------------------------
+ */
+
+typedef struct engine_process_t {
+    sc_engine_t *engine;
+    server_rec *server;
+    sc_timer_t confirm;
+} engine_process_t;
+
+/** For the signal handler only. */
+static sc_engine_t *signalled_engine;
+
+static void on_term(int sig)
+{
+    (void)sig;
+    if (signalled_engine) {
+        sc_engine_stop(signalled_engine, 1);
+    }
+}
+
+static void confirm_missing(void *baton, apr_time_t now)
+{
+    engine_process_t *p = baton;
+
+    (void)now;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, p->server,
+                 "SC0401: httpd was restarted without this module; the engine leaves");
+    sc_engine_stop(p->engine, 1);
+}
+
+static void on_control(void *baton, const unsigned char *msg, apr_size_t len, int fd)
+{
+    engine_process_t *p = baton;
+    sc_timers_t *timers = sc_loop_timers(sc_engine_loop(p->engine));
+
+    switch (len ? msg[0] : 0) {
+    case 'L':
+        if (fd >= 0) {
+            int own = log_fd(p->server);
+            (void)dup2(fd, STDERR_FILENO);
+            if (own != STDERR_FILENO) {
+                (void)dup3(fd, own, O_CLOEXEC);
+            }
+        }
+        break;
+    case 'R':
+        (void)sc_timer_set(timers, &p->confirm,
+                           sc_loop_now(sc_engine_loop(p->engine)) + CONFIRM_TIME, confirm_missing,
+                           p);
+        break;
+    case 'C':
+        sc_timer_cancel(timers, &p->confirm);
+        break;
+    case 'H':
+        sc_engine_stop(p->engine, 0);
+        break;
+    default:
+        break;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Descriptors of other modules (listening sockets, pipes, lock files) would stay open in a process
+ * that outlives restarts: a stopped instance could then not bind its ports again. */
+static void close_inherited(const int *keep, int nkeep)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+    int fds[1024];
+    int n = 0;
+
+    if (!dir) {
+        return;
+    }
+    while (n < 1024 && (entry = readdir(dir)) != NULL) {
+        int fd = atoi(entry->d_name);
+        int kept = fd <= STDERR_FILENO || fd == dirfd(dir);
+
+        for (int i = 0; !kept && i < nkeep; i++) {
+            kept = keep[i] == fd;
+        }
+        if (!kept) {
+            fds[n++] = fd;
+        }
+    }
+    closedir(dir);
+    while (n > 0) {
+        close(fds[--n]);
+    }
+}
+
+static void engine_signals(void)
+{
+    static const int ignored[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGINT, SIGPIPE};
+    sigset_t none;
+
+    for (apr_size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
+        apr_signal(ignored[i], SIG_IGN);
+    }
+    apr_signal(SIGCHLD, SIG_DFL);
+    apr_signal(SIGSEGV, SIG_DFL);
+    apr_signal(SIGBUS, SIG_DFL);
+    apr_signal(SIGABRT, SIG_DFL);
+    apr_signal(SIGTERM, on_term);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/** Life of the engine's process; does not return. */
+static void engine_main(retained_t *kept, int control, server_rec *s)
+{
+    engine_process_t p = {0};
+    sc_engine_setup_t setup = {0};
+    sc_log_t log = {s, log_level(s), log_write};
+    apr_pool_t *pool;
+    apr_status_t rv;
+    int keep[] = {kept->link_fd, kept->listen_fd, kept->group_fd, control, log_fd(s)};
+
+    setpgid(0, 0);
+    engine_signals();
+    close_inherited(keep, sizeof(keep) / sizeof(keep[0]));
+    /* a pool of its own: the parent's are copies that nobody clears here */
+    apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    if (ap_run_drop_privileges(pool, s) != OK) {
+        _exit(APEXIT_CHILDFATAL);
+    }
+    /* after the change of user, which clears it */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_NAME, "session-cluster");
+    if (getppid() != kept->parent) {
+        _exit(0);
+    }
+
+    p.server = s;
+    setup.config = &kept->config;
+    setup.clock = &sc_clock_system;
+    setup.log = &log;
+    setup.link_fd = kept->link_fd;
+    setup.listen_fd = kept->listen_fd;
+    setup.group_fd = kept->group_fd;
+    setup.control_fd = control;
+    setup.control = on_control;
+    setup.baton = &p;
+    rv = sc_store_attach(&setup.store, kept->base, kept->bytes, pool);
+    if (rv == APR_SUCCESS) {
+        rv = sc_engine_create(&p.engine, &setup, pool);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0402: the engine could not be made");
+        _exit(1);
+    }
+    signalled_engine = p.engine;
+    rv = sc_engine_run(p.engine);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0403: the engine's event loop failed");
+    }
+    _exit(rv == APR_SUCCESS ? 0 : 1);
+}
+
+/* ---- the parent: say something to the engine --------------------------------------------------
+ */
+
+static void tell(retained_t *kept, char what, int fd)
+{
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } aux;
+    struct iovec iov = {&what, 1};
+    struct msghdr mh;
+
+    if (kept->control_fd < 0) {
+        return;
+    }
+    memset(&mh, 0, sizeof(mh));
+    mh.msg_iov = &iov;
+    mh.msg_iovlen = 1;
+    if (fd >= 0) {
+        struct cmsghdr *c;
+
+        memset(&aux, 0, sizeof(aux));
+        mh.msg_control = &aux;
+        mh.msg_controllen = sizeof(aux.space);
+        c = CMSG_FIRSTHDR(&mh);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    }
+    /* an engine that died meanwhile is found out by other_child */
+    (void)sendmsg(kept->control_fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static apr_status_t restart_begins(void *data)
+{
+    (void)data;
+    retained_t *kept = retained_get();
+
+    if (kept && kept->parent == getpid() && kept->running) {
+        tell(kept, 'R', -1);
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- the parent: make, watch and replace the engine -------------------------------------------
+ */
+
+static void engine_ended(int reason, void *data, int status);
+
+static void watch_engine(retained_t *kept)
+{
+    apr_proc_other_child_register(&kept->proc, engine_ended, kept, NULL,
+                                  self.server->process->pconf);
+}
+
+static apr_status_t engine_fork(retained_t *kept, server_rec *s)
+{
+    int pair[2];
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return errno;
+    }
+    pid = fork();
+    if (pid < 0) {
+        apr_status_t rv = errno;
+        close(pair[0]);
+        close(pair[1]);
+        return rv;
+    }
+    if (pid == 0) {
+        if (kept->control_fd >= 0) {
+            close(kept->control_fd);
+        }
+        close(pair[0]);
+        engine_main(kept, pair[1], s);
+    }
+    close(pair[1]);
+    if (kept->control_fd >= 0) {
+        close(kept->control_fd);
+    }
+    kept->control_fd = pair[0];
+    kept->proc.pid = pid;
+    kept->running = 1;
+    kept->started = sc_mono(&sc_clock_system);
+    if (!kept->noted) {
+        /* APR ends it with the process: TERM, up to three seconds for its good-bye, KILL */
+        apr_pool_note_subprocess(s->process->pool, &kept->proc, APR_KILL_AFTER_TIMEOUT);
+        kept->noted = 1;
+    }
+    watch_engine(kept);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SC0404: engine started, pid %" APR_PID_T_FMT,
+                 pid);
+    return APR_SUCCESS;
+}
+
+static int stopping(void)
+{
+    int state = AP_MPMQ_STARTING;
+
+    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) != APR_SUCCESS || state == AP_MPMQ_STOPPING;
+}
+
+/* Called by APR in the parent. DEATH and LOST: the engine has ended by itself. The others come with
+ * restarts and mean nothing to a process that survives them. */
+static void engine_ended(int reason, void *data, int status)
+{
+    retained_t *kept = data;
+    apr_time_t now = sc_mono(&sc_clock_system);
+
+    if (reason != APR_OC_REASON_DEATH && reason != APR_OC_REASON_LOST) {
+        return;
+    }
+    apr_proc_other_child_unregister(data);
+    kept->running = 0;
+    kept->crashes = now - kept->started < CRASH_TIME ? kept->crashes + 1 : 0;
+    if (kept->crashes >= CRASH_MAX) {
+        kept->not_before = now + CRASH_PAUSE;
+    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server,
+                 "SC0405: engine %" APR_PID_T_FMT " ended unexpectedly (%s %d); %s", kept->proc.pid,
+                 WIFSIGNALED(status) ? "signal" : "status",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                 kept->crashes >= CRASH_MAX ? "it keeps failing, the next one starts in 10 s"
+                                            : "its successor starts now with the same sessions");
+    (void)sc_process_monitor(NULL, self.server);
+}
+
+int sc_process_monitor(apr_pool_t *p, server_rec *s)
+{
+    retained_t *kept = retained_get();
+    apr_status_t rv;
+
+    (void)p;
+    if (!kept || !self.store || kept->running || kept->parent != getpid() || stopping() ||
+        sc_mono(&sc_clock_system) < kept->not_before) {
+        return DECLINED;
+    }
+    rv = engine_fork(kept, s);
+    if (rv != APR_SUCCESS) {
+        kept->not_before = sc_mono(&sc_clock_system) + CRASH_PAUSE;
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "SC0406: no process for the engine; changes of sessions wait and then fail; "
+                     "next try in 10 s");
+    }
+    return DECLINED;
+}
+
+/** Ask the engine to make room for a successor; kill it if it does not in time. */
+static void engine_hand_over(retained_t *kept)
+{
+    apr_time_t until = sc_mono(&sc_clock_system) + HANDOVER_TIME;
+    int status;
+
+    tell(kept, 'H', -1);
+    while (waitpid(kept->proc.pid, &status, WNOHANG) == 0) {
+        if (sc_mono(&sc_clock_system) > until) {
+            kill(kept->proc.pid, SIGKILL);
+            waitpid(kept->proc.pid, &status, 0);
+            break;
+        }
+        apr_sleep(apr_time_from_msec(1));
+    }
+    kept->running = 0;
+}
+
+/* ---- the parent: store and sockets ------------------------------------------------------------
+ */
+
+/* Which file this code was loaded from: a changed one means that an engine made earlier runs older
+ * code than the children will. */
+static void build_stamp(char *out, apr_size_t size)
+{
+    Dl_info info;
+    struct stat st;
+
+    memset(out, 0, size);
+    if (dladdr((void *)&self, &info) && info.dli_fname && stat(info.dli_fname, &st) == 0) {
+        apr_snprintf(out, size, "%s %lx:%lx:%lx.%lx", SC_VERSION, (unsigned long)st.st_ino,
+                     (unsigned long)st.st_size, (unsigned long)st.st_mtim.tv_sec,
+                     (unsigned long)st.st_mtim.tv_nsec);
+    } else {
+        apr_cpystrn(out, SC_VERSION, size);
+    }
+}
+
+static apr_status_t make_store(retained_t *kept, const sc_server_conf_t *conf, server_rec *s)
+{
+    apr_pool_t *forever;
+    sc_store_t *store;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&forever, NULL, NULL);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_store_create(&store, conf->memory, forever);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "SC0407: no shared memory of %" APR_SIZE_T_FMT
+                     " bytes for sessions (SessionClusterMemory)",
+                     conf->memory);
+        return rv;
+    }
+    kept->base = sc_store_base(store);
+    kept->bytes = sc_store_bytes(store);
+    return APR_SUCCESS;
+}
+
+/* After a restart the store is there already, perhaps made by another build of the module. */
+static apr_status_t find_store(retained_t *kept, sc_server_conf_t *conf, server_rec *s,
+                               apr_pool_t *pconf)
+{
+    apr_status_t rv;
+
+    if (!kept->base) {
+        rv = make_store(kept, conf, s);
+        return rv != APR_SUCCESS ? rv
+                                 : sc_store_attach(&self.store, kept->base, kept->bytes, pconf);
+    }
+    rv = sc_store_attach(&self.store, kept->base, kept->bytes, pconf);
+    if (rv == APR_EMISMATCH) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "SC0408: this build of the module lays out its memory differently: a new "
+                     "store is made; sessions come back from the other members, if there are any");
+        if (kept->running) {
+            engine_hand_over(kept);
+        }
+        rv = make_store(kept, conf, s);
+        return rv != APR_SUCCESS ? rv
+                                 : sc_store_attach(&self.store, kept->base, kept->bytes, pconf);
+    }
+    if (rv == APR_SUCCESS && kept->bytes / 4096 != conf->memory / 4096) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "SC0409: SessionClusterMemory has changed; a restart keeps the store at "
+                     "%" APR_SIZE_T_FMT " bytes; stop and start httpd for the new size",
+                     kept->bytes);
+    }
+    return rv;
+}
+
+static apr_status_t make_receiver(retained_t *kept, sc_server_conf_t *conf, server_rec *s)
+{
+    sc_config_t *c = &conf->engine;
+    apr_uint32_t port = conf->receiver_port;
+    apr_status_t rv;
+
+    if (kept->listen_fd >= 0 && strcmp(kept->receiver.address, c->receiver.address) == 0 &&
+        kept->receiver.first_port == conf->receiver_port &&
+        kept->receiver.auto_bind == conf->receiver_auto_bind) {
+        c->receiver.port = kept->receiver.port;
+        return APR_SUCCESS;
+    }
+    if (kept->listen_fd >= 0) {
+        close(kept->listen_fd);
+        kept->listen_fd = -1;
+    }
+    rv = sc_receiver_listen(c->receiver.address, &port, conf->receiver_auto_bind, &kept->listen_fd);
+    if (rv != APR_SUCCESS) {
+        kept->listen_fd = -1;
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "SC0410: the receiver cannot listen on %s, ports %u to %u "
+                     "(SessionClusterReceiver address= port= autoBind=)",
+                     c->receiver.address, conf->receiver_port,
+                     conf->receiver_port +
+                         (conf->receiver_auto_bind ? conf->receiver_auto_bind - 1 : 0));
+        return rv;
+    }
+    apr_cpystrn(kept->receiver.address, c->receiver.address, sizeof(kept->receiver.address));
+    kept->receiver.first_port = conf->receiver_port;
+    kept->receiver.auto_bind = conf->receiver_auto_bind;
+    kept->receiver.port = port;
+    c->receiver.port = port;
+    return APR_SUCCESS;
+}
+
+static apr_status_t make_group(retained_t *kept, const sc_config_t *c, server_rec *s)
+{
+    const char *what = "";
+    apr_status_t rv;
+
+    if (kept->group_fd >= 0 && strcmp(kept->group.address, c->mcast.address) == 0 &&
+        strcmp(kept->group.bind, c->mcast.bind) == 0 && kept->group.port == c->mcast.port &&
+        kept->group.ttl == c->mcast.ttl) {
+        return APR_SUCCESS;
+    }
+    if (kept->group_fd >= 0) {
+        close(kept->group_fd);
+        kept->group_fd = -1;
+    }
+    rv = sc_group_open(c, &kept->group_fd, &what);
+    if (rv != APR_SUCCESS) {
+        kept->group_fd = -1;
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "SC0411: the multicast group %s:%u cannot be joined (%s); is there an "
+                     "interface with multicast (SessionClusterMembership bind=), or should "
+                     "membership be static?",
+                     c->mcast.address, c->mcast.port, what);
+        return rv;
+    }
+    apr_cpystrn(kept->group.address, c->mcast.address, sizeof(kept->group.address));
+    apr_cpystrn(kept->group.bind, c->mcast.bind, sizeof(kept->group.bind));
+    kept->group.port = c->mcast.port;
+    kept->group.ttl = c->mcast.ttl;
+    return APR_SUCCESS;
+}
+
+static const char *link_path(apr_pool_t *p)
+{
+    return ap_runtime_dir_relative(p, SOCKET_NAME);
+}
+
+/* A socket of that name may be left from an httpd that was killed. If the process that listened on
+ * it still lives, two instances share one runtime directory. */
+static int other_instance(const char *path)
+{
+    struct sockaddr_un sa;
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int alive = 0;
+
+    if (fd < 0 || strlen(path) >= sizeof(sa.sun_path)) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return 0;
+    }
+    memset(&sa, 0, sizeof(sa));
+    sa.sun_family = AF_UNIX;
+    apr_cpystrn(sa.sun_path, path, sizeof(sa.sun_path));
+    if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 &&
+        peer.pid != getpid()) {
+        alive = kill(peer.pid, 0) == 0 || errno == EPERM;
+    }
+    close(fd);
+    return alive;
+}
+
+static apr_status_t make_link(retained_t *kept, server_rec *s, apr_pool_t *p)
+{
+    const char *path = link_path(p);
+    int root = geteuid() == 0;
+    apr_status_t rv;
+
+    if (kept->link_fd >= 0) {
+        return APR_SUCCESS;
+    }
+    if (other_instance(path)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "SC0412: another httpd uses %s; give each instance its own DefaultRuntimeDir",
+                     path);
+        return APR_EEXIST;
+    }
+    rv = sc_link_listen(path, LINK_BACKLOG, root ? ap_unixd_config.user_id : (apr_uid_t)-1,
+                        root ? ap_unixd_config.group_id : (apr_gid_t)-1, &kept->link_fd);
+    if (rv != APR_SUCCESS) {
+        kept->link_fd = -1;
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "SC0413: no UNIX socket %s for the engine (DefaultRuntimeDir)", path);
+    }
+    return rv;
+}
+
+static apr_status_t resolve_receiver(sc_server_conf_t *conf, server_rec *s, apr_pool_t *ptemp)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    if (strcmp(conf->receiver_address, "auto") != 0) {
+        apr_cpystrn(conf->engine.receiver.address, conf->receiver_address,
+                    sizeof(conf->engine.receiver.address));
+    } else {
+        rv = sc_receiver_auto(&conf->engine, conf->engine.receiver.address, ptemp);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
+                     "SC0414: no address found for the receiver; name one with "
+                     "SessionClusterReceiver address=");
+    } else if (!conf->secret_none && strcmp(conf->engine.receiver.address, "127.0.0.1") != 0 &&
+               strcmp(conf->engine.receiver.address, "::1") != 0) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "SC0415: the receiver would listen on %s without protection; say "
+                     "SessionClusterSecret none if only trusted hosts reach it, or "
+                     "SessionClusterReceiver address=127.0.0.1",
+                     conf->engine.receiver.address);
+        return APR_EACCES;
+    }
+    return rv;
+}
+
+static apr_status_t make_sockets(retained_t *kept, sc_server_conf_t *conf, server_rec *s,
+                                 apr_pool_t *ptemp)
+{
+    apr_status_t rv = make_link(kept, s, ptemp);
+
+    if (rv != APR_SUCCESS || conf->engine.membership == SC_MEMBERSHIP_NONE) {
+        return rv;
+    }
+    rv = resolve_receiver(conf, s, ptemp);
+    if (rv == APR_SUCCESS) {
+        rv = make_receiver(kept, conf, s);
+    }
+    if (rv == APR_SUCCESS && conf->engine.membership == SC_MEMBERSHIP_MULTICAST) {
+        rv = make_group(kept, &conf->engine, s);
+    }
+    return rv;
+}
+
+static retained_t *retained_make(void)
+{
+    retained_t *kept = ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
+
+    memset(kept, 0, sizeof(*kept));
+    kept->parent = getpid();
+    kept->link_fd = kept->listen_fd = kept->group_fd = kept->control_fd = -1;
+    return kept;
+}
+
+/* ---- hooks ------------------------------------------------------------------------------------
+ */
+
+int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    sc_server_conf_t *conf = self.conf;
+    retained_t *kept = retained_get();
+    char build[sizeof(kept->build)];
+    apr_status_t rv;
+
+    (void)plog;
+    self.server = s;
+    self.store = NULL;
+    self.board = NULL;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || !conf) {
+        return OK;
+    }
+    if (!conf->used) {
+        if (kept && kept->running) { /* the last directive of ours was taken out */
+            kill(kept->proc.pid, SIGTERM);
+            kept->running = 0;
+        }
+        return OK;
+    }
+    if (!kept) {
+        kept = retained_make();
+    }
+    sc_config_collect_contexts(conf, s, ptemp);
+    if (find_store(kept, conf, s, pconf) != APR_SUCCESS ||
+        make_sockets(kept, conf, s, ptemp) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    self.board = sc_store_board(self.store);
+    sc_board_set(self.board->restarts, kept->restarts);
+    kept->restarts++;
+
+    build_stamp(build, sizeof(build));
+    if (kept->running && kill(kept->proc.pid, 0) == 0 &&
+        memcmp(&kept->config, &conf->engine, sizeof(conf->engine)) == 0 &&
+        strcmp(kept->build, build) == 0) {
+        tell(kept, 'C', -1);
+        tell(kept, 'L', log_fd(s));
+        watch_engine(kept);
+    } else {
+        if (kept->running) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                         "SC0416: the %s has changed; the engine is replaced, sessions stay",
+                         strcmp(kept->build, build) ? "module's file" : "configuration");
+            engine_hand_over(kept);
+        }
+        kept->config = conf->engine;
+        apr_cpystrn(kept->build, build, sizeof(kept->build));
+        kept->not_before = 0;
+        rv = engine_fork(kept, s);
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "SC0417: no process for the engine");
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    apr_pool_cleanup_register(pconf, kept, restart_begins, apr_pool_cleanup_null);
+    return OK;
+}
+
+void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    retained_t *kept = retained_get();
+    apr_status_t rv;
+
+    if (!kept || !self.store) {
+        return;
+    }
+    rv = sc_link_client_create(&self.link, link_path(pchild), LINK_KEEP, pchild);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     "SC0418: this child has no link to the engine; its sessions cannot change");
+    }
+    if (kept->parent == getpid()) {
+        return; /* httpd -X: the sockets are the parent's, too */
+    }
+    rv = sc_store_protect(self.store);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "SC0419: the store could not be made read-only for this child");
+    }
+    close(kept->link_fd);
+    close(kept->control_fd);
+    if (kept->listen_fd >= 0) {
+        close(kept->listen_fd);
+    }
+    if (kept->group_fd >= 0) {
+        close(kept->group_fd);
+    }
+}
