@@ -1,0 +1,51 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file sc_placement.h
+ * @brief Room "base": which nodes come first for a session, as a pure function of its id and their
+ *        routes.
+ *
+ * Rendezvous hashing (highest random weight): every route gets a weight for the session, the routes
+ * in falling order of weight are the session's order. Whoever knows the same routes gets the same
+ * order, so front ends and nodes agree without a word between them; a route that comes or goes
+ * moves only the sessions whose first choice it is or was.
+ *
+ * The function, to be the same in every release, on every architecture, and in other languages:
+ *
+ *   key       the 16 bytes of the text "SessionCluster/1"
+ *   seed      SipHash-2-4(key, bytes of the session id)
+ *   weight    SipHash-2-4(key, seed as 8 bytes, least significant first | bytes of the route)
+ *   order     falling weight as unsigned 64 bit number; then rising route, byte by byte
+ *
+ * The id is what stands in the cookie before the route: 32 hex digits with ours, any text with
+ * others' (Tomcat's). The key is no secret: whoever chooses ids can choose nodes, as he can by
+ * writing a route into the cookie.
+ */
+#ifndef SC_PLACEMENT_H
+#define SC_PLACEMENT_H
+
+#include "sc_base.h"
+
+/** Most routes that sc_placement_rank orders. */
+#define SC_PLACEMENT_MAX 256
+
+/** Seed of a session: hashed once, used for all routes. */
+apr_uint64_t sc_placement_seed(const void *id, apr_size_t len);
+
+/** Weight of a route for a session. @param route of any length; what is behind SC_ROUTE_MAX bytes
+ *  does not count, no route is longer */
+apr_uint64_t sc_placement_weight(apr_uint64_t seed, const char *route);
+
+/** Whether a route of weight wa stands before another of weight wb. A route does not stand before
+ *  itself. */
+int sc_placement_before(apr_uint64_t wa, const char *a, apr_uint64_t wb, const char *b);
+
+/**
+ * Order of routes for a session.
+ * @param order receives the indices of routes, first choice first; equal routes keep their order
+ * @return APR_SUCCESS; APR_EINVAL for more than SC_PLACEMENT_MAX routes: order is untouched
+ */
+apr_status_t sc_placement_rank(const void *id, apr_size_t len, const char *const *routes,
+                               apr_size_t n, apr_size_t *order);
+
+#endif
