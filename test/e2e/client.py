@@ -1,0 +1,275 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""A browser for the tests: one request at a time with a cookie jar, and a load of many of them."""
+
+import asyncio
+import http.client
+import json
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+
+class Reply:
+    """One response."""
+
+    def __init__(self, status, headers, body, elapsed=0.0):
+        self.status = status
+        self.headers = headers  # list of (name, value), as they came
+        self.body = body
+        self.elapsed = elapsed
+
+    def all(self, name):
+        return [v for k, v in self.headers if k.lower() == name.lower()]
+
+    def header(self, name):
+        """All values of a header, joined as HTTP allows; None without any."""
+        values = self.all(name)
+        return ", ".join(values) if values else None
+
+    @property
+    def set_cookies(self):
+        """name -> (value, attributes as a list of lower-case strings)"""
+        found = {}
+        for line in self.all("Set-Cookie"):
+            parts = [p.strip() for p in line.split(";")]
+            name, _, value = parts[0].partition("=")
+            found[name] = (value, [p.lower() for p in parts[1:] if p])
+        return found
+
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def values(self):
+        """What the session held, as the test handler saw it."""
+        return self.json()["values"]
+
+    @property
+    def text(self):
+        return self.body.decode("latin-1")
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:200]!r}>"
+
+
+def absorb(jar, set_cookies):
+    """Do with Set-Cookie what a browser does (paths and domains do not matter here)."""
+    for name, (value, attrs) in set_cookies.items():
+        if value == "" or "max-age=0" in attrs:
+            jar.pop(name, None)
+        else:
+            jar[name] = value
+
+
+def cookie_header(jar):
+    return "; ".join(f"{k}={v}" for k, v in jar.items())
+
+
+class Client:
+    """One browser. `cookies` is its jar; keep=True keeps its connection."""
+
+    def __init__(self, port, cookies=None, timeout=15.0, keep=False):
+        self.port = port
+        self.cookies = dict(cookies or {})
+        self.timeout = timeout
+        self.keep = keep
+        self.conn = None
+
+    def request(self, path, method="GET", body=None, headers=None, port=None, cookies=None):
+        """`cookies`: a header value to send instead of the jar's ("" for none)."""
+        send = dict(headers or {})
+        line = cookie_header(self.cookies) if cookies is None else cookies
+        if line:
+            send["Cookie"] = line
+        if not self.keep:
+            send.setdefault("Connection", "close")
+        conn = self.conn if port is None else None
+        if conn is None:
+            conn = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=self.timeout)
+        begin = time.monotonic()
+        try:
+            conn.request(method, path, body=body, headers=send)
+            answer = conn.getresponse()
+            reply = Reply(answer.status, answer.getheaders(), answer.read(),
+                          time.monotonic() - begin)
+        except BaseException:
+            conn.close()
+            self.conn = None
+            raise
+        if self.keep and port is None:
+            self.conn = conn
+        else:
+            conn.close()
+        absorb(self.cookies, reply.set_cookies)
+        return reply
+
+    def get(self, path, **kw):
+        return self.request(path, **kw)
+
+    def post(self, path, body, **kw):
+        return self.request(path, method="POST", body=body, **kw)
+
+    def op(self, steps="", path="/t", status=200, **kw):
+        """Steps for the test handler; refuses any other status."""
+        reply = self.request(path + ("?" + steps if steps else ""), **kw)
+        assert reply.status == status, (path, steps, reply)
+        return reply
+
+    def values(self, steps="", **kw):
+        return self.op(steps, **kw).values
+
+    def close(self):
+        if self.conn is not None:
+            self.conn.close()
+            self.conn = None
+
+    # the parts of the session cookie
+    @property
+    def id(self):
+        return self.cookies["SID"].split(".")[0]
+
+    @property
+    def route(self):
+        return self.cookies["SID"].partition(".")[2]
+
+
+@dataclass
+class Record:
+    """One request of a load."""
+    client: int
+    start: float
+    end: float = 0.0
+    status: int = 0        # 0: no answer
+    value: int = -1        # the counter as answered
+    error: str = ""
+    cookie: str = ""       # what the browser had afterwards
+    extra: dict = field(default_factory=dict)
+
+    @property
+    def ok(self):
+        return self.status == 200
+
+
+class Load:
+    """Many browsers that count in their sessions, each request after the other, at a bounded rate.
+
+    One thread with an event loop: 200 browsers cost little more than their requests."""
+
+    def __init__(self, port, clients=200, rate=300.0, steps="inc=n", timeout=20.0, seed=1):
+        self.port = port
+        self.nclients = clients
+        self.rate = rate
+        self.steps = steps
+        self.timeout = timeout
+        self.records = []
+        self.jars = [{} for _ in range(clients)]
+        self.random = random.Random(seed)
+        self.stopping = False
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    # -- use: with Load(...) as load: ...; then look at load.records
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join(self.timeout + 10)
+        assert not self.thread.is_alive(), "load did not end"
+
+    def run_for(self, seconds):
+        time.sleep(seconds)  # the load is the test; this is how long it lasts
+
+    # -- what happened
+
+    def failures(self, after=0.0, before=float("inf")):
+        return [r for r in self.records if not r.ok and after <= r.start < before]
+
+    def slowest(self, after=0.0):
+        return max((r.end - r.start for r in self.records if r.start >= after), default=0.0)
+
+    def check_counters(self):
+        """No counter may ever go back, jump, or begin anew."""
+        last, failed, seen = {}, {}, 0
+        for r in self.records:  # in order of their end; one browser's do not overlap
+            if not r.ok:
+                failed[r.client] = failed.get(r.client, 0) + 1
+                continue
+            seen += 1
+            before = last.get(r.client, 0)
+            most = before + 1 + failed.get(r.client, 0)
+            assert before < r.value <= most, (
+                f"browser {r.client}: counter {before} -> {r.value}, cookie {r.cookie}, "
+                f"{failed.get(r.client, 0)} failures between, {r.extra}")
+            last[r.client] = r.value
+            failed[r.client] = 0
+        assert seen, "nothing was counted"
+        return seen
+
+    def check_ids(self):
+        """Every browser kept its session id through everything."""
+        ids = {}
+        for r in self.records:
+            if r.ok and r.cookie:
+                ids.setdefault(r.client, set()).add(r.cookie.partition(".")[0])
+        many = {c: i for c, i in ids.items() if len(i) > 1}
+        assert not many, f"sessions were replaced: {many}"
+        return len(ids)
+
+    # -- inside
+
+    async def _run(self):
+        await asyncio.gather(*(self._browser(i) for i in range(self.nclients)))
+
+    async def _browser(self, number):
+        pause = self.nclients / self.rate
+        at = time.monotonic() + self.random.random() * pause
+        while True:
+            delay = at - time.monotonic()
+            while delay > 0:
+                if self.stopping:
+                    return
+                await asyncio.sleep(min(delay, 0.2))
+                delay = at - time.monotonic()
+            if self.stopping:
+                return
+            await self._one(number)
+            at = max(at + pause * self.random.uniform(0.7, 1.3), time.monotonic())
+
+    async def _one(self, number):
+        record = Record(number, time.monotonic())
+        jar = self.jars[number]
+        try:
+            raw = await asyncio.wait_for(self._fetch(jar), self.timeout)
+            head, _, body = raw.partition(b"\r\n\r\n")
+            lines = head.decode("latin-1").split("\r\n")
+            record.status = int(lines[0].split()[1])
+            headers = [tuple(x.split(": ", 1)) for x in lines[1:] if ": " in x]
+            reply = Reply(record.status, headers, body)
+            absorb(jar, reply.set_cookies)
+            if record.ok:
+                told = reply.json()
+                record.value = int((told["values"] or {}).get("n", -1))
+                record.extra = {"route": told["route"], "failover": told["failover"]}
+        except asyncio.TimeoutError:
+            record.error = "timeout"
+        except (OSError, ValueError, IndexError, KeyError) as e:
+            record.status = 0 if record.status == 200 else record.status
+            record.error = f"{type(e).__name__}: {e}"
+        record.end = time.monotonic()
+        record.cookie = jar.get("SID", "")
+        self.records.append(record)
+
+    async def _fetch(self, jar):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            cookie = f"Cookie: {cookie_header(jar)}\r\n" if jar else ""
+            writer.write(f"GET /t?{self.steps} HTTP/1.0\r\nHost: localhost\r\n{cookie}\r\n".encode())
+            return await reader.read(-1)
+        finally:
+            writer.close()

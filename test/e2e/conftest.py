@@ -1,0 +1,95 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Fixtures: `farm` for one test, `shared_farm` for all tests of a file."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from node import APXS, HERE, Farm  # noqa: E402  pylint: disable=wrong-import-position
+
+TREE = os.path.dirname(os.path.dirname(HERE))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes a minute by its nature; SC_SLOW=1 runs it")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("SC_SLOW"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow; SC_SLOW=1 runs it"))
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.fixture(scope="session")
+def workspace():
+    """A folder that the server's user may enter too."""
+    path = tempfile.mkdtemp(prefix="sc-e2e-")
+    os.chmod(path, 0o755)
+    yield path
+    if not os.environ.get("SC_KEEP"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def module_path():
+    path = os.environ.get("SC_MODULE", os.path.join(TREE, "out", "mod_session_cluster.so"))
+    if not os.path.exists(path):
+        pytest.exit(f"{path} does not exist; build it first or set SC_MODULE", 2)
+    return os.path.abspath(path)
+
+
+@pytest.fixture(scope="session")
+def test_module(workspace):  # pylint: disable=redefined-outer-name
+    """The test's application, compiled."""
+    out = os.path.join(workspace, "mod_sc_test.so")
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O2", "-Wall", "-o", out,
+                    os.path.join(HERE, "mod_sc_test", "mod_sc_test.c"),
+                    "-I" + output(APXS, "-q", "INCLUDEDIR")[0],
+                    *output("apr-1-config", "--cppflags", "--includes"),
+                    *output("apu-1-config", "--includes")], check=True)
+    return out
+
+
+def make_farm(request, workspace, module_path, test_module):  # pylint: disable=redefined-outer-name
+    root = tempfile.mkdtemp(prefix="farm-", dir=workspace)
+    farm = Farm(root, module_path, test_module)
+    request.node.sc_farms = getattr(request.node, "sc_farms", []) + [farm]
+    return farm
+
+
+@pytest.fixture
+def farm(request, workspace, module_path, test_module):  # pylint: disable=redefined-outer-name
+    made = make_farm(request, workspace, module_path, test_module)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_farm(request, workspace, module_path, test_module):  # pylint: disable=redefined-outer-name
+    made = make_farm(request, workspace, module_path, test_module)
+    yield made
+    made.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the logs of its servers."""
+    outcome = yield
+    report = outcome.get_result()
+    if call.when in ("setup", "call") and report.failed:
+        farms = getattr(item, "sc_farms", []) + getattr(item.parent, "sc_farms", [])
+        text = "\n".join(f.tails() for f in farms)
+        if text:
+            report.sections.append(("error logs", text))
