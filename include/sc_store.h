@@ -11,10 +11,11 @@
  *   | head: magic, ABI stamp, size, hash key, geometry, store id, last lsn                  |
  *   | board (sc_board.h): engine, lease, view of members, counters, peers                   |
  *   | contexts[SC_CONTEXTS_MAX]: name, counts       routes[SC_ROUTES_MAX]: interned names   |
- *   | buckets[nbuckets]: index of the first record of each chain                            |
+ *   | wheel[4096 s]: due records of each second; buckets[nbuckets]: first record of a chain |
+ *   | gens[ncells]: generation of each cell, odd while it holds a record                    |
  *   | cells[ncells]: 128 bytes each: a record (session head) or 124 bytes of a body + next  |
  *   +------------------------------------ page border -------------------------------------+
- *   | touches[ncells]: generation and time of the last access; one bitmap of what is new    |
+ *   | touches[ncells]: generation and time (ms) of the last access; bitmap of what is new   |
  *   +--------------------------------------------------------------------------------------+
  *
  * Children map everything above the page border read-only (sc_store_protect). The touch area below
@@ -32,7 +33,9 @@
  * The due time of each record stands in a timing wheel, so expiry looks only at what is due.
  *
  * Bounded: everything is allocated at creation. New sessions are refused (APR_ENOSPC) when less
- * than a reserve of 1/16 of the cells is free; changes of sessions that exist may use the reserve.
+ * than a reserve of 1/16 of the cells is free; changes of sessions that exist may use the reserve,
+ * those that do not grow nearly all of it. A tombstone in place of a record that is here always
+ * succeeds. Tombstones are never thrown out before sc_store_remove says so.
  */
 #ifndef SC_STORE_H
 #define SC_STORE_H
@@ -191,8 +194,9 @@ apr_status_t sc_store_get(const sc_store_t *store, apr_uint16_t context, const s
 
 /**
  * Write a session: new or in place of the one with the same context and id. rec.lsn and
- * rec.body_len are set by the store (and written back into *rec).
- * @return APR_SUCCESS; APR_ENOSPC when full (nothing changed)
+ * rec.body_len are set by the store (and written back into *rec). A tombstone's body is ignored.
+ * @return APR_SUCCESS; APR_ENOSPC when full (nothing changed); APR_EINVAL for an unknown context,
+ *         route or flag
  */
 apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body, apr_size_t len);
 
@@ -208,14 +212,17 @@ apr_status_t sc_store_touch(sc_store_t *store, apr_uint16_t context, const sc_id
 typedef void sc_store_touched_fn_t(void *baton, const sc_record_t *rec, apr_time_t accessed);
 void sc_store_collect(sc_store_t *store, apr_time_t now, sc_store_touched_fn_t *fn, void *baton);
 
-/** Decides on a record whose due time has come. @return its new due time (mono), or 0 to leave the
- *  record alone because fn has removed or rewritten it. */
+/** Decides on a record whose due time has come. May change the store in any way. @return its new due
+ *  time (mono), or 0 to leave the record alone because fn has removed or rewritten it (a record that
+ *  is neither removed, rewritten nor given a new due time comes again with the next call). */
 typedef apr_time_t sc_store_due_fn_t(void *baton, const sc_record_t *rec);
 /** Call fn for at most max due records. @return how many were due */
 apr_size_t sc_store_run_due(sc_store_t *store, apr_time_t now, apr_size_t max,
                             sc_store_due_fn_t *fn, void *baton);
 
-/** Called for each record; body as long as the call lasts. @return 0 to stop the scan there. */
+/** Called for each record; body as long as the call lasts. May change the store; a record that it
+ *  rewrites before that record's turn in the same bucket is not visited again. @return 0 to stop the
+ *  scan there. */
 typedef int sc_store_scan_fn_t(void *baton, const sc_record_t *rec, const unsigned char *body);
 /**
  * Visit all records with lsn > since, some buckets at a time, while changes go on.

@@ -1,0 +1,210 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The noticeboard: what the engine pins up for everybody else in the mapping.
+ *
+ * The view is kept twice. view_gen names the current copy by its lowest bit; a publication fills
+ * the other copy and then raises view_gen (release). A copy is written again only after view_gen
+ * has moved on and a release fence; so a reader that finds view_gen unchanged after an acquire
+ * fence has copied one view. All of a view's bytes are moved as relaxed atomic words, for the copy
+ * that is about to be thrown away may be written at that very moment.
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "sc_board.h"
+
+#define VIEW_TRIES 32
+#define ALIVE_TRIES 4
+
+/* Structures moved word by word: the compiler must not take the words for other objects. */
+typedef apr_uint64_t __attribute__((may_alias)) word_t;
+
+_Static_assert(sizeof(sc_view_t) % sizeof(word_t) == 0, "a view is made of whole words");
+_Static_assert(sizeof(sc_board_member_t) % sizeof(word_t) == 0, "and so is a member");
+_Static_assert(offsetof(sc_view_t, member) == sizeof(word_t), "count and gen are the first word");
+
+static void words_in(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
+{
+    word_t *t = (word_t *)to;
+    const word_t *f = (const word_t *)from;
+    apr_size_t i;
+
+    for (i = 0; i < bytes / sizeof(word_t); i++) {
+        __atomic_store_n(&t[i], f[i], __ATOMIC_RELAXED);
+    }
+}
+
+static void words_out(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
+{
+    word_t *t = (word_t *)to;
+    const word_t *f = (const word_t *)from;
+    apr_size_t i;
+
+    for (i = 0; i < bytes / sizeof(word_t); i++) {
+        t[i] = __atomic_load_n(&f[i], __ATOMIC_RELAXED);
+    }
+}
+
+static apr_uint32_t bounded(apr_uint32_t count)
+{
+    return count < SC_MEMBERS_MAX ? count : SC_MEMBERS_MAX;
+}
+
+static apr_size_t view_bytes(apr_uint32_t count)
+{
+    return offsetof(sc_view_t, member) + bounded(count) * sizeof(sc_board_member_t);
+}
+
+/* After reading a copy: whether it was the current one all the time. */
+static int still(const sc_board_t *board, apr_uint32_t gen)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&board->view_gen, __ATOMIC_RELAXED) == gen;
+}
+
+apr_status_t sc_board_view(const sc_board_t *board, sc_view_t *out)
+{
+    int tries;
+
+    for (tries = 0; tries < VIEW_TRIES; tries++) {
+        apr_uint32_t gen = sc_board_get(board->view_gen);
+        const sc_view_t *view = &board->view[gen & 1];
+        apr_uint32_t count = __atomic_load_n(&view->count, __ATOMIC_RELAXED);
+
+        words_out(out, view, view_bytes(count));
+        if (still(board, gen)) {
+            out->count = bounded(count);
+            memset(&out->member[out->count], 0,
+                   (SC_MEMBERS_MAX - out->count) * sizeof(out->member[0]));
+            return APR_SUCCESS;
+        }
+    }
+    return APR_EAGAIN;
+}
+
+apr_uint32_t sc_board_view_gen(const sc_board_t *board)
+{
+    return sc_board_get(board->view_gen);
+}
+
+void sc_board_publish(sc_board_t *board, const sc_view_t *view)
+{
+    apr_uint32_t gen = board->view_gen + 1;
+    sc_view_t *copy = &board->view[gen & 1];
+
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* the last turn of view_gen is seen before these */
+    words_in(copy, view, view_bytes(view->count));
+    __atomic_store_n(&copy->count, bounded(view->count), __ATOMIC_RELAXED);
+    __atomic_store_n(&copy->gen, gen, __ATOMIC_RELAXED);
+    sc_board_set(board->view_gen, gen);
+}
+
+/* Compare a route that may be changing with one that is not. */
+static int is_route(const char *entry, const char *route, apr_size_t len)
+{
+    apr_size_t i;
+
+    for (i = 0; i < len; i++) {
+        if (__atomic_load_n(&entry[i], __ATOMIC_RELAXED) != route[i]) {
+            return 0;
+        }
+    }
+    return __atomic_load_n(&entry[len], __ATOMIC_RELAXED) == '\0';
+}
+
+static int alive_in(const sc_view_t *view, const char *route, apr_size_t len)
+{
+    apr_uint32_t count = bounded(__atomic_load_n(&view->count, __ATOMIC_RELAXED));
+    apr_uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+
+        if (__atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
+            __atomic_load_n(&m->state, __ATOMIC_RELAXED) == SC_MEMBER_ALIVE &&
+            is_route(m->route, route, len)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t len)
+{
+    int alive = 0, tries;
+
+    if (len == 0 || len > SC_ROUTE_MAX || memchr(route, '\0', len) != NULL) {
+        return 0;
+    }
+    for (tries = 0; tries < ALIVE_TRIES; tries++) {
+        apr_uint32_t gen = sc_board_get(board->view_gen);
+
+        alive = alive_in(&board->view[gen & 1], route, len);
+        if (still(board, gen)) {
+            break;
+        }
+    }
+    return alive;
+}
+
+/* ---- peers ---------------------------------------------------------------------------------- */
+
+apr_uint64_t sc_board_peer_lsn(const sc_board_t *board, apr_uint64_t store_id)
+{
+    int i;
+
+    for (i = 0; store_id != 0 && i < SC_PEERS_MAX; i++) {
+        if (sc_board_get(board->peer[i].store_id) == store_id) {
+            return sc_board_get(board->peer[i].lsn);
+        }
+    }
+    return 0;
+}
+
+void sc_board_peer_set(sc_board_t *board, apr_uint64_t store_id, apr_uint64_t lsn, apr_time_t now)
+{
+    sc_board_peer_t *p = NULL;
+    int i;
+
+    if (store_id == 0) {
+        return;
+    }
+    for (i = 0; i < SC_PEERS_MAX; i++) {
+        sc_board_peer_t *e = &board->peer[i];
+
+        if (e->store_id == store_id) {
+            if (lsn > e->lsn) {
+                sc_board_set(e->lsn, lsn);
+            }
+            sc_board_set(e->used, now);
+            return;
+        }
+        /* the place for a new one: the first free, else the one not used for the longest time */
+        if (p == NULL || (p->store_id != 0 && (e->store_id == 0 || e->used < p->used))) {
+            p = e;
+        }
+    }
+    /* an engine killed in between leaves a free entry, never one peer's number under another's id
+     */
+    sc_board_set(p->store_id, 0);
+    sc_board_set(p->lsn, lsn);
+    sc_board_set(p->used, now);
+    sc_board_set(p->store_id, store_id);
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+const char *sc_node_state_name(apr_uint32_t state)
+{
+    static const char *const names[] = {"down", "starting", "joining", "ready", "leaving"};
+
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+const char *sc_member_state_name(apr_uint32_t state)
+{
+    static const char *const names[] = {"alive", "suspect", "gone"};
+
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}

@@ -1,0 +1,432 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The writer: the engine, and nobody else.
+ *
+ * The order of stores in here is what keeps readers right and what makes a kill at any instruction
+ * harmless (store_layout.h, W1 and W2). Only the swing of one link changes what the table holds;
+ * free list, wheel and counts may be left half done, a recovery rebuilds them from what is linked.
+ *
+ * Who may take cells when they run short, in order:
+ *   new sessions           while a reserve of 1/16 of the cells stays free
+ *   tombstones of unknown  while half of the reserve stays free: an invalidation that overtook its
+ *   ids                    session is worth more than a new session, less than one that is here
+ *   sessions that grow     while a quarter of it stays free
+ *   other changes          while EMERGENCY_CELLS stay free; so in a store that others have filled a
+ *                          session can still be changed as long as it does not grow
+ *   tombstones of known    always: an emergency cell takes the tombstone, and what it replaces
+ *   ids                    gives back at least that one
+ * Tombstones are never thrown out early to make room: that would resurrect a dead id (DESIGN I11).
+ */
+#include "store_layout.h"
+
+/* ---- cells ---------------------------------------------------------------------------------- */
+
+/* An odd generation means a record is here; the fence ends what readers may still believe (W2). */
+static void retire(sc_store_t *s, apr_uint32_t cell)
+{
+    apr_uint32_t gen = ld32(&s->gen[cell]);
+
+    st32(&s->gen[cell], (gen | 1) + 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static apr_uint32_t take_cell(sc_store_t *s)
+{
+    head_t *h = s->head;
+    apr_uint32_t cell = NO_CELL;
+
+    if (h->free_first != 0 && h->free_first <= s->ncells) {
+        cell = h->free_first - 1;
+        h->free_first = ld32(&s->cell[cell].body.next);
+    } else if (h->fresh < s->ncells) {
+        cell = h->fresh++;
+    } else {
+        return NO_CELL;
+    }
+    st32(&h->free_count, ld32(&h->free_count) - 1);
+    if (ld32(&s->gen[cell]) & 1) {
+        retire(s, cell); /* a record that was never linked, from the life of a killed engine */
+    }
+    return cell;
+}
+
+static void give_cell(sc_store_t *s, apr_uint32_t cell)
+{
+    head_t *h = s->head;
+
+    st32(&s->cell[cell].body.next, h->free_first);
+    h->free_first = cell + 1;
+    st32(&h->free_count, ld32(&h->free_count) + 1);
+}
+
+static void give_body(sc_store_t *s, apr_uint32_t ref, apr_uint32_t cells)
+{
+    for (; cells > 0 && ref != 0 && ref <= s->ncells; cells--) {
+        apr_uint32_t next = ld32(&s->cell[ref - 1].body.next);
+
+        give_cell(s, ref - 1);
+        ref = next;
+    }
+}
+
+/* ---- find ----------------------------------------------------------------------------------- */
+
+/* The link that leads to the record of this key, and its cell; without one the bucket's own link,
+ * where a new record goes, and NO_CELL. */
+static apr_uint32_t *find(sc_store_t *s, apr_uint16_t context, const sc_id_t *id,
+                          apr_uint32_t *cell)
+{
+    apr_uint32_t *bucket = &s->bucket[sc_store_bucket(s, context, id)];
+    apr_uint32_t *link = bucket;
+    apr_uint64_t word[2];
+    apr_uint32_t hops;
+
+    memcpy(word, id->b, sizeof(word));
+    for (hops = 0; hops < s->ncells; hops++) {
+        apr_uint32_t ref = ld32(link);
+        record_cell_t *r;
+
+        if (ref == 0 || ref > s->ncells) {
+            break;
+        }
+        r = &s->cell[ref - 1].rec;
+        if (ld64(&r->id[0]) == word[0] && ld64(&r->id[1]) == word[1] &&
+            (ld32(&r->kind) & 0xffff) == context) {
+            *cell = ref - 1;
+            return link;
+        }
+        link = &r->next;
+    }
+    *cell = NO_CELL;
+    return bucket;
+}
+
+/* ---- put ------------------------------------------------------------------------------------ */
+
+/* Routes after the first SC_ROUTE_NONE mean nothing. */
+static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
+                                  const apr_uint16_t *backups, apr_size_t nbackups,
+                                  apr_uint32_t epoch, loc_t *loc)
+{
+    apr_uint32_t nroutes = ld32(&s->head->nroutes);
+    apr_size_t i;
+
+    if (primary >= nroutes || nbackups > SC_BACKUPS_MAX) {
+        return APR_EINVAL;
+    }
+    loc->epoch = epoch;
+    loc->routes = primary;
+    loc->more = 0;
+    for (i = 0; i < nbackups && backups[i] != SC_ROUTE_NONE; i++) {
+        if (backups[i] >= nroutes) {
+            return APR_EINVAL;
+        }
+        if (i < SC_BACKUPS_MAX - 1) {
+            loc->routes |= (apr_uint32_t)backups[i] << (8 * (i + 1));
+        } else {
+            loc->more = backups[i];
+        }
+    }
+    return APR_SUCCESS;
+}
+
+static void store_location(record_cell_t *r, apr_uint32_t copy, const loc_t *loc)
+{
+    st32(&r->loc[copy].epoch, loc->epoch);
+    st32(&r->loc[copy].routes, loc->routes);
+    st32(&r->loc[copy].more, loc->more);
+}
+
+static int has_room(const sc_store_t *s, const sc_record_t *rec, const snap_t *old,
+                    apr_uint32_t need)
+{
+    apr_uint32_t nfree = ld32(&s->head->free_count);
+    apr_uint32_t reserve = s->ncells / 16;
+    apr_uint32_t keep;
+
+    if (rec->flags & SC_REC_TOMBSTONE) {
+        keep = old != NULL ? 0 : reserve / 2 + EMERGENCY_CELLS;
+    } else if (old == NULL || (old->rec.flags & SC_REC_TOMBSTONE)) {
+        keep = reserve + EMERGENCY_CELLS;
+    } else if (body_cells(rec->body_len) > body_cells(old->rec.body_len)) {
+        keep = reserve / 4 + EMERGENCY_CELLS;
+    } else {
+        keep = EMERGENCY_CELLS;
+    }
+    return nfree >= keep && nfree - keep >= need;
+}
+
+/* Write a body into free cells; sum goes on. Returns its first ref, 0 for an empty one or (with
+ * *failed set) when cells ran out. */
+static apr_uint32_t write_body(sc_store_t *s, const unsigned char *body, apr_size_t len,
+                               apr_uint64_t *sum, int *failed)
+{
+    apr_uint32_t first = 0, written = 0;
+    apr_uint32_t *link = &first;
+
+    while (len > 0) {
+        apr_size_t n = len < BODY_BYTES ? len : BODY_BYTES;
+        apr_uint32_t cell = take_cell(s);
+        body_cell_t *b;
+        body_cell_t copy;
+        int i;
+
+        if (cell == NO_CELL) {
+            give_body(s, first, written);
+            *failed = 1;
+            return 0;
+        }
+        b = &s->cell[cell].body;
+        memset(&copy, 0, sizeof(copy));
+        memcpy(&copy, body, n);
+        for (i = 0; i < BODY_WORDS; i++) {
+            st64(&b->word[i], copy.word[i]);
+            *sum = mix(*sum, copy.word[i]);
+        }
+        st32(&b->tail, copy.tail);
+        *sum = mix(*sum, copy.tail);
+        st32(&b->next, 0);
+        st32(link, cell + 1);
+        link = &b->next;
+        written++;
+        body += n;
+        len -= n;
+    }
+    return first;
+}
+
+/* A complete record, in cells that nothing leads to yet. */
+static apr_uint32_t build(sc_store_t *s, const sc_record_t *rec, const loc_t *loc, const void *body,
+                          apr_uint32_t next)
+{
+    apr_uint64_t sum = sc_snap_sum(rec);
+    apr_uint64_t word[2];
+    apr_uint32_t cell = take_cell(s);
+    apr_uint32_t first;
+    record_cell_t *r;
+    int failed = 0;
+
+    if (cell == NO_CELL) {
+        return NO_CELL;
+    }
+    first = write_body(s, body, rec->body_len, &sum, &failed);
+    if (failed) {
+        give_cell(s, cell);
+        return NO_CELL;
+    }
+    r = &s->cell[cell].rec;
+    memcpy(word, rec->id.b, sizeof(word));
+    st64(&r->id[0], word[0]);
+    st64(&r->id[1], word[1]);
+    st64(&r->created, (apr_uint64_t)rec->created);
+    st64(&r->accessed, (apr_uint64_t)rec->accessed);
+    st64(&r->due, (apr_uint64_t)rec->due);
+    st64(&r->lsn, rec->lsn);
+    st64(&r->hlc, rec->stamp.hlc);
+    st32(&r->node, rec->stamp.node);
+    st32(&r->max_idle_s, rec->max_idle_s);
+    st32(&r->next, next);
+    st32(&r->body, first);
+    st32(&r->body_len, rec->body_len);
+    st32(&r->kind, kind_of(rec->context, rec->flags));
+    st32(&r->check, (apr_uint32_t)(sum ^ sum >> 32));
+    st32(&r->loc_sel, 0);
+    store_location(r, 0, loc);
+    return cell;
+}
+
+/*
+ * A touch that was noted on the old record and not collected yet goes on to the new one: not every
+ * change is an access (a merge, a new owner), and a session must not idle out because of one.
+ */
+static void carry_touch(sc_store_t *s, apr_uint32_t from, apr_uint32_t from_gen, apr_uint32_t to)
+{
+    apr_uint64_t word = ld64(&s->touch[from]);
+    apr_uint64_t bit = (apr_uint64_t)1 << (from % 64);
+
+    if ((__atomic_load_n(&s->touched[from / 64], __ATOMIC_ACQUIRE) & bit) == 0 ||
+        (word & TOUCH_GEN_MASK) != (from_gen & TOUCH_GEN_MASK)) {
+        return;
+    }
+    word = ld64(&s->touch[from]) & ~TOUCH_GEN_MASK;
+    st64(&s->touch[to], word | (ld32(&s->gen[to]) & TOUCH_GEN_MASK));
+    __atomic_fetch_or(&s->touched[to / 64], (apr_uint64_t)1 << (to % 64), __ATOMIC_RELEASE);
+}
+
+/* What is left to do with a record that no link leads to any more. */
+static void discard(sc_store_t *s, const snap_t *old)
+{
+    sc_store_account(s, &old->rec, -1);
+    sc_wheel_drop(s, old->cell);
+    retire(s, old->cell);
+    give_body(s, old->body, body_cells(old->rec.body_len));
+    give_cell(s, old->cell);
+}
+
+apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body, apr_size_t len)
+{
+    apr_uint32_t old_cell, cell, need;
+    apr_uint32_t *link;
+    sc_record_t put = *rec;
+    snap_t old;
+    loc_t loc;
+
+    if (put.flags & SC_REC_TOMBSTONE) {
+        len = 0; /* an invalidation must not fail for want of room */
+    }
+    if (put.context >= store->head->ncontexts || (put.flags & ~SC_REC_TOMBSTONE) != 0 ||
+        pack_location(store, put.primary, put.backups, SC_BACKUPS_MAX, put.epoch, &loc) !=
+            APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (len > body_max(store)) {
+        return APR_ENOSPC;
+    }
+    link = find(store, put.context, &put.id, &old_cell);
+    if (old_cell != NO_CELL && !sc_snap_head(store, old_cell, ld32(&store->gen[old_cell]), &old)) {
+        return APR_EGENERAL; /* only stray writes could do that; the next recovery drops it */
+    }
+    need = 1 + body_cells(len);
+    put.body_len = (apr_uint32_t)len;
+    if (!has_room(store, &put, old_cell != NO_CELL ? &old : NULL, need)) {
+        return APR_ENOSPC;
+    }
+    put.lsn = ld64(&store->head->lsn) + 1;
+    cell = build(store, &put, &loc, body, old_cell != NO_CELL ? old.next : ld32(link));
+    if (cell == NO_CELL) {
+        return APR_ENOSPC;
+    }
+    __atomic_store_n(&store->head->lsn, put.lsn, __ATOMIC_RELEASE);
+    st32_release(&store->gen[cell], ld32(&store->gen[cell]) + 1);
+    st32_release(link, cell + 1);
+
+    if (old_cell != NO_CELL) {
+        if (!(put.flags & SC_REC_TOMBSTONE)) {
+            carry_touch(store, old_cell, old.gen, cell);
+        }
+        discard(store, &old);
+    }
+    sc_store_account(store, &put, 1);
+    sc_wheel_add(store, cell, put.due);
+    rec->body_len = put.body_len;
+    rec->lsn = put.lsn;
+    return APR_SUCCESS;
+}
+
+/* ---- in place ------------------------------------------------------------------------------- */
+
+apr_status_t sc_store_remove(sc_store_t *store, apr_uint16_t context, const sc_id_t *id)
+{
+    apr_uint32_t cell;
+    apr_uint32_t *link = find(store, context, id, &cell);
+    snap_t old;
+
+    if (cell == NO_CELL || !sc_snap_head(store, cell, ld32(&store->gen[cell]), &old)) {
+        return APR_NOTFOUND;
+    }
+    st32_release(link, old.next);
+    discard(store, &old);
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_store_touch(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
+                            apr_time_t accessed, apr_time_t due)
+{
+    record_cell_t *r;
+    apr_uint32_t cell;
+
+    find(store, context, id, &cell);
+    if (cell == NO_CELL) {
+        return APR_NOTFOUND;
+    }
+    r = &store->cell[cell].rec;
+    if (accessed > (apr_time_t)ld64(&r->accessed)) {
+        st64(&r->accessed, (apr_uint64_t)accessed);
+    }
+    sc_wheel_drop(store, cell);
+    sc_wheel_add(store, cell, due);
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
+                                   apr_uint16_t primary, const apr_uint16_t *backups,
+                                   apr_size_t nbackups, apr_uint32_t epoch)
+{
+    apr_uint32_t cell, sel;
+    record_cell_t *r;
+    snap_t snap;
+    loc_t loc;
+    apr_status_t rv = pack_location(store, primary, backups, nbackups, epoch, &loc);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    find(store, context, id, &cell);
+    if (cell == NO_CELL || !sc_snap_head(store, cell, ld32(&store->gen[cell]), &snap)) {
+        return APR_NOTFOUND;
+    }
+    r = &store->cell[cell].rec;
+    sel = ld32(&r->loc_sel) + 1;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* the last turn of loc_sel is seen before these */
+    store_location(r, sel & 1, &loc);
+    st32_release(&r->loc_sel, sel);
+    sc_store_account(store, &snap.rec, -1);
+    snap.rec.primary = primary;
+    sc_store_account(store, &snap.rec, 1);
+    return APR_SUCCESS;
+}
+
+/* ---- collect -------------------------------------------------------------------------------- */
+
+/* One announced touch. Everything here was written by a child: believed only as far as it is
+ * possible. */
+static void collect_one(sc_store_t *s, apr_uint32_t cell, apr_time_t now, sc_store_touched_fn_t *fn,
+                        void *baton)
+{
+    apr_uint32_t gen = ld32(&s->gen[cell]);
+    apr_uint64_t word = ld64(&s->touch[cell]);
+    apr_time_t accessed = (apr_time_t)(word >> TOUCH_GEN_BITS) * 1000;
+    snap_t snap;
+
+    if (cell >= s->head->fresh || (gen & 1) == 0 ||
+        (word & TOUCH_GEN_MASK) != (gen & TOUCH_GEN_MASK)) {
+        return;
+    }
+    if (accessed > now) {
+        /* or it would hide all true ones until that time */
+        apr_uint64_t ms = now > 0 ? (apr_uint64_t)now / 1000 : 0;
+        apr_uint64_t fixed = ms << TOUCH_GEN_BITS | (gen & TOUCH_GEN_MASK);
+
+        __atomic_compare_exchange_n(&s->touch[cell], &word, fixed, 0, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+        accessed = now;
+    }
+    if (sc_snap_head(s, cell, gen, &snap) && !(snap.rec.flags & SC_REC_TOMBSTONE) &&
+        accessed > snap.rec.accessed) {
+        fn(baton, &snap.rec, accessed);
+    }
+}
+
+void sc_store_collect(sc_store_t *store, apr_time_t now, sc_store_touched_fn_t *fn, void *baton)
+{
+    apr_uint32_t words = (store->ncells + 63) / 64;
+    apr_uint32_t i;
+
+    for (i = 0; i < words; i++) {
+        apr_uint64_t bits = ld64(&store->touched[i]);
+        apr_uint32_t bit;
+
+        if (bits == 0) {
+            continue;
+        }
+        bits = __atomic_exchange_n(&store->touched[i], 0, __ATOMIC_ACQUIRE);
+        for (bit = 0; bits != 0; bit++, bits >>= 1) {
+            apr_uint32_t cell = i * 64 + bit;
+
+            if ((bits & 1) && cell < store->ncells) {
+                collect_one(store, cell, now, fn, baton);
+            }
+        }
+    }
+}
