@@ -205,7 +205,7 @@ class Httpd:
         for name in ["unixd", "log_config"] + self.modules + [cgi]:
             out += self.load_line(name)
         out += f'<IfModule mod_cgid.c>\n  ScriptSock "{root}/run/cgisock"\n</IfModule>\n'
-        out += f'Mutex file:"{root}/run" default\n'
+        out += f'Mutex "file:{root}/run" default\n'
         if os.geteuid() == 0:
             out += "User www-data\nGroup www-data\n"
         out += (f'ErrorLog "{self.error_log}"\n'
