@@ -1,0 +1,338 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Compares mod_session_cluster with no session, mod_session_cookie and mod_session_dbd, and measures
+what the project aims at. README.md says how and what the columns mean.
+
+Nothing is asserted: the exit code is 0 unless something failed to run."""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+
+import cases
+import rig
+from report import Report
+
+
+def median(values):
+    return statistics.median(values) if values else float("nan")
+
+
+class Options:
+    """What --quick and --full change."""
+
+    def __init__(self, args):
+        quick, full = args.quick, args.full
+        self.rounds = args.rounds or (1 if quick else 7 if full else 3)
+        self.seconds = args.seconds or (0.4 if quick else 3.0 if full else 1.5)
+        self.connections = args.connections
+        self.warmup = 200 if quick else 2000
+        self.joiner = 5000 if quick else 100000
+        self.changes = 1000000 if args.million or full else 20000 if quick else 200000
+        self.rtt = 5000 if quick else 50000
+        self.only = args.cases.split(",") if args.cases else None
+        self.sections = args.sections.split(",")
+
+
+# ---- one measured run ----------------------------------------------------------------------------
+
+def measure(farm, case, op, *, connections, seconds, warmup, rate=None, requests=1000000):
+    """Load one path; numbers of the load generator and CPU of all processes of the case."""
+    args = ["--port", case.nodes[0].port, "--path", f"/bench/{op}", "--connections", connections,
+            "--seconds", seconds, "--requests", requests, "--warmup", warmup, "--gate"]
+    if op != "none":
+        args += ["--prepare", "/bench/write", "--check", op]
+    if rate:
+        args += ["--rate", rate]
+    with rig.Load(farm, args) as load:
+        load.wait_ready()
+        rig.settle(case.nodes)
+        before = rig.Cpu(case.nodes)
+        load.go()
+        result = load.result()
+        rig.settle(case.nodes)
+        cpu = rig.Cpu(case.nodes).since(before)
+    result["failed"] = result["errors"] + result["wrong"] + result["warmup_errors"]
+    result["cpu_us"] = cpu.ns / 1e3 / max(result["count"], 1)
+    result["cpu_by"] = {k: v / 1e3 / max(result["count"], 1) for k, v in cpu.by.items()}
+    if cpu.changed:
+        result["note"] = "processes came or went during the run"
+    return result
+
+
+def combine(runs):
+    """Medians of several runs of one kind."""
+    out = {k: median([r[k] for r in runs])
+           for k in ("rps", "cpu_us", "over_us", "ratio", "p50_us", "p99_us")}
+    out["max_us"] = max(r["max_us"] for r in runs)
+    out["over_range"] = [min(r["over_us"] for r in runs), max(r["over_us"] for r in runs)]
+    out["failed"] = sum(r["failed"] for r in runs)
+    out["requests"] = sum(r["count"] for r in runs)
+    out["cpu_by"] = {k: median([r["cpu_by"].get(k, 0.0) for r in runs])
+                     for k in sorted({k for r in runs for k in r["cpu_by"]})}
+    out["notes"] = sorted({r["note"] for r in runs if "note" in r})
+    return out
+
+
+def alternate(farm, all_cases, plan, opt, connections, seconds, warmup):
+    """All of plan, round by round, each round with the base case before and after it."""
+    runs = {}
+    base_case = all_cases["none"]
+
+    def run(case, op):
+        return measure(farm, case, op, connections=connections, seconds=seconds, warmup=warmup)
+
+    for number in range(opt.rounds):
+        order = plan if number % 2 == 0 else plan[::-1]
+        bases = [run(base_case, "none")]
+        got = []
+        for i, (name, op) in enumerate(order):
+            got.append(((name, op), run(all_cases[name], op)))
+            if i == len(order) // 2 or i == len(order) - 1:
+                bases.append(run(base_case, "none"))
+        base = {k: median([b[k] for b in bases]) for k in ("rps", "cpu_us", "p50_us")}
+        for key, result in got + [(("none", "none"), b) for b in bases]:
+            result["over_us"] = result["cpu_us"] - base["cpu_us"]
+            result["ratio"] = result["rps"] / base["rps"] if base["rps"] else 0
+            result["over_p50_us"] = result["p50_us"] - base["p50_us"]
+            runs.setdefault(key, []).append(result)
+        rig.say(f"  round {number + 1} of {opt.rounds}")
+    return {key: combine(r) | {"over_p50_us": median([x["over_p50_us"] for x in r])}
+            for key, r in runs.items()}
+
+
+# ---- sections ------------------------------------------------------------------------------------
+
+def section_compare(farm, all_cases, opt, report):
+    plan = [(name, op) for name in all_cases if name != "none" for op in ("read", "write")]
+    rig.say(f"comparing at {opt.connections} connections")
+    report.compare = alternate(farm, all_cases, plan, opt, opt.connections, opt.seconds,
+                               opt.warmup)
+    report.aim_cpu()
+
+
+def section_latency(farm, all_cases, opt, report):
+    rig.say("comparing at one connection")
+    # both ends where the scheduler puts them, and both on one CPU: the shorter one counts
+    apart, together = [], []
+    cpu = max(os.sched_getaffinity(0))
+    for _ in range(3):
+        apart.append(farm.run_load(["--rtt", opt.rtt])["p50_us"])
+        together.append(farm.run_load(["--rtt", opt.rtt], cpu=cpu)["p50_us"])
+    report.rtt_free, report.rtt_pinned = median(apart), median(together)
+    report.rtt = min(report.rtt_free, report.rtt_pinned)
+    plan = [(name, op) for name in all_cases if name != "none" for op in ("read", "write")
+            if name not in ("dbd", "cookie")]
+    report.single = alternate(farm, all_cases, plan, opt, 1, opt.seconds / 2, opt.warmup // 10)
+    report.aim_latency()
+
+
+def section_traffic(farm, all_cases, opt, report):
+    case = all_cases.get("sync2")
+    if not case:
+        return
+    rig.say("replication traffic")
+    node = case.nodes[0]
+
+    def window(action):
+        before, begin = node.counters(), time.monotonic()
+        result = action()
+        time.sleep(1.5)  # longer than the interval at which accesses are sent
+        after = node.counters()
+        return result, {k: after[k] - before[k] for k in after}, time.monotonic() - begin
+
+    def load(op):
+        args = ["--port", node.port, "--path", f"/bench/{op}", "--connections", opt.connections,
+                "--requests", 1000000, "--seconds", max(opt.seconds, 1), "--gate",
+                "--prepare", "/bench/write"]
+        with rig.Load(farm, args) as run:
+            run.wait_ready()
+            time.sleep(1.5)
+            return window(lambda: (run.go(), run.result())[1])
+
+    _, idle, idle_seconds = window(lambda: time.sleep(1))
+    reads, during_reads, read_seconds = load("read")
+    writes, during_writes, write_seconds = load("write")
+    rate = idle["bytes_out"] / idle_seconds
+    report.traffic = {
+        "idle_bytes_per_s": rate,
+        "reads": reads["count"], "read_seconds": read_seconds,
+        "read_bytes": during_reads["bytes_out"] - rate * read_seconds,
+        "read_frames": during_reads["frames_out"],
+        "read_touches": during_reads["touches"],
+        "read_changes": during_reads["changed"] + during_reads["created"],
+        "sessions": opt.connections,
+        "writes": writes["count"],
+        "write_bytes": during_writes["bytes_out"] - rate * write_seconds,
+        "write_frames": during_writes["frames_out"],
+        "degraded": during_writes["degraded"], "not_delivered": during_writes["failed"],
+        "failed": reads["errors"] + writes["errors"],
+    }
+    report.aim_traffic()
+
+
+def section_memory(farm, all_cases, opt, report):
+    case = all_cases.get("sync2")
+    if not case:
+        return
+    rig.say(f"memory of the engines over {opt.changes} changes")
+
+    def changes(n):
+        result = farm.run_load(["--port", case.nodes[0].port, "--path", "/bench/write",
+                                "--connections", opt.connections, "--requests", n, "--check",
+                                "write"])
+        rig.settle(case.nodes)
+        return result
+
+    def sizes():
+        return [rig.anonymous_memory(n.engine_pid()) for n in case.nodes]
+
+    failed = changes(max(opt.changes // 10, 1000))["errors"]
+    samples = [sizes()]
+    done = 0
+    for _ in range(5):
+        result = changes(opt.changes // 5)
+        done += result["count"]
+        failed += result["errors"] + result["wrong"]
+        samples.append(sizes())
+    report.memory = {"changes": done, "failed": failed, "samples": samples}
+    report.aim_memory()
+
+
+def section_joiner(farm, opt, report):
+    rig.say(f"a joiner and {opt.joiner} sessions")
+    case = cases.make_cluster(farm, "join", 2, 6, memory="512M")
+    old, new = case.nodes
+    try:
+        old.start()
+        empty = old.memory()
+        fill = farm.run_load(["--port", old.port, "--path", "/bench/write", "--connections", 32,
+                              "--requests", opt.joiner, "--check", "write", "--fresh-cookies"],
+                             timeout=300)
+        full = old.memory()
+        sessions = old.sessions()
+        report.store = {
+            "sessions": sessions, "failed": fill["errors"] + fill["wrong"],
+            "creations_per_s": fill["rps"],
+            "bytes_per_session": (full["used"] - empty["used"]) / max(sessions, 1),
+        }
+        report.aim_store()
+        before = rig.Cpu([old])
+        began = time.monotonic()
+        new.launch()
+        first = joined = None
+        end = began + 60
+        while not joined and time.monotonic() < end:
+            status = new.try_status()
+            now = time.monotonic()
+            if status:
+                have = sum(c["sessions"] for c in status["contexts"])
+                if first is None and have:
+                    first = now
+                if status["node"]["state"] == "ready" and have >= sessions:
+                    joined = now
+            time.sleep(0.01)
+        rig.settle(case.nodes)
+        cpu = rig.Cpu([old]).since(before).ns + sum(rig.Cpu([new]).by_pid.values())
+        report.joiner = {
+            "sessions": sessions, "arrived": new.sessions(), "complete": bool(joined),
+            "from_start_s": joined - began if joined else None,
+            "from_first_s": joined - first if joined else None,
+            "start_to_first_s": first - began if first else None,
+            "cpu_us_per_session": cpu / 1e3 / max(sessions, 1),
+        }
+        report.aim_joiner()
+    finally:
+        for node in case.nodes:
+            node.stop()
+
+
+# ---- all of it -----------------------------------------------------------------------------------
+
+def run_section(report, name, function, *args):
+    """One section; what goes wrong in it is reported and does not stop the others."""
+    try:
+        function(*args)
+    except (OSError, ValueError, KeyError, rig.Failure) as e:
+        report.problem(f"{name}: {type(e).__name__}: {e}")
+        if os.environ.get("SC_DEBUG"):
+            traceback.print_exc()
+
+
+def run_all(farm, opt, report):
+    all_cases = cases.make_all(farm, opt.only)
+    started = {}
+    for name, case in all_cases.items():
+        try:
+            case.start()
+            started[name] = case
+        except rig.Failure as e:
+            report.problem(f"{case.title}: {e}")
+    if "none" not in started:
+        return
+    report.titles = {name: case.title for name, case in started.items()}
+    for name in opt.sections:
+        if name == "compare":
+            run_section(report, name, section_compare, farm, started, opt, report)
+        elif name == "latency":
+            run_section(report, name, section_latency, farm, started, opt, report)
+        elif name == "traffic":
+            run_section(report, name, section_traffic, farm, started, opt, report)
+        elif name == "memory":
+            run_section(report, name, section_memory, farm, started, opt, report)
+    for case in started.values():
+        for node in case.nodes:
+            node.stop()
+    if "joiner" in opt.sections and farm.module:
+        run_section(report, "joiner", section_joiner, farm, opt, report)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small counts, half a minute")
+    parser.add_argument("--full", action="store_true", help="long runs, a million changes")
+    parser.add_argument("--million", action="store_true", help="memory over a million changes")
+    parser.add_argument("--json", metavar="FILE", help="write all numbers there")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="length of one run")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
+    parser.add_argument("--sections", default="compare,latency,traffic,memory,joiner")
+    parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
+    args = parser.parse_args()
+    if not 1 <= args.connections <= 64:
+        parser.error("--connections must be 1 to 64")
+
+    def interrupted(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+    opt = Options(args)
+    report = Report(opt)
+    began = time.monotonic()
+    root = tempfile.mkdtemp(prefix="sc-bench-")
+    farm = rig.Farm(root, os.environ.get("SC_MODULE"))
+    try:
+        farm.build()
+        run_all(farm, opt, report)
+    except rig.Failure as e:
+        report.problem(str(e))
+    except KeyboardInterrupt:
+        report.problem("interrupted")
+    finally:
+        farm.close(args.keep)
+    report.seconds = time.monotonic() - began
+    print(report.text())
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump(report.data(), f, indent=1)
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

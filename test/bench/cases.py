@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What is compared: one httpd or several, each with the same handler and another kind of session."""
+
+import os
+import shutil
+import sqlite3
+
+import rig
+
+NAMES = ("none", "cookie", "dbd", "alone", "sync2", "sync3", "async3")
+
+
+class Case:
+    """The load goes to the first node; the CPU time of all of them counts."""
+
+    def __init__(self, name, title, nodes):
+        self.name = name
+        self.title = title
+        self.nodes = nodes
+
+    def start(self):
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready(len(self.nodes) - 1)
+
+
+def make_none(farm):
+    return Case("none", "no session", [rig.Httpd(farm, "none", "")])
+
+
+def make_cookie(farm):
+    config = "\n".join([farm.load_line("session"), farm.load_line("session_cookie"),
+                        "Session On", "SessionCookieName SID path=/"])
+    return Case("cookie", "mod_session_cookie", [rig.Httpd(farm, "cookie", config)])
+
+
+# Of mod_session_dbd's manual page. A connection for each thread, and SQLite's quickest safe mode,
+# so that it looks as good as it can.
+DBD_CONFIG = """
+DBDriver sqlite3
+DBDParams "{file}"
+DBDPersist On
+DBDMin 1
+DBDKeep {threads}
+DBDMax {threads}
+DBDInitSQL "PRAGMA busy_timeout=5000"
+DBDInitSQL "PRAGMA synchronous=NORMAL"
+DBDPrepareSQL "delete from session where key = %s" deletesession
+DBDPrepareSQL "update session set value = %s, expiry = %lld, key = %s where key = %s" updatesession
+DBDPrepareSQL "insert into session (value, expiry, key) values (%s, %lld, %s)" insertsession
+DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" \
+selectsession
+DBDPrepareSQL "delete from session where expiry != 0 and expiry < %lld" cleansession
+Session On
+SessionDBDCookieName SID path=/
+"""
+
+
+def make_dbd(farm):
+    folder = os.path.join(farm.root, "dbd-data")
+    file = os.path.join(folder, "session.db")
+    os.makedirs(folder)
+    with sqlite3.connect(file) as db:
+        db.execute("pragma journal_mode=wal")
+        db.execute("create table session (key text primary key, value text, expiry bigint)")
+    db.close()
+    if os.geteuid() == 0:
+        for path in [folder] + [os.path.join(folder, f) for f in os.listdir(folder)]:
+            shutil.chown(path, rig.USER, rig.USER)
+    config = "\n".join([farm.load_line("dbd"), farm.load_line("session"),
+                        farm.load_line("session_dbd"),
+                        DBD_CONFIG.format(file=file, threads=rig.THREADS)])
+    return Case("dbd", "mod_session_dbd (SQLite)", [rig.Httpd(farm, "dbd", config)])
+
+
+def cluster_config(farm, head):
+    return "\n".join([farm.load_line("session"),
+                      f"LoadModule session_cluster_module {farm.module}", head,
+                      "Session On", "SessionClusterCookieName SID"])
+
+
+def make_alone(farm):
+    config = cluster_config(farm, "SessionClusterMemory 64M")
+    return Case("alone", "cluster, stand-alone", [rig.Httpd(farm, "alone", config)])
+
+
+def make_cluster(farm, name, count, options, memory="64M", title=""):
+    ports = [farm.free_port() for _ in range(count)]
+    members = "\n".join(f"SessionClusterMember 127.0.0.1:{p} route={name}{i + 1}"
+                        for i, p in enumerate(ports))
+    nodes = []
+    for i, port in enumerate(ports):
+        head = "\n".join([f"SessionClusterRoute {name}{i + 1}",
+                          "SessionClusterMembership static frequency=500 dropTime=3000", members,
+                          f"SessionClusterReceiver address=127.0.0.1 port={port} autoBind=1",
+                          f"SessionClusterSendOptions {options}",
+                          f"SessionClusterMemory {memory}"])
+        nodes.append(rig.Httpd(farm, f"{name}{i + 1}", cluster_config(farm, head)))
+    return Case(name, title, nodes)
+
+
+def make_all(farm, only=None):
+    made = {"none": make_none(farm)}
+
+    def wanted(name):
+        return not only or name in only
+
+    if wanted("cookie"):
+        made["cookie"] = make_cookie(farm)
+    if wanted("dbd"):
+        made["dbd"] = make_dbd(farm)
+    if not farm.module:
+        return made
+    if wanted("alone"):
+        made["alone"] = make_alone(farm)
+    for name, count, options, title in (("sync2", 2, 6, "cluster, 2 nodes synchronized"),
+                                        ("sync3", 3, 6, "cluster, 3 nodes synchronized"),
+                                        ("async3", 3, 8, "cluster, 3 nodes asynchronous")):
+        if wanted(name):
+            made[name] = make_cluster(farm, name, count, options, title=title)
+    return made

@@ -1,0 +1,171 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Numbers into text: tables, and the list of aims."""
+
+import os
+import platform
+
+
+class Report:
+    """Filled by the sections of bench.py."""
+
+    def __init__(self, opt):
+        self.opt = opt
+        self.titles = {}
+        self.compare = {}
+        self.single = {}
+        self.rtt = None       # the shorter of the next two, µs
+        self.rtt_free = None
+        self.rtt_pinned = None
+        self.traffic = None
+        self.memory = None
+        self.store = None
+        self.joiner = None
+        self.aims = []      # (aim, measured, met: True, False, None or a word)
+        self.problems = []
+        self.seconds = 0.0
+
+    def problem(self, text):
+        self.problems.append(text)
+
+    def aim(self, text, measured, met):
+        self.aims.append((text, measured, met))
+
+    # -- aims
+
+    def aim_cpu(self):
+        for name in ("alone", "sync2"):
+            got = self.compare.get((name, "read"))
+            if got:
+                low, high = got["over_range"]
+                self.aim(f"read, {self.titles[name]}: CPU at most 3 µs over no session",
+                         f"{got['over_us']:.1f} µs ({low:.1f} to {high:.1f})",
+                         got["over_us"] <= 3)
+        got = self.compare.get(("sync2", "write"))
+        if got:
+            low, high = got["over_range"]
+            self.aim("synchronized 1 KiB write to one other node: CPU of all nodes at most 25 µs "
+                     "over no session", f"{got['over_us']:.1f} µs ({low:.1f} to {high:.1f})",
+                     got["over_us"] <= 25)
+
+    def aim_latency(self):
+        got = self.single.get(("sync2", "write"))
+        if got:
+            over = got["over_p50_us"]
+            met = over <= self.rtt + 60
+            if not met and over <= max(self.rtt_free, self.rtt_pinned) + 60:
+                met = "met with the longer round trip only"
+            self.aim("the same write, one connection: latency (p50) over no session at most one "
+                     "loopback round trip + 60 µs",
+                     f"{over:.0f} µs (bounds: {self.rtt_pinned + 60:.0f} µs with a round trip on "
+                     f"one CPU, {self.rtt_free + 60:.0f} µs with one between two)", met)
+
+    def aim_traffic(self):
+        t = self.traffic
+        # a touch of each session in each second of the window, generously counted
+        touches = t["sessions"] * (t["read_seconds"] + 1)
+        self.aim("a read causes no replication traffic beyond coalesced touches",
+                 f"{t['reads']} reads of {t['sessions']} sessions in {t['read_seconds']:.1f} s: "
+                 f"{max(t['read_bytes'], 0):.0f} bytes, {t['read_changes']} changes, "
+                 f"{t['read_touches']} touches",
+                 t["read_changes"] == 0 and t["read_bytes"] <= touches * 100)
+
+    def aim_memory(self):
+        m = self.memory
+        first, last = m["samples"][0], m["samples"][-1]
+        growth = max(b - a for a, b in zip(first, last))
+        self.aim(f"memory of the engines flat over {m['changes']} changes (grows at most 512 KiB)",
+                 f"{max(first) / 1024:.0f} KiB at first, {max(last) / 1024:.0f} KiB at the end",
+                 growth <= 512 * 1024)
+
+    def aim_store(self):
+        s = self.store
+        self.aim("a 1 KiB session takes at most 1536 bytes of the store",
+                 f"{s['bytes_per_session']:.0f} bytes ({s['sessions']} sessions)",
+                 s["bytes_per_session"] <= 1536)
+
+    def aim_joiner(self):
+        j = self.joiner
+        text = "not complete within 60 s"
+        met = False
+        if j["complete"]:
+            text = (f"{j['from_start_s']:.2f} s from the start of its process, "
+                    f"{j['from_first_s']:.2f} s from the first session seen")
+            met = j["from_start_s"] <= 2
+        if j["sessions"] < 100000:
+            met = None if met else False
+            text += f"; only {j['sessions']} sessions"
+        self.aim("a joiner takes over 100,000 sessions of 1 KiB within 2 s", text, met)
+
+    # -- text
+
+    def table(self, results):
+        lines = [f"{'':32} {'req/s':>8} {'ratio':>6} {'CPU µs':>8} {'over':>7} {'engines':>8} "
+                 f"{'p50 µs':>8} {'p99 µs':>9} {'failed':>7}"]
+        keys = [(name, op) for name in self.titles for op in ("none", "read", "write")]
+        for key in keys:
+            r = results.get(key)
+            if not r:
+                continue
+            title = self.titles[key[0]] + ("" if key[1] == "none" else f", {key[1]}")
+            engine = f"{r['cpu_by']['engine']:8.1f}" if "engine" in r["cpu_by"] else f"{'-':>8}"
+            lines.append(f"{title:32} {r['rps']:8.0f} {r['ratio']:6.2f} {r['cpu_us']:8.1f} "
+                         f"{r['over_us']:7.1f} {engine} {r['p50_us']:8.0f} {r['p99_us']:9.0f} "
+                         f"{r['failed']:7d}" + "".join(f"  ({n})" for n in r["notes"]))
+        return lines
+
+    def details(self):
+        lines = []
+        t, m, s, j = self.traffic, self.memory, self.store, self.joiner
+        if t:
+            lines.append(
+                f"traffic, 2 nodes: idle {t['idle_bytes_per_s']:.0f} bytes/s; beyond that "
+                f"{t['read_bytes'] / max(t['reads'], 1):.3f} bytes per read, "
+                f"{t['write_bytes'] / max(t['writes'], 1):.0f} bytes and "
+                f"{t['write_frames'] / max(t['writes'], 1):.2f} frames per write; "
+                f"{t['degraded']} writes degraded, {t['not_delivered']} not delivered")
+        if m:
+            steps = ", ".join("/".join(f"{x / 1024:.0f}" for x in one) for one in m["samples"])
+            lines.append(f"memory of the two engines in steps of {m['changes'] // 5} changes, KiB: "
+                         f"{steps}; {m['failed']} failed")
+        if s:
+            lines.append(f"{s['sessions']} sessions made at {s['creations_per_s']:.0f}/s, "
+                         f"{s['failed']} failed")
+        if j:
+            first = j["start_to_first_s"]
+            lines.append(f"joiner: first session seen after "
+                         f"{'-' if first is None else format(first, '.2f')} s, {j['arrived']} of "
+                         f"{j['sessions']} arrived, CPU of both nodes "
+                         f"{j['cpu_us_per_session']:.1f} µs per session (start included)")
+        return lines
+
+    def text(self):
+        opt = self.opt
+        out = [f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}; "
+               f"{opt.rounds} rounds of {opt.seconds} s, medians; load average now "
+               f"{os.getloadavg()[0]:.1f}; took {self.seconds:.0f} s"]
+        if self.compare:
+            out += ["", f"{opt.connections} connections, as fast as it goes"]
+            out += self.table(self.compare)
+        if self.single:
+            out += ["", f"One connection (a round trip on loopback: {self.rtt_free:.0f} µs, "
+                    f"{self.rtt_pinned:.0f} µs with both ends on one CPU)"]
+            out += self.table(self.single)
+        out += [""] + self.details()
+        if self.aims:
+            out += ["", "Aims"]
+            for text, measured, met in self.aims:
+                word = {True: "met", False: "NOT met", None: "not decided"}.get(met, met)
+                out += [f"  {text}", f"      {measured}: {word}"]
+        if self.problems:
+            out += ["", "Could not be run"] + [f"  {p}" for p in self.problems]
+        return "\n".join(out)
+
+    def data(self):
+        def named(results):
+            return {f"{a}/{b}": r for (a, b), r in results.items()}
+
+        return {"compare": named(self.compare), "single": named(self.single),
+                "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned}, "traffic": self.traffic, "memory": self.memory,
+                "store": self.store, "joiner": self.joiner,
+                "aims": [{"aim": a, "measured": m, "met": met} for a, m, met in self.aims],
+                "problems": self.problems, "seconds": self.seconds}
