@@ -29,26 +29,20 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sc_httpd.h"
+#include "retained.h"
 #include "sc_engine.h"
-#include "sc_transport.h"
 
 #include "ap_mpm.h"
 #include "mpm_common.h"
-#include "unixd.h"
 #include "apr_portable.h"
 #include "apr_signal.h"
 
 APLOG_USE_MODULE(session_cluster);
 
 #define RETAINED_KEY "mod_session_cluster"
-#define SOCKET_NAME "session_cluster.sock"
-/** Callers that may wait for an engine that is being made again. */
-#define LINK_BACKLOG 4096
 /** Idle connections to the engine that a child keeps. */
 #define LINK_KEEP 256
 /** How long the parent waits for an engine that was asked to make room. */
@@ -61,38 +55,6 @@ APLOG_USE_MODULE(session_cluster);
 /** After a restart has begun the engine waits so long for its confirmation. */
 #define CONFIRM_TIME apr_time_from_sec(60)
 
-/** Plain data that survives restarts. */
-typedef struct retained_t {
-    pid_t parent;
-    void *base; /* of the store */
-    apr_size_t bytes;
-    int link_fd;
-    int listen_fd;
-    int group_fd;
-    int control_fd;  /* the parent's end; -1: no engine */
-    apr_proc_t proc; /* of the engine; also noted in the process pool */
-    int noted;
-    int running;
-    sc_config_t config; /* what the engine runs with */
-    char build[96];     /* which file of the module it runs */
-    struct {            /* what the sockets were made for */
-        char address[SC_HOST_MAX + 1];
-        apr_uint32_t first_port;
-        apr_uint32_t auto_bind;
-        apr_uint32_t port;
-    } receiver;
-    struct {
-        char address[SC_HOST_MAX + 1];
-        char bind[SC_HOST_MAX + 1];
-        apr_uint32_t port;
-        apr_int32_t ttl;
-    } group;
-    apr_time_t started;    /* of the last engine, mono */
-    int crashes;           /* in a row */
-    apr_time_t not_before; /* mono: no new engine earlier */
-    apr_uint32_t restarts;
-} retained_t;
-
 /** The one object of this process. */
 static sc_httpd_t self;
 
@@ -101,7 +63,7 @@ sc_httpd_t *sc_httpd(void)
     return &self;
 }
 
-static retained_t *retained_get(void)
+static sc_retained_t *retained_get(void)
 {
     return ap_retained_data_get(RETAINED_KEY);
 }
@@ -266,7 +228,7 @@ static void engine_signals(void)
 }
 
 /** Life of the engine's process; does not return. */
-static void engine_main(retained_t *kept, int control, server_rec *s)
+static void engine_main(sc_retained_t *kept, int control, server_rec *s)
 {
     engine_process_t p = {0};
     sc_engine_setup_t setup = {0};
@@ -319,7 +281,7 @@ static void engine_main(retained_t *kept, int control, server_rec *s)
 /* ---- the parent: say something to the engine --------------------------------------------------
  */
 
-static void tell(retained_t *kept, char what, int fd)
+static void tell(sc_retained_t *kept, char what, int fd)
 {
     union {
         struct cmsghdr align;
@@ -353,7 +315,7 @@ static void tell(retained_t *kept, char what, int fd)
 static apr_status_t restart_begins(void *data)
 {
     (void)data;
-    retained_t *kept = retained_get();
+    sc_retained_t *kept = retained_get();
 
     if (kept && kept->parent == getpid() && kept->running) {
         tell(kept, 'R', -1);
@@ -366,13 +328,13 @@ static apr_status_t restart_begins(void *data)
 
 static void engine_ended(int reason, void *data, int status);
 
-static void watch_engine(retained_t *kept)
+static void watch_engine(sc_retained_t *kept)
 {
     apr_proc_other_child_register(&kept->proc, engine_ended, kept, NULL,
                                   self.server->process->pconf);
 }
 
-static apr_status_t engine_fork(retained_t *kept, server_rec *s)
+static apr_status_t engine_fork(sc_retained_t *kept, server_rec *s)
 {
     int pair[2];
     pid_t pid;
@@ -424,7 +386,7 @@ static int stopping(void)
  * restarts and mean nothing to a process that survives them. */
 static void engine_ended(int reason, void *data, int status)
 {
-    retained_t *kept = data;
+    sc_retained_t *kept = data;
     apr_time_t now = sc_mono(&sc_clock_system);
 
     if (reason != APR_OC_REASON_DEATH && reason != APR_OC_REASON_LOST) {
@@ -447,7 +409,7 @@ static void engine_ended(int reason, void *data, int status)
 
 int sc_process_monitor(apr_pool_t *p, server_rec *s)
 {
-    retained_t *kept = retained_get();
+    sc_retained_t *kept = retained_get();
     apr_status_t rv;
 
     (void)p;
@@ -466,7 +428,7 @@ int sc_process_monitor(apr_pool_t *p, server_rec *s)
 }
 
 /** Ask the engine to make room for a successor; kill it if it does not in time. */
-static void engine_hand_over(retained_t *kept)
+void sc_process_hand_over(sc_retained_t *kept)
 {
     apr_time_t until = sc_mono(&sc_clock_system) + HANDOVER_TIME;
     int status;
@@ -482,9 +444,6 @@ static void engine_hand_over(retained_t *kept)
     }
     kept->running = 0;
 }
-
-/* ---- the parent: store and sockets ------------------------------------------------------------
- */
 
 /* Which file this code was loaded from: a changed one means that an engine made earlier runs older
  * code than the children will. */
@@ -503,230 +462,9 @@ static void build_stamp(char *out, apr_size_t size)
     }
 }
 
-static apr_status_t make_store(retained_t *kept, const sc_server_conf_t *conf, server_rec *s)
+static sc_retained_t *retained_make(void)
 {
-    apr_pool_t *forever;
-    sc_store_t *store;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&forever, NULL, NULL);
-
-    if (rv == APR_SUCCESS) {
-        rv = sc_store_create(&store, conf->memory, forever);
-    }
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0407: no shared memory of %" APR_SIZE_T_FMT
-                     " bytes for sessions (SessionClusterMemory)",
-                     conf->memory);
-        return rv;
-    }
-    kept->base = sc_store_base(store);
-    kept->bytes = sc_store_bytes(store);
-    return APR_SUCCESS;
-}
-
-/* After a restart the store is there already, perhaps made by another build of the module. */
-static apr_status_t find_store(retained_t *kept, sc_server_conf_t *conf, server_rec *s,
-                               apr_pool_t *pconf)
-{
-    apr_status_t rv;
-
-    if (!kept->base) {
-        rv = make_store(kept, conf, s);
-        return rv != APR_SUCCESS ? rv
-                                 : sc_store_attach(&self.store, kept->base, kept->bytes, pconf);
-    }
-    rv = sc_store_attach(&self.store, kept->base, kept->bytes, pconf);
-    if (rv == APR_EMISMATCH) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "SC0408: this build of the module lays out its memory differently: a new "
-                     "store is made; sessions come back from the other members, if there are any");
-        if (kept->running) {
-            engine_hand_over(kept);
-        }
-        rv = make_store(kept, conf, s);
-        return rv != APR_SUCCESS ? rv
-                                 : sc_store_attach(&self.store, kept->base, kept->bytes, pconf);
-    }
-    if (rv == APR_SUCCESS && kept->bytes / 4096 != conf->memory / 4096) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "SC0409: SessionClusterMemory has changed; a restart keeps the store at "
-                     "%" APR_SIZE_T_FMT " bytes; stop and start httpd for the new size",
-                     kept->bytes);
-    }
-    return rv;
-}
-
-static apr_status_t make_receiver(retained_t *kept, sc_server_conf_t *conf, server_rec *s)
-{
-    sc_config_t *c = &conf->engine;
-    apr_uint32_t port = conf->receiver_port;
-    apr_status_t rv;
-
-    if (kept->listen_fd >= 0 && strcmp(kept->receiver.address, c->receiver.address) == 0 &&
-        kept->receiver.first_port == conf->receiver_port &&
-        kept->receiver.auto_bind == conf->receiver_auto_bind) {
-        c->receiver.port = kept->receiver.port;
-        return APR_SUCCESS;
-    }
-    if (kept->listen_fd >= 0) {
-        close(kept->listen_fd);
-        kept->listen_fd = -1;
-    }
-    rv = sc_receiver_listen(c->receiver.address, &port, conf->receiver_auto_bind, &kept->listen_fd);
-    if (rv != APR_SUCCESS) {
-        kept->listen_fd = -1;
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0410: the receiver cannot listen on %s, ports %u to %u "
-                     "(SessionClusterReceiver address= port= autoBind=)",
-                     c->receiver.address, conf->receiver_port,
-                     conf->receiver_port +
-                         (conf->receiver_auto_bind ? conf->receiver_auto_bind - 1 : 0));
-        return rv;
-    }
-    apr_cpystrn(kept->receiver.address, c->receiver.address, sizeof(kept->receiver.address));
-    kept->receiver.first_port = conf->receiver_port;
-    kept->receiver.auto_bind = conf->receiver_auto_bind;
-    kept->receiver.port = port;
-    c->receiver.port = port;
-    return APR_SUCCESS;
-}
-
-static apr_status_t make_group(retained_t *kept, const sc_config_t *c, server_rec *s)
-{
-    const char *what = "";
-    apr_status_t rv;
-
-    if (kept->group_fd >= 0 && strcmp(kept->group.address, c->mcast.address) == 0 &&
-        strcmp(kept->group.bind, c->mcast.bind) == 0 && kept->group.port == c->mcast.port &&
-        kept->group.ttl == c->mcast.ttl) {
-        return APR_SUCCESS;
-    }
-    if (kept->group_fd >= 0) {
-        close(kept->group_fd);
-        kept->group_fd = -1;
-    }
-    rv = sc_group_open(c, &kept->group_fd, &what);
-    if (rv != APR_SUCCESS) {
-        kept->group_fd = -1;
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0411: the multicast group %s:%u cannot be joined (%s); is there an "
-                     "interface with multicast (SessionClusterMembership bind=), or should "
-                     "membership be static?",
-                     c->mcast.address, c->mcast.port, what);
-        return rv;
-    }
-    apr_cpystrn(kept->group.address, c->mcast.address, sizeof(kept->group.address));
-    apr_cpystrn(kept->group.bind, c->mcast.bind, sizeof(kept->group.bind));
-    kept->group.port = c->mcast.port;
-    kept->group.ttl = c->mcast.ttl;
-    return APR_SUCCESS;
-}
-
-static const char *link_path(apr_pool_t *p)
-{
-    return ap_runtime_dir_relative(p, SOCKET_NAME);
-}
-
-/* A socket of that name may be left from an httpd that was killed. If the process that listened on
- * it still lives, two instances share one runtime directory. */
-static int other_instance(const char *path)
-{
-    struct sockaddr_un sa;
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int alive = 0;
-
-    if (fd < 0 || strlen(path) >= sizeof(sa.sun_path)) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return 0;
-    }
-    memset(&sa, 0, sizeof(sa));
-    sa.sun_family = AF_UNIX;
-    apr_cpystrn(sa.sun_path, path, sizeof(sa.sun_path));
-    if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 &&
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 &&
-        peer.pid != getpid()) {
-        alive = kill(peer.pid, 0) == 0 || errno == EPERM;
-    }
-    close(fd);
-    return alive;
-}
-
-static apr_status_t make_link(retained_t *kept, server_rec *s, apr_pool_t *p)
-{
-    const char *path = link_path(p);
-    int root = geteuid() == 0;
-    apr_status_t rv;
-
-    if (kept->link_fd >= 0) {
-        return APR_SUCCESS;
-    }
-    if (other_instance(path)) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0412: another httpd uses %s; give each instance its own DefaultRuntimeDir",
-                     path);
-        return APR_EEXIST;
-    }
-    rv = sc_link_listen(path, LINK_BACKLOG, root ? ap_unixd_config.user_id : (apr_uid_t)-1,
-                        root ? ap_unixd_config.group_id : (apr_gid_t)-1, &kept->link_fd);
-    if (rv != APR_SUCCESS) {
-        kept->link_fd = -1;
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0413: no UNIX socket %s for the engine (DefaultRuntimeDir)", path);
-    }
-    return rv;
-}
-
-static apr_status_t resolve_receiver(sc_server_conf_t *conf, server_rec *s, apr_pool_t *ptemp)
-{
-    apr_status_t rv = APR_SUCCESS;
-
-    if (strcmp(conf->receiver_address, "auto") != 0) {
-        apr_cpystrn(conf->engine.receiver.address, conf->receiver_address,
-                    sizeof(conf->engine.receiver.address));
-    } else {
-        rv = sc_receiver_auto(&conf->engine, conf->engine.receiver.address, ptemp);
-    }
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0414: no address found for the receiver; name one with "
-                     "SessionClusterReceiver address=");
-    } else if (!conf->secret_none && strncmp(conf->engine.receiver.address, "127.", 4) != 0 &&
-               strcmp(conf->engine.receiver.address, "::1") != 0) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0415: the receiver would listen on %s without protection; say "
-                     "SessionClusterSecret none if only trusted hosts reach it, or "
-                     "SessionClusterReceiver address=127.0.0.1",
-                     conf->engine.receiver.address);
-        return APR_EACCES;
-    }
-    return rv;
-}
-
-static apr_status_t make_sockets(retained_t *kept, sc_server_conf_t *conf, server_rec *s,
-                                 apr_pool_t *ptemp)
-{
-    apr_status_t rv = make_link(kept, s, ptemp);
-
-    if (rv != APR_SUCCESS || conf->engine.membership == SC_MEMBERSHIP_NONE) {
-        return rv;
-    }
-    rv = resolve_receiver(conf, s, ptemp);
-    if (rv == APR_SUCCESS) {
-        rv = make_receiver(kept, conf, s);
-    }
-    if (rv == APR_SUCCESS && conf->engine.membership == SC_MEMBERSHIP_MULTICAST) {
-        rv = make_group(kept, &conf->engine, s);
-    }
-    return rv;
-}
-
-static retained_t *retained_make(void)
-{
-    retained_t *kept = ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
+    sc_retained_t *kept = ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
 
     memset(kept, 0, sizeof(*kept));
     kept->parent = getpid();
@@ -740,7 +478,7 @@ static retained_t *retained_make(void)
 int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     sc_server_conf_t *conf = self.conf;
-    retained_t *kept = retained_get();
+    sc_retained_t *kept = retained_get();
     char build[sizeof(kept->build)];
     apr_status_t rv;
 
@@ -762,8 +500,8 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         kept = retained_make();
     }
     sc_config_collect_contexts(conf, s, ptemp);
-    if (find_store(kept, conf, s, pconf) != APR_SUCCESS ||
-        make_sockets(kept, conf, s, ptemp) != APR_SUCCESS) {
+    if (sc_resources_store(kept, conf, s, &self.store, pconf) != APR_SUCCESS ||
+        sc_resources_sockets(kept, conf, s, ptemp) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     self.board = sc_store_board(self.store);
@@ -782,7 +520,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "SC0416: the %s has changed; the engine is replaced, sessions stay",
                          strcmp(kept->build, build) ? "module's file" : "configuration");
-            engine_hand_over(kept);
+            sc_process_hand_over(kept);
         }
         kept->config = conf->engine;
         apr_cpystrn(kept->build, build, sizeof(kept->build));
@@ -799,13 +537,13 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
 
 void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    retained_t *kept = retained_get();
+    sc_retained_t *kept = retained_get();
     apr_status_t rv;
 
     if (!kept || !self.store) {
         return;
     }
-    rv = sc_link_client_create(&self.link, link_path(pchild), LINK_KEEP, pchild);
+    rv = sc_link_client_create(&self.link, sc_resources_link_path(pchild), LINK_KEEP, pchild);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "SC0418: this child has no link to the engine; its sessions cannot change");

@@ -1,0 +1,60 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What outlives a restart of httpd, shared by engine_process.c (the engine's process) and
+ * resources.c (its memory and sockets). Plain data: no function pointers, since the module is
+ * unloaded and loaded again.
+ */
+#ifndef SC_RETAINED_H
+#define SC_RETAINED_H
+
+#include "sc_httpd.h"
+
+#include "apr_thread_proc.h"
+
+/** Plain data that survives restarts. */
+typedef struct sc_retained_t {
+    pid_t parent;
+    void *base; /* of the store */
+    apr_size_t bytes;
+    int link_fd;
+    int listen_fd;
+    int group_fd;
+    int control_fd;  /* the parent's end; -1: no engine */
+    apr_proc_t proc; /* of the engine; also noted in the process pool */
+    int noted;
+    int running;
+    sc_config_t config; /* what the engine runs with */
+    char build[96];     /* which file of the module it runs */
+    struct {            /* what the sockets were made for */
+        char address[SC_HOST_MAX + 1];
+        apr_uint32_t first_port;
+        apr_uint32_t auto_bind;
+        apr_uint32_t port;
+    } receiver;
+    struct {
+        char address[SC_HOST_MAX + 1];
+        char bind[SC_HOST_MAX + 1];
+        apr_uint32_t port;
+        apr_int32_t ttl;
+    } group;
+    apr_time_t started;    /* of the last engine, mono */
+    int crashes;           /* in a row */
+    apr_time_t not_before; /* mono: no new engine earlier */
+    apr_uint32_t restarts;
+} sc_retained_t;
+
+/** End the running engine, without a good-bye, so that a successor can take its place. */
+void sc_process_hand_over(sc_retained_t *kept);
+
+/** Make the store, or find the one of before the restart; a handle goes into *store. */
+apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, server_rec *s,
+                                sc_store_t **store, apr_pool_t *pconf);
+/** Make the sockets that are not there yet or whose settings changed; completes conf->engine with
+ *  the address and port that are really bound. What went wrong has been logged. */
+apr_status_t sc_resources_sockets(sc_retained_t *kept, sc_server_conf_t *conf, server_rec *s,
+                                  apr_pool_t *ptemp);
+/** Path of the UNIX socket that children call the engine on. */
+const char *sc_resources_link_path(apr_pool_t *p);
+
+#endif
