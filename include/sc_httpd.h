@@ -41,6 +41,7 @@ typedef struct sc_server_conf_t {
     apr_array_header_t *provider_servers; /**< server_rec *: where a cookie name was given */
     apr_hash_t *contexts;        /**< explicit context names */
     int used;                    /**< any directive of ours was seen: an engine is wanted */
+    sc_log_limit_t full;         /**< complaints about a full store; each child's own copy */
 } sc_server_conf_t;
 
 #define SC_UNSET (-1)
@@ -110,8 +111,10 @@ typedef struct sc_cookie_t {
 /** Take the cookie out of this request's headers (every call: sub-requests and redirects have their
  *  own copy of them) and parse it. Of several of the same name the first that is ours counts. */
 void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out);
-/** Set-Cookie with id and the node's route, and cache headers that keep shared caches away. */
-void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *route);
+/** Set-Cookie with id and route ("": none), and cache headers that keep shared caches away. One of
+ *  the same name that was set before is replaced. @param max_age seconds; 0: as long as the browser */
+void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *route,
+                   long max_age);
 /** Tell the browser to forget it. */
 void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir);
 

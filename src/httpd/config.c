@@ -1,0 +1,380 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Life of the configuration: made, merged, checked as a whole, asked.
+ *
+ * The check runs at every start and in a configtest. It reports everything that is wrong at once,
+ * each with what would be right, so that an administrator needs one round and not five.
+ */
+
+#include "options.h"
+#include "provider.h"
+
+#include "ap_provider.h"
+#include "apr_lib.h"
+#include "sc_interceptor.h"
+#include "sc_transport.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+#define DEFAULT_MEMORY ((apr_size_t)64 * 1024 * 1024)
+/** The store should hold a few sessions of the largest size at least. */
+#define SESSIONS_MIN 4
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    sc_server_conf_t *conf = apr_pcalloc(pconf, sizeof(*conf));
+
+    (void)plog;
+    (void)ptemp;
+    sc_config_defaults(&conf->engine);
+    conf->memory = DEFAULT_MEMORY;
+    sc_config_text(conf->receiver_address, sizeof(conf->receiver_address), "auto");
+    conf->receiver_port = conf->engine.receiver.port;
+    conf->receiver_auto_bind = 100;
+    conf->inner_method = "byrequests";
+    conf->provider_servers = apr_array_make(pconf, 4, sizeof(server_rec *));
+    conf->contexts = apr_hash_make(pconf);
+    sc_httpd()->conf = conf;
+    return OK;
+}
+
+void *sc_config_create_dir(apr_pool_t *p, char *path)
+{
+    sc_dir_conf_t *dir = apr_pcalloc(p, sizeof(*dir));
+
+    (void)path;
+    dir->max_inactive_s = SC_UNSET;
+    dir->rotate = SC_UNSET;
+    return dir;
+}
+
+void *sc_config_merge_dir(apr_pool_t *p, void *vbase, void *vadd)
+{
+    const sc_dir_conf_t *base = vbase;
+    const sc_dir_conf_t *add = vadd;
+    sc_dir_conf_t *dir = apr_pcalloc(p, sizeof(*dir));
+    const sc_dir_conf_t *cookie = add->cookie_set ? add : base;
+    const sc_dir_conf_t *rotate = add->rotate != SC_UNSET ? add : base;
+
+    /* a name comes with its attributes: those of another name would be for another place */
+    dir->cookie_name = cookie->cookie_name;
+    dir->cookie_attrs = cookie->cookie_attrs;
+    dir->cookie_set = add->cookie_set || base->cookie_set;
+    dir->context = add->context ? add->context : base->context;
+    dir->max_inactive_s =
+        add->max_inactive_s != SC_UNSET ? add->max_inactive_s : base->max_inactive_s;
+    dir->filter = add->filter ? add->filter : base->filter;
+    dir->rotate = rotate->rotate;
+    dir->rotate_attr = rotate->rotate_attr;
+    return dir;
+}
+
+/* ---- asked by requests ----------------------------------------------------------------------- */
+
+sc_dir_conf_t *sc_config_dir(request_rec *r)
+{
+    return ap_get_module_config(r->per_dir_config, &session_cluster_module);
+}
+
+/** A server's name as a context: names of hosts are the same in any case. */
+static const char *server_context(const server_rec *s, apr_pool_t *p)
+{
+    const char *name = s->server_hostname ? s->server_hostname : "localhost";
+
+    for (const char *c = name; *c; c++) {
+        if (apr_isupper(*c)) {
+            char *lower = apr_pstrdup(p, name);
+
+            ap_str_tolower(lower);
+            return lower;
+        }
+    }
+    return name;
+}
+
+const char *sc_config_context(request_rec *r, const sc_dir_conf_t *dir)
+{
+    return dir->context ? dir->context : server_context(r->server, r->pool);
+}
+
+/* ---- contexts -------------------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names of all contexts that requests may ask for: those given, and the name of each server on
+ * which sessions may be on without a context. What is configured for the main server holds for all
+ * virtual hosts. In order of their names, so that the same configuration yields the same list. */
+static apr_array_header_t *all_contexts(sc_server_conf_t *conf, server_rec *main_server,
+                                        apr_pool_t *p)
+{
+    apr_array_header_t *names = apr_array_make(p, 8, sizeof(const char *));
+    apr_hash_t *seen = apr_hash_copy(p, conf->contexts);
+    int everywhere = 0;
+
+    for (int i = 0; i < conf->provider_servers->nelts; i++) {
+        everywhere |= APR_ARRAY_IDX(conf->provider_servers, i, server_rec *) == main_server;
+    }
+    for (server_rec *s = main_server; s; s = s->next) {
+        const sc_dir_conf_t *dir =
+            ap_get_module_config(s->lookup_defaults, &session_cluster_module);
+        int on = everywhere;
+
+        for (int i = 0; !on && i < conf->provider_servers->nelts; i++) {
+            on = APR_ARRAY_IDX(conf->provider_servers, i, server_rec *) == s;
+        }
+        if (on && !dir->context) {
+            const char *name = server_context(s, p);
+
+            apr_hash_set(seen, name, APR_HASH_KEY_STRING, name);
+        }
+    }
+    for (apr_hash_index_t *hi = apr_hash_first(p, seen); hi; hi = apr_hash_next(hi)) {
+        APR_ARRAY_PUSH(names, const char *) = apr_hash_this_val(hi);
+    }
+    qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
+    return names;
+}
+
+void sc_config_collect_contexts(sc_server_conf_t *conf, server_rec *s, apr_pool_t *p)
+{
+    apr_array_header_t *names = all_contexts(conf, s, p);
+    apr_uint32_t n = 0;
+
+    memset(conf->engine.context, 0, sizeof(conf->engine.context));
+    for (int i = 0; i < names->nelts && n < SC_CONTEXTS_MAX; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+
+        if (strlen(name) <= SC_CONTEXT_MAX) { /* sc_config_check has refused the others */
+            sc_config_text(conf->engine.context[n++], SC_CONTEXT_MAX + 1, name);
+        }
+    }
+    conf->engine.ncontexts = n;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+typedef struct check_t {
+    server_rec *s;
+    apr_pool_t *p;
+    int errors;
+} check_t;
+
+static void complain(check_t *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void complain(check_t *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, c->s, "%s",
+                 apr_pvsprintf(c->p, fmt, ap));
+    va_end(ap);
+    c->errors++;
+}
+
+static void check_membership(check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+
+    if (e->membership == SC_MEMBERSHIP_NONE) {
+        if (e->nmembers > 0) {
+            complain(c, "SC0101: SessionClusterMember names members of a static membership; add "
+                        "SessionClusterMembership static");
+        }
+        if (e->role == SC_ROLE_BALANCER) {
+            complain(c, "SC0102: SessionClusterRole balancer without SessionClusterMembership "
+                        "would know no node; give it the membership that the nodes have");
+        }
+        return;
+    }
+    if (e->role == SC_ROLE_NODE && !e->route[0]) {
+        complain(c, "SC0103: a node with SessionClusterMembership needs a SessionClusterRoute, "
+                    "unlike those of the other nodes");
+    }
+    if (e->membership == SC_MEMBERSHIP_STATIC && e->nmembers == 0) {
+        complain(c, "SC0104: SessionClusterMembership static needs the other nodes: "
+                    "SessionClusterMember host:port, once for each");
+    }
+    if (e->membership == SC_MEMBERSHIP_MULTICAST && e->nmembers > 0) {
+        complain(c, "SC0105: SessionClusterMember is for SessionClusterMembership static; with "
+                    "multicast members find each other");
+    }
+    if (e->mcast.drop_ms < 2 * e->mcast.frequency_ms) {
+        complain(c,
+                 "SC0106: SessionClusterMembership dropTime=%u would lose members that miss "
+                 "one heartbeat; it must be at least twice frequency=%u",
+                 e->mcast.drop_ms, e->mcast.frequency_ms);
+    }
+}
+
+static void check_receiver(check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+    char address[SC_HOST_MAX + 1];
+
+    if (e->membership == SC_MEMBERSHIP_NONE) {
+        return;
+    }
+    if (conf->receiver_port + conf->receiver_auto_bind - 1 > 65535) {
+        complain(c, "SC0107: SessionClusterReceiver port=%u autoBind=%u goes beyond port 65535",
+                 conf->receiver_port, conf->receiver_auto_bind);
+    }
+    if (conf->secret_none) {
+        return;
+    }
+    apr_cpystrn(address, conf->receiver_address, sizeof(address));
+    if (strcmp(address, "auto") == 0) {
+        apr_status_t rv = sc_receiver_auto(e, address, c->p);
+
+        if (rv != APR_SUCCESS) {
+            complain(c,
+                     "SC0108: no address found for the receiver (%pm); name one with "
+                     "SessionClusterReceiver address=",
+                     &rv);
+            return;
+        }
+    }
+    if (!sc_is_loopback(address)) {
+        complain(c,
+                 "SC0109: the receiver would listen on %s without protection: whoever reaches "
+                 "it can read and change sessions; say SessionClusterSecret none if only "
+                 "trusted hosts do, or SessionClusterReceiver address=127.0.0.1",
+                 address);
+    }
+}
+
+static void check_sizes(check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+
+    if (conf->memory / SESSIONS_MIN < e->max_session) {
+        complain(c,
+                 "SC0110: SessionClusterMemory of %" APR_SIZE_T_FMT " bytes is too small for "
+                 "SessionClusterMaxSessionSize %u; it must be at least %d times that",
+                 conf->memory, e->max_session, SESSIONS_MIN);
+    }
+    if (e->receiver.max_frame / 2 < e->max_session) {
+        complain(c,
+                 "SC0111: SessionClusterReceiver maxFrame=%u must be at least twice "
+                 "SessionClusterMaxSessionSize %u",
+                 e->receiver.max_frame, e->max_session);
+    }
+    if (e->receiver.max_frame / 2 < e->delta.block_bytes) {
+        complain(c,
+                 "SC0112: SessionClusterReceiver maxFrame=%u must be at least twice "
+                 "SessionClusterManager blockSize=%u",
+                 e->receiver.max_frame, e->delta.block_bytes);
+    }
+    if (e->sender.max_queue / 2 < e->max_session) {
+        complain(c,
+                 "SC0113: SessionClusterSender maxQueueSize=%u must be at least twice "
+                 "SessionClusterMaxSessionSize %u",
+                 e->sender.max_queue, e->max_session);
+    }
+}
+
+/** Whether a static member is this node itself: all nodes may share one list. */
+static int is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
+{
+    return (m->route[0] && strcmp(m->route, conf->engine.route) == 0) ||
+           (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0);
+}
+
+static void check_quorum(check_t *c, sc_server_conf_t *conf)
+{
+    sc_config_t *e = &conf->engine;
+    apr_uint32_t nodes = e->role == SC_ROLE_NODE ? 1 : 0;
+
+    if (e->quorum == 0) {
+        return;
+    }
+    if (e->membership == SC_MEMBERSHIP_NONE) {
+        complain(c, "SC0114: SessionClusterQuorum without SessionClusterMembership: a node alone "
+                    "has nobody to agree with; take it out");
+        return;
+    }
+    for (apr_uint32_t i = 0; i < e->nmembers; i++) {
+        nodes += !is_self(conf, &e->member[i]);
+    }
+    if (e->membership == SC_MEMBERSHIP_MULTICAST) {
+        if (e->quorum == SC_QUORUM_MAJORITY) {
+            complain(c, "SC0115: SessionClusterQuorum On does not know how many nodes a multicast "
+                        "group should have; give the number that must be alive, for instance 2 of "
+                        "3");
+        }
+    } else if (e->quorum == SC_QUORUM_MAJORITY) {
+        e->quorum = nodes / 2 + 1;
+    } else if (e->quorum > nodes) {
+        complain(c, "SC0116: SessionClusterQuorum %u can never be reached: there are %u nodes",
+                 e->quorum, nodes);
+    }
+}
+
+static void check_provider(check_t *c, sc_server_conf_t *conf)
+{
+    apr_array_header_t *names = all_contexts(conf, c->s, c->p);
+
+    if (conf->engine.role == SC_ROLE_BALANCER && conf->provider_servers->nelts > 0) {
+        complain(c, "SC0117: SessionClusterRole balancer holds no sessions, so "
+                    "SessionClusterCookieName can do nothing here; take one of them out");
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+
+        if (strlen(name) > SC_CONTEXT_MAX) {
+            complain(c,
+                     "SC0118: the server's name %s is too long for a session space; give it a "
+                     "SessionClusterContext of at most %d characters",
+                     name, SC_CONTEXT_MAX);
+        }
+    }
+    if (names->nelts > SC_CONTEXTS_MAX) {
+        complain(c,
+                 "SC0119: there are %d session spaces (each server's name is one unless "
+                 "SessionClusterContext names another), at most %d are possible; share some "
+                 "through SessionClusterContext",
+                 names->nelts, SC_CONTEXTS_MAX);
+    }
+}
+
+int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    sc_server_conf_t *conf = sc_httpd()->conf;
+    check_t c = {s, ptemp, 0};
+    const char *err;
+
+    (void)pconf;
+    (void)plog;
+    if (!conf || !conf->used) {
+        return OK;
+    }
+    check_membership(&c, conf);
+    check_receiver(&c, conf);
+    check_sizes(&c, conf);
+    check_quorum(&c, conf);
+    check_provider(&c, conf);
+    err = sc_interceptor_check(&conf->engine, ptemp);
+    if (err) {
+        complain(&c, "SC0120: SessionClusterInterceptor: %s", err);
+    }
+    if (conf->engine.refuse_unacked && conf->engine.send_options & SC_OPT_ASYNCHRONOUS) {
+        complain(&c,
+                 "SC0121: SessionClusterSendOptions %u does not wait for the other members, "
+                 "so onTimeout=fail cannot happen; use 6, or take it out",
+                 conf->engine.send_options);
+    }
+    if (strcmp(conf->inner_method, "byrequests") != 0 &&
+        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
+        complain(&c,
+                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
+                 "lbmethod_%s_module first, or use byrequests",
+                 conf->inner_method, conf->inner_method);
+    }
+    return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}

@@ -1,0 +1,811 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The directives. What stands in one line is checked here, when it is read; what only several
+ * lines together can tell is checked in config.c.
+ *
+ * Directives of the engine are global and are only ever read at start. Those per directory may
+ * also come from .htaccess files, that is at request time and on any thread, and so must not touch
+ * the configuration of the process; the two that decide what the engine has to know (cookie name
+ * and context) are therefore refused there.
+ */
+
+#include <stddef.h>
+
+#include "options.h"
+#include "provider.h"
+
+#include "apr_lib.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+#define AT(member) offsetof(sc_server_conf_t, member)
+#define SIZE(member) ((apr_int64_t)sizeof(((sc_server_conf_t *)0)->member))
+#define KIB ((apr_int64_t)1024)
+#define MIB (KIB * 1024)
+
+#define NO_BLOCKING "the engine is one event loop that never blocks"
+#define NO_THREADS "the engine is one event loop, it has no threads to count"
+#define NO_BUFFERS "buffers grow with the messages, up to maxFrame and maxQueueSize"
+#define NO_SOCKET "the sockets' options are chosen by the module"
+#define NO_UDP "session messages travel over TCP only"
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static const option_t multicast_options[] = {
+    {"address", OPTION_TEXT, AT(engine.mcast.address), 0, SIZE(engine.mcast.address), NULL,
+     sc_check_group},
+    {"port", OPTION_NUMBER, AT(engine.mcast.port), 1, 65535, "a number", NULL},
+    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},
+    {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},
+    {"bind", OPTION_TEXT, AT(engine.mcast.bind), 0, SIZE(engine.mcast.bind), NULL, sc_check_ipv4},
+    {"ttl", OPTION_SIGNED, AT(engine.mcast.ttl), -1, 255, "a number (-1: the system's)", NULL},
+    {"domain", OPTION_TEXT, AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain), NULL,
+     sc_check_domain},
+    {"soTimeout", OPTION_REFUSED, 0, 0, 0, NO_BLOCKING, NULL},
+    {"recoveryEnabled", OPTION_REFUSED, 0, 0, 0, "the group is always joined again", NULL},
+    {"recoveryCounter", OPTION_REFUSED, 0, 0, 0, "the group is always joined again", NULL},
+    {"recoverySleepTime", OPTION_REFUSED, 0, 0, 0, "the group is always joined again", NULL},
+    {"localLoopbackDisabled", OPTION_REFUSED, 0, 0, 0,
+     "nodes of one host have to hear each other; a node knows its own voice", NULL},
+    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
+
+#define BY_MEMBER "static members are named by SessionClusterMember host:port"
+
+static const option_t static_options[] = {
+    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},
+    {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},
+    {"domain", OPTION_TEXT, AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain), NULL,
+     sc_check_domain},
+    {"address", OPTION_REFUSED, 0, 0, 0, BY_MEMBER, NULL},
+    {"port", OPTION_REFUSED, 0, 0, 0, BY_MEMBER, NULL},
+    {"bind", OPTION_REFUSED, 0, 0, 0, "it has no group; see SessionClusterReceiver address=", NULL},
+    {"ttl", OPTION_REFUSED, 0, 0, 0, "it sends no multicast", NULL},
+    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
+
+static const option_t receiver_options[] = {
+    {"address", OPTION_TEXT, AT(receiver_address), 0, SIZE(receiver_address), NULL,
+     sc_check_receiver},
+    {"port", OPTION_NUMBER, AT(receiver_port), 1, 65535, "a number", NULL},
+    {"autoBind", OPTION_NUMBER, AT(receiver_auto_bind), 1, 1000, "a number of ports", NULL},
+    {"maxConnections", OPTION_NUMBER, AT(engine.receiver.max_connections), 4, 65535, "a number",
+     NULL},
+    {"maxFrame", OPTION_BYTES, AT(engine.receiver.max_frame), 64 * KIB, 1024 * MIB, NULL, NULL},
+    {"securePort", OPTION_REFUSED, 0, 0, 0, "it has no effect in Tomcat, and none here", NULL},
+    {"udpPort", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
+    {"selectorTimeout", OPTION_REFUSED, 0, 0, 0, NO_BLOCKING, NULL},
+    {"timeout", OPTION_REFUSED, 0, 0, 0, NO_BLOCKING, NULL},
+    {"maxThreads", OPTION_REFUSED, 0, 0, 0, NO_THREADS, NULL},
+    {"minThreads", OPTION_REFUSED, 0, 0, 0, NO_THREADS, NULL},
+    {"maxIdleTime", OPTION_REFUSED, 0, 0, 0, NO_THREADS, NULL},
+    {"rxBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
+    {"txBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
+    {"udpRxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
+    {"udpTxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
+    {"direct", OPTION_REFUSED, 0, 0, 0, "there are no Java buffers", NULL},
+    {"useBufferPool", OPTION_REFUSED, 0, 0, 0, "there are no Java buffers", NULL},
+    {"tcpNoDelay", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soKeepAlive", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"ooBInline", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soReuseAddress", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soLingerOn", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soLingerTime", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soTrafficClass", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
+
+#define NO_POOL "one connection per member carries everything, in order"
+
+static const option_t sender_options[] = {
+    {"timeout", OPTION_NUMBER, AT(engine.sender.timeout_ms), 10, 600000, "milliseconds", NULL},
+    {"maxRetryAttempts", OPTION_NUMBER, AT(engine.sender.max_retries), 0, 100, "a number", NULL},
+    {"maxQueueSize", OPTION_BYTES, AT(engine.sender.max_queue), 64 * KIB, 2047 * MIB, NULL, NULL},
+    {"poolSize", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
+    {"maxWait", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
+    {"keepAliveCount", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
+    {"keepAliveTime", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
+    {"throwOnFailedAck", OPTION_REFUSED, 0, 0, 0,
+     "a refused message always counts as not delivered; see SessionClusterSendOptions onTimeout=",
+     NULL},
+    {"rxBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
+    {"txBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
+    {"udpRxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
+    {"udpTxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
+    {"directBuffer", OPTION_REFUSED, 0, 0, 0, "there are no Java buffers", NULL},
+    {"tcpNoDelay", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soKeepAlive", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"ooBInline", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soReuseAddress", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soLingerOn", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soLingerTime", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {"soTrafficClass", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
+    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
+
+#define NO_LISTENERS "sessions here have no listeners"
+#define BY_BLOCK "a state transfer goes in blocks, sized by blockSize= in bytes, without pauses"
+
+static const option_t delta_options[] = {
+    {"expireSessionsOnShutdown", OPTION_BOOL, AT(engine.delta.expire_on_shutdown), 0, 1, NULL,
+     NULL},
+    {"stateTransferTimeout", OPTION_SECONDS, AT(engine.delta.state_ms), 1, 3600, "seconds", NULL},
+    {"blockSize", OPTION_BYTES, AT(engine.delta.block_bytes), 4 * KIB, 8 * MIB, NULL, NULL},
+    {"touchInterval", OPTION_NUMBER, AT(engine.delta.touch_ms), 100, 60000, "milliseconds", NULL},
+    {"fetchTimeout", OPTION_NUMBER, AT(engine.delta.fetch_ms), 10, 60000, "milliseconds", NULL},
+    {"tombstoneTime", OPTION_NUMBER, AT(engine.delta.tombstone_s), 10, 86400, "seconds", NULL},
+    {"sendAllSessions", OPTION_REFUSED, 0, 0, 0, BY_BLOCK, NULL},
+    {"sendAllSessionsSize", OPTION_REFUSED, 0, 0, 0, BY_BLOCK, NULL},
+    {"sendAllSessionsWaitTime", OPTION_REFUSED, 0, 0, 0, BY_BLOCK, NULL},
+    {"stateTimestampDrop", OPTION_REFUSED, 0, 0, 0,
+     "every change carries a stamp, so order does not depend on arrival", NULL},
+    {"maxActiveSessions", OPTION_REFUSED, 0, 0, 0, "SessionClusterMemory bounds the store", NULL},
+    {"processExpiresFrequency", OPTION_REFUSED, 0, 0, 0, "sessions expire on time", NULL},
+    {"notifyListenersOnReplication", OPTION_REFUSED, 0, 0, 0, NO_LISTENERS, NULL},
+    {"notifySessionListenersOnReplication", OPTION_REFUSED, 0, 0, 0, NO_LISTENERS, NULL},
+    {"notifyContainerListenersOnReplication", OPTION_REFUSED, 0, 0, 0, NO_LISTENERS, NULL},
+    {"enableStatistics", OPTION_REFUSED, 0, 0, 0, "counting is always on and costs nothing", NULL},
+    {"recordAllActions", OPTION_REFUSED, 0, 0, 0,
+     "a change is what differs at the end of the request", NULL},
+    {"name", OPTION_REFUSED, 0, 0, 0, "see SessionClusterContext", NULL},
+    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
+
+/* ---- the engine's directives ----------------------------------------------------------------- */
+
+/** @return what is wrong with the place; else NULL and the process's configuration */
+static const char *global(cmd_parms *cmd, sc_server_conf_t **conf)
+{
+    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (!err) {
+        *conf = sc_httpd()->conf;
+        (*conf)->used = 1;
+    }
+    return err;
+}
+
+static const char *wrong(cmd_parms *cmd, const char *right, const char *value)
+{
+    return apr_psprintf(cmd->pool, "%s wants %s, not \"%s\"", cmd->cmd->name, right, value);
+}
+
+static const char *set_route(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+    const char *right = sc_check_route(arg);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (right) {
+        return wrong(cmd, right, arg);
+    }
+    sc_config_text(conf->engine.route, sizeof(conf->engine.route), arg);
+    return NULL;
+}
+
+static const char *set_role(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (ap_cstr_casecmp(arg, "node") == 0) {
+        conf->engine.role = SC_ROLE_NODE;
+    } else if (ap_cstr_casecmp(arg, "balancer") == 0) {
+        conf->engine.role = SC_ROLE_BALANCER;
+    } else {
+        return wrong(cmd, "node or balancer", arg);
+    }
+    return NULL;
+}
+
+static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    static const char right[] = "multicast or static, then key=value";
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (argc < 1) {
+        return wrong(cmd, right, "");
+    }
+    if (conf->engine.membership != SC_MEMBERSHIP_NONE) {
+        return apr_psprintf(cmd->pool, "%s is given twice; a node has one membership",
+                            cmd->cmd->name);
+    }
+    if (ap_cstr_casecmp(argv[0], "multicast") == 0) {
+        conf->engine.membership = SC_MEMBERSHIP_MULTICAST;
+        return sc_options_parse(cmd, conf, multicast_options, argc - 1, argv + 1);
+    }
+    if (ap_cstr_casecmp(argv[0], "static") == 0) {
+        conf->engine.membership = SC_MEMBERSHIP_STATIC;
+        return sc_options_parse(cmd, conf, static_options, argc - 1, argv + 1);
+    }
+    if (ap_cstr_casecmp(argv[0], "dns") == 0) {
+        return apr_psprintf(cmd->pool,
+                            "%s: dns is not in this version, which knows multicast "
+                            "and static",
+                            cmd->cmd->name);
+    }
+    return wrong(cmd, right, argv[0]);
+}
+
+static const char *add_member(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    sc_server_conf_t *conf;
+    sc_config_member_t member;
+    const char *err = global(cmd, &conf);
+    const char *right;
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    memset(&member, 0, sizeof(member));
+    right = sc_parse_host_port(cmd->pool, argc > 0 ? argv[0] : "", member.host, &member.port);
+    if (right) {
+        return wrong(cmd, right, argc > 0 ? argv[0] : "");
+    }
+    for (int i = 1; i < argc; i++) {
+        const char *key, *value;
+
+        err = sc_option_split(cmd, argv[i], &key, &value);
+        if (err) {
+            return err;
+        }
+        if (ap_cstr_casecmp(key, "route") != 0) {
+            return apr_psprintf(cmd->pool, "%s knows route=; not \"%s\"", cmd->cmd->name, key);
+        }
+        right = sc_check_route(value);
+        if (right) {
+            return apr_psprintf(cmd->pool, "%s: route wants %s, not \"%s\"", cmd->cmd->name, right,
+                                value);
+        }
+        sc_config_text(member.route, sizeof(member.route), value);
+    }
+    for (apr_uint32_t i = 0; i < conf->engine.nmembers; i++) {
+        const sc_config_member_t *m = &conf->engine.member[i];
+
+        if (m->port == member.port && ap_cstr_casecmp(m->host, member.host) == 0) {
+            return apr_psprintf(cmd->pool, "%s: %s is given twice", cmd->cmd->name, argv[0]);
+        }
+        if (member.route[0] && strcmp(m->route, member.route) == 0) {
+            return apr_psprintf(cmd->pool,
+                                "%s: route %s belongs to %s:%u already; routes are "
+                                "unique in a cluster",
+                                cmd->cmd->name, m->route, m->host, m->port);
+        }
+    }
+    if (conf->engine.nmembers == SC_MEMBERS_MAX) {
+        return apr_psprintf(cmd->pool, "%s: at most %d members", cmd->cmd->name, SC_MEMBERS_MAX);
+    }
+    conf->engine.member[conf->engine.nmembers++] = member;
+    return NULL;
+}
+
+static const char *set_receiver(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    conf->receiver_set = 1;
+    return sc_options_parse(cmd, conf, receiver_options, argc, argv);
+}
+
+static const char *set_sender(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    return err ? err : sc_options_parse(cmd, conf, sender_options, argc, argv);
+}
+
+/** Tribes' number of a send option, as its own configuration spells it. */
+static apr_int64_t send_option(const char *word)
+{
+    static const struct {
+        const char *word;
+        int value;
+    } words[] = {{"sync", SC_OPT_SYNCHRONIZED_ACK},
+                 {"synchronized_ack", SC_OPT_SYNCHRONIZED_ACK},
+                 {"use_ack", SC_OPT_USE_ACK},
+                 {"async", SC_OPT_ASYNCHRONOUS},
+                 {"asynchronous", SC_OPT_ASYNCHRONOUS},
+                 {"byte", SC_OPT_BYTE_MESSAGE},
+                 {"byte_message", SC_OPT_BYTE_MESSAGE},
+                 {"secure", SC_OPT_SECURE},
+                 {"udp", SC_OPT_UDP},
+                 {"multicast", SC_OPT_MULTICAST}};
+
+    for (apr_size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (ap_cstr_casecmp(word, words[i].word) == 0) {
+            return words[i].value;
+        }
+    }
+    return -1;
+}
+
+/** Why a number is no good, or NULL. */
+static const char *bad_send_options(apr_int64_t n)
+{
+    switch (n) {
+    case SC_OPT_SYNCHRONIZED_ACK:
+    case SC_OPT_SYNCHRONIZED_ACK | SC_OPT_USE_ACK:
+    case SC_OPT_ASYNCHRONOUS:
+    case SC_OPT_ASYNCHRONOUS | SC_OPT_USE_ACK:
+        return NULL;
+    default:
+        break;
+    }
+    if (n & SC_OPT_UDP || n & SC_OPT_MULTICAST) {
+        return NO_UDP;
+    }
+    if (n & SC_OPT_SECURE) {
+        return "Tribes reserves this bit and does nothing with it";
+    }
+    if (n & SC_OPT_BYTE_MESSAGE) {
+        return "the channel sets this bit itself";
+    }
+    if (n == 0 || n == SC_OPT_USE_ACK) {
+        return "nobody would wait until the other members have the change; 8 says so openly";
+    }
+    return "a change is either waited for or not";
+}
+
+static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    static const char right[] = "4, 6, 8 or 10, or words of synchronized_ack, use_ack, "
+                                "asynchronous with commas between";
+    static const option_t options[] = {
+        {"timeout", OPTION_NUMBER, AT(engine.ack_wait_ms), 10, 60000, "milliseconds", NULL},
+        {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+    const char *why;
+    apr_int64_t n = 0;
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (argc < 1) {
+        return wrong(cmd, right, "");
+    }
+    if (sc_parse_number(argv[0], &n) != APR_SUCCESS) {
+        char *last;
+
+        for (char *word = apr_strtok(apr_pstrdup(cmd->pool, argv[0]), ",", &last); word;
+             word = apr_strtok(NULL, ",", &last)) {
+            apr_int64_t bit = send_option(word);
+
+            if (bit < 0) {
+                return wrong(cmd, right, argv[0]);
+            }
+            n |= bit;
+        }
+    }
+    why = bad_send_options(n);
+    if (why) {
+        return apr_psprintf(cmd->pool, "%s; %s", wrong(cmd, right, argv[0]), why);
+    }
+    conf->engine.send_options = (apr_uint32_t)n;
+    for (int i = 1; i < argc; i++) {
+        const char *key, *value;
+
+        err = sc_option_split(cmd, argv[i], &key, &value);
+        if (!err && ap_cstr_casecmp(key, "onTimeout") == 0) {
+            if (ap_cstr_casecmp(value, "serve") != 0 && ap_cstr_casecmp(value, "fail") != 0) {
+                return apr_psprintf(cmd->pool, "%s: onTimeout wants serve or fail, not \"%s\"",
+                                    cmd->cmd->name, value);
+            }
+            conf->engine.refuse_unacked = ap_cstr_casecmp(value, "fail") == 0;
+        } else if (!err && ap_cstr_casecmp(key, "timeout") != 0) {
+            err = apr_psprintf(cmd->pool, "%s knows timeout and onTimeout; not \"%s\"",
+                               cmd->cmd->name, key);
+        } else if (!err) {
+            err = sc_options_parse(cmd, conf, options, 1, argv + i);
+        }
+        if (err) {
+            return err;
+        }
+    }
+    return NULL;
+}
+
+static const char *set_manager(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (argc > 0 && ap_cstr_casecmp(argv[0], "delta") == 0) {
+        conf->engine.manager = SC_MANAGER_DELTA;
+        return sc_options_parse(cmd, conf, delta_options, argc - 1, argv + 1);
+    }
+    if (argc > 0 &&
+        (ap_cstr_casecmp(argv[0], "backup") == 0 || ap_cstr_casecmp(argv[0], "store") == 0)) {
+        return apr_psprintf(cmd->pool, "%s: %s is not in this version, which knows delta",
+                            cmd->cmd->name, argv[0]);
+    }
+    return wrong(cmd, "delta, then key=value", argc > 0 ? argv[0] : "");
+}
+
+static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    sc_server_conf_t *conf;
+    sc_config_interceptor_t *c;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (argc < 1) {
+        return wrong(cmd, "a name, then key=value", "");
+    }
+    if (conf->engine.ninterceptors == SC_INTERCEPTORS_MAX) {
+        return apr_psprintf(cmd->pool, "%s: at most %d interceptors", cmd->cmd->name,
+                            SC_INTERCEPTORS_MAX);
+    }
+    c = &conf->engine.interceptor[conf->engine.ninterceptors];
+    if (strlen(argv[0]) >= sizeof(c->name)) {
+        return apr_psprintf(cmd->pool, "%s: no interceptor has a name as long as \"%s\"",
+                            cmd->cmd->name, argv[0]);
+    }
+    if (argc - 1 > SC_ATTRS_MAX) {
+        return apr_psprintf(cmd->pool, "%s: at most %d attributes", cmd->cmd->name, SC_ATTRS_MAX);
+    }
+    sc_config_text(c->name, sizeof(c->name), argv[0]);
+    for (int i = 1; i < argc; i++) {
+        sc_config_attr_t *a = &c->attr[i - 1];
+        const char *key, *value;
+
+        err = sc_option_split(cmd, argv[i], &key, &value);
+        if (err) {
+            return err;
+        }
+        if (strlen(key) >= sizeof(a->name) || strlen(value) >= sizeof(a->value)) {
+            return apr_psprintf(cmd->pool, "%s: \"%s\" is too long (name %d, value %d bytes)",
+                                cmd->cmd->name, argv[i], (int)sizeof(a->name) - 1,
+                                (int)sizeof(a->value) - 1);
+        }
+        sc_config_text(a->name, sizeof(a->name), key);
+        sc_config_text(a->value, sizeof(a->value), value);
+    }
+    c->nattrs = (apr_uint32_t)argc - 1;
+    conf->engine.ninterceptors++;
+    return NULL;
+}
+
+static const char *set_secret(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (ap_cstr_casecmp(arg, "none") == 0) {
+        conf->secret_none = 1;
+        return NULL;
+    }
+    if (ap_cstr_casecmpn(arg, "file:", 5) == 0 || ap_cstr_casecmpn(arg, "exec:", 5) == 0) {
+        return apr_psprintf(cmd->pool,
+                            "%s: keys (file:, exec:) are not in this version; \"none\" "
+                            "says that only trusted hosts reach the receiver",
+                            cmd->cmd->name);
+    }
+    return wrong(cmd, "none", arg);
+}
+
+static const char *set_quorum(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+    apr_int64_t n;
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (ap_cstr_casecmp(arg, "on") == 0) {
+        conf->engine.quorum = SC_QUORUM_MAJORITY;
+    } else if (ap_cstr_casecmp(arg, "off") == 0) {
+        conf->engine.quorum = 0;
+    } else if (sc_parse_number(arg, &n) == APR_SUCCESS && n >= 1 && n <= SC_MEMBERS_MAX) {
+        conf->engine.quorum = (apr_uint32_t)n;
+    } else {
+        return wrong(cmd, "On, Off or a number of nodes from 1 to " APR_STRINGIFY(SC_MEMBERS_MAX),
+                     arg);
+    }
+    return NULL;
+}
+
+static const char *set_memory(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+    apr_int64_t n;
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (sc_parse_bytes(arg, &n) != APR_SUCCESS || n < SC_STORE_MIN || n > 256 * 1024 * MIB) {
+        return wrong(cmd, "bytes from 1M to 256G", arg);
+    }
+    conf->memory = (apr_size_t)n;
+    return NULL;
+}
+
+static const char *set_max_session(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+    apr_int64_t n;
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (sc_parse_bytes(arg, &n) != APR_SUCCESS || n < 256 || n > 16 * MIB) {
+        return wrong(cmd, "bytes from 256 to 16M", arg);
+    }
+    conf->engine.max_session = (apr_uint32_t)n;
+    return NULL;
+}
+
+static const char *set_inner_method(cmd_parms *cmd, void *dir, const char *arg)
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    if (ap_cstr_casecmp(arg, "bysession") == 0) {
+        return wrong(cmd, "the method for requests without a session, such as byrequests", arg);
+    }
+    conf->inner_method = apr_pstrdup(cmd->pool, arg);
+    return NULL;
+}
+
+/* ---- per directory --------------------------------------------------------------------------- */
+
+/* Attributes go out as written, so a misspelt one would be noticed by nobody but browsers. */
+static const char *bad_cookie_attribute(apr_pool_t *p, const char *piece)
+{
+    const char *eq = strchr(piece, '=');
+    const char *name = eq ? apr_pstrmemdup(p, piece, (apr_size_t)(eq - piece)) : piece;
+    const char *value = eq ? eq + 1 : NULL;
+
+    if (!*piece) {
+        return "one ';' between two of them";
+    }
+    for (const char *c = piece; *c; c++) {
+        if (apr_iscntrl(*c) || *c == '"') {
+            return "no quotes and no control characters";
+        }
+    }
+    if (ap_cstr_casecmp(name, "Max-Age") == 0 || ap_cstr_casecmp(name, "Expires") == 0) {
+        return "no Max-Age and Expires: SessionMaxAge decides on them";
+    }
+    if (ap_cstr_casecmp(name, "Path") == 0 && (!value || *value != '/')) {
+        return "a Path that begins with '/'";
+    }
+    if (ap_cstr_casecmp(name, "SameSite") == 0 &&
+        (!value || (ap_cstr_casecmp(value, "Strict") != 0 && ap_cstr_casecmp(value, "Lax") != 0 &&
+                    ap_cstr_casecmp(value, "None") != 0))) {
+        return "SameSite=Strict, SameSite=Lax or SameSite=None";
+    }
+    if ((ap_cstr_casecmp(name, "Secure") == 0 || ap_cstr_casecmp(name, "HttpOnly") == 0) && value) {
+        return "Secure and HttpOnly without a value";
+    }
+    return NULL;
+}
+
+static const char *check_cookie_attributes(cmd_parms *cmd, const char *name, const char *attrs)
+{
+    int secure = 0, same_site_none = 0, prefixed = ap_cstr_casecmpn(name, "__Secure-", 9) == 0;
+    int host = ap_cstr_casecmpn(name, "__Host-", 7) == 0, root = 0, domain = 0;
+    const char *right = NULL;
+    const char *rest = attrs;
+
+    while (!right && rest) {
+        const char *semi = strchr(rest, ';');
+        char *piece = semi ? apr_pstrmemdup(cmd->pool, rest, (apr_size_t)(semi - rest))
+                           : apr_pstrdup(cmd->pool, rest);
+
+        apr_collapse_spaces(piece, piece);
+        right = bad_cookie_attribute(cmd->pool, piece);
+        secure |= ap_cstr_casecmp(piece, "Secure") == 0;
+        same_site_none |= ap_cstr_casecmp(piece, "SameSite=None") == 0;
+        root |= ap_cstr_casecmp(piece, "Path=/") == 0;
+        domain |= ap_cstr_casecmpn(piece, "Domain=", 7) == 0;
+        rest = semi ? semi + 1 : NULL;
+    }
+    if (!right && same_site_none && !secure) {
+        right = "Secure together with SameSite=None, without which browsers refuse it";
+    }
+    if (!right && ((prefixed && !secure) || (host && (!secure || !root || domain)))) {
+        right = host ? "Path=/ and Secure, and no Domain, for a __Host- cookie"
+                     : "Secure for a __Secure- cookie";
+    }
+    return right ? apr_psprintf(cmd->pool, "%s wants as attributes %s; not \"%s\"", cmd->cmd->name,
+                                right, attrs)
+                 : NULL;
+}
+
+static const char *set_cookie_name(cmd_parms *cmd, void *vdir, const char *args)
+{
+    sc_server_conf_t *conf = sc_httpd()->conf;
+    sc_dir_conf_t *dir = vdir;
+    const char *name = ap_getword_conf(cmd->pool, &args);
+    const char *missing = sc_provider_missing();
+    apr_size_t len = strlen(args);
+    int known = 0;
+
+    if (missing) {
+        return apr_psprintf(cmd->pool, "%s needs mod_session: %s", cmd->cmd->name, missing);
+    }
+    if (!*name || strlen(name) > 128 ||
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                     "!#$%&'*+-.^_`|~") != strlen(name)) {
+        return wrong(cmd, "a cookie's name (letters, digits and !#$%&'*+-.^_`|~), then attributes",
+                     name);
+    }
+    while (len > 0 && apr_isspace(args[len - 1])) {
+        len--;
+    }
+    if (len > 0 && args[len - 1] == ';') { /* usual, and harmless */
+        len--;
+    }
+    dir->cookie_name = name;
+    dir->cookie_attrs = NULL;
+    dir->cookie_set = 1;
+    if (len > 0) {
+        char *attrs = apr_pstrmemdup(cmd->pool, args, len);
+        const char *err = check_cookie_attributes(cmd, name, attrs);
+
+        if (err) {
+            return err;
+        }
+        dir->cookie_attrs = attrs;
+    }
+    conf->used = 1;
+    for (int i = 0; i < conf->provider_servers->nelts; i++) {
+        known |= APR_ARRAY_IDX(conf->provider_servers, i, server_rec *) == cmd->server;
+    }
+    if (!known) {
+        APR_ARRAY_PUSH(conf->provider_servers, server_rec *) = cmd->server;
+    }
+    return NULL;
+}
+
+static const char *set_context(cmd_parms *cmd, void *vdir, const char *arg)
+{
+    sc_server_conf_t *conf = sc_httpd()->conf;
+    sc_dir_conf_t *dir = vdir;
+    apr_size_t len = strlen(arg);
+
+    if (len < 1 || len > SC_CONTEXT_MAX || sc_check_domain(arg)) {
+        return wrong(cmd, "1 to " APR_STRINGIFY(SC_CONTEXT_MAX) " visible characters", arg);
+    }
+    dir->context = apr_pstrdup(cmd->pool, arg);
+    conf->used = 1;
+    apr_hash_set(conf->contexts, dir->context, (apr_ssize_t)len, dir->context);
+    return NULL;
+}
+
+static const char *set_max_inactive(cmd_parms *cmd, void *vdir, const char *arg)
+{
+    sc_dir_conf_t *dir = vdir;
+    apr_int64_t n;
+
+    if (sc_parse_number(arg, &n) != APR_SUCCESS || n < 1 || n > 366 * 86400) {
+        return wrong(cmd, "seconds from 1 to 31622400", arg);
+    }
+    dir->max_inactive_s = (int)n;
+    return NULL;
+}
+
+static const char *add_filter(cmd_parms *cmd, void *vdir, const char *arg)
+{
+    sc_dir_conf_t *dir = vdir;
+    ap_regex_t *regex;
+
+    if (!dir->filter) {
+        dir->filter = apr_array_make(cmd->pool, 4, sizeof(ap_regex_t *));
+    }
+    if (ap_cstr_casecmp(arg, "none") == 0) {
+        return NULL; /* an empty list, which hides what is inherited */
+    }
+    regex = ap_pregcomp(cmd->pool, arg, AP_REG_EXTENDED | AP_REG_NOSUB);
+    if (!regex) {
+        return wrong(cmd, "regular expressions for URIs (or none)", arg);
+    }
+    APR_ARRAY_PUSH(dir->filter, ap_regex_t *) = regex;
+    return NULL;
+}
+
+static const char *set_rotate(cmd_parms *cmd, void *vdir, const char *arg)
+{
+    sc_dir_conf_t *dir = vdir;
+
+    dir->rotate = 1;
+    dir->rotate_attr = NULL;
+    if (ap_cstr_casecmp(arg, "off") == 0) {
+        dir->rotate = 0;
+    } else if (ap_cstr_casecmp(arg, "on") != 0) {
+        if (!*arg || strlen(arg) > SC_NAME_MAX) {
+            return wrong(cmd, "On, Off or the name of the attribute that holds the login", arg);
+        }
+        dir->rotate_attr = apr_pstrdup(cmd->pool, arg);
+    }
+    return NULL;
+}
+
+/* ---- the list -------------------------------------------------------------------------------- */
+
+#define FILES (RSRC_CONF | ACCESS_CONF) /* configuration files only, no .htaccess */
+#define PER_DIR (RSRC_CONF | OR_AUTHCFG)
+
+const command_rec sc_directives[] = {
+    AP_INIT_TAKE1("SessionClusterRoute", set_route, NULL, RSRC_CONF,
+                  "this node's route, which stands behind the id in the cookie"),
+    AP_INIT_TAKE1("SessionClusterRole", set_role, NULL, RSRC_CONF, "node (default) or balancer"),
+    AP_INIT_TAKE_ARGV("SessionClusterMembership", set_membership, NULL, RSRC_CONF,
+                      "multicast or static, then key=value; none given: stand-alone"),
+    AP_INIT_TAKE_ARGV("SessionClusterMember", add_member, NULL, RSRC_CONF,
+                      "a static member: host:port [route=name]; repeatable"),
+    AP_INIT_TAKE_ARGV("SessionClusterReceiver", set_receiver, NULL, RSRC_CONF,
+                      "where replication is received: address= port= autoBind= maxConnections= "
+                      "maxFrame="),
+    AP_INIT_TAKE_ARGV("SessionClusterSender", set_sender, NULL, RSRC_CONF,
+                      "how it is sent: timeout= maxRetryAttempts= maxQueueSize="),
+    AP_INIT_TAKE_ARGV("SessionClusterSendOptions", set_send_options, NULL, RSRC_CONF,
+                      "4, 6 (default), 8 or 10, or words; timeout=ms onTimeout=serve|fail"),
+    AP_INIT_TAKE_ARGV("SessionClusterManager", set_manager, NULL, RSRC_CONF,
+                      "delta, then key=value"),
+    AP_INIT_TAKE_ARGV("SessionClusterInterceptor", add_interceptor, NULL, RSRC_CONF,
+                      "an interceptor of the channel, then key=value; the first one given is "
+                      "nearest to the application"),
+    AP_INIT_TAKE1("SessionClusterSecret", set_secret, NULL, RSRC_CONF,
+                  "none: only trusted hosts reach the receiver"),
+    AP_INIT_TAKE1("SessionClusterQuorum", set_quorum, NULL, RSRC_CONF,
+                  "On, Off (default) or a number: with fewer live nodes answer 503"),
+    AP_INIT_TAKE1("SessionClusterMemory", set_memory, NULL, RSRC_CONF,
+                  "size of the store, default 64M"),
+    AP_INIT_TAKE1("SessionClusterMaxSessionSize", set_max_session, NULL, RSRC_CONF,
+                  "names and values of one session at most, default 64K"),
+    AP_INIT_TAKE1("SessionClusterBalancerMethod", set_inner_method, NULL, RSRC_CONF,
+                  "method of lbmethod=bysession for requests without a session, default "
+                  "byrequests"),
+    AP_INIT_RAW_ARGS("SessionClusterCookieName", set_cookie_name, NULL, FILES,
+                     "name and attributes of the session cookie; switches sessions on here"),
+    AP_INIT_TAKE1("SessionClusterContext", set_context, NULL, FILES,
+                  "session space, default the server's name"),
+    AP_INIT_TAKE1("SessionClusterMaxInactive", set_max_inactive, NULL, PER_DIR,
+                  "seconds without a request after which a session expires, default 1800"),
+    AP_INIT_ITERATE("SessionClusterFilter", add_filter, NULL, PER_DIR,
+                    "regular expressions: a request for a matching URI does not count as an "
+                    "access; none: no such"),
+    AP_INIT_TAKE1("SessionClusterRotateId", set_rotate, NULL, PER_DIR,
+                  "On (default), Off or an attribute: new id when the login changes"),
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

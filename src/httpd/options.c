@@ -1,0 +1,310 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Parsing and checking of directive arguments. Everything here is pure: text in, a value or a
+ * sentence out. The sentence says what would be right, since the person who reads it has just
+ * failed to guess it.
+ */
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "apr_lib.h"
+
+#include "options.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+apr_status_t sc_parse_number(const char *text, apr_int64_t *out)
+{
+    const char *digits = text[0] == '-' ? text + 1 : text;
+    apr_size_t len = strlen(digits);
+
+    if (len == 0 || len > 18 || strspn(digits, "0123456789") != len) {
+        return APR_EINVAL;
+    }
+    *out = apr_strtoi64(text, NULL, 10);
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_parse_bytes(const char *text, apr_int64_t *out)
+{
+    apr_size_t len = strspn(text, "0123456789");
+    apr_int64_t factor = 1;
+
+    if (len == 0 || len > 12 || (text[len] != '\0' && text[len + 1] != '\0')) {
+        return APR_EINVAL;
+    }
+    switch (text[len]) {
+    case '\0':
+        break;
+    case 'k':
+    case 'K':
+        factor = 1024;
+        break;
+    case 'm':
+    case 'M':
+        factor = 1024 * 1024;
+        break;
+    case 'g':
+    case 'G':
+        factor = 1024 * 1024 * 1024;
+        break;
+    default:
+        return APR_EINVAL;
+    }
+    *out = apr_strtoi64(text, NULL, 10);
+    if (*out > APR_INT64_MAX / factor) {
+        return APR_EINVAL;
+    }
+    *out *= factor;
+    return APR_SUCCESS;
+}
+
+static apr_status_t parse_bool(const char *text, apr_uint32_t *out)
+{
+    if (ap_cstr_casecmp(text, "true") == 0 || ap_cstr_casecmp(text, "on") == 0) {
+        *out = 1;
+    } else if (ap_cstr_casecmp(text, "false") == 0 || ap_cstr_casecmp(text, "off") == 0) {
+        *out = 0;
+    } else {
+        return APR_EINVAL;
+    }
+    return APR_SUCCESS;
+}
+
+void sc_config_text(char *out, apr_size_t size, const char *text)
+{
+    memset(out, 0, size);
+    apr_cpystrn(out, text, size);
+}
+
+const char *sc_parse_host_port(apr_pool_t *p, const char *text, char *host, apr_uint32_t *port)
+{
+    static const char right[] = "host:port, with an IPv6 address in brackets: [::1]:4000";
+    const char *colon = strrchr(text, ':');
+    const char *from = text;
+    const char *to = colon;
+    apr_int64_t n;
+
+    if (!colon || sc_parse_number(colon + 1, &n) != APR_SUCCESS || n < 1 || n > 65535) {
+        return right;
+    }
+    if (text[0] == '[') {
+        struct in6_addr in6;
+
+        from = text + 1;
+        to = colon - 1;
+        if (to <= from || *to != ']' ||
+            inet_pton(AF_INET6, apr_pstrmemdup(p, from, (apr_size_t)(to - from)), &in6) != 1) {
+            return right;
+        }
+    } else if (to == from || memchr(from, ':', (apr_size_t)(to - from))) {
+        return right;
+    } else {
+        for (const char *c = from; c < to; c++) {
+            if (!apr_isalnum(*c) && *c != '.' && *c != '-' && *c != '_') {
+                return right;
+            }
+        }
+    }
+    if (to - from > SC_HOST_MAX) {
+        return apr_psprintf(p, "a host name or address of at most %d bytes", SC_HOST_MAX);
+    }
+    sc_config_text(host, SC_HOST_MAX + 1, apr_pstrmemdup(p, from, (apr_size_t)(to - from)));
+    *port = (apr_uint32_t)n;
+    return NULL;
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+/* The dot separates id and route in the cookie, and mod_proxy takes what follows the first one. */
+const char *sc_check_route(const char *value)
+{
+    apr_size_t len = strlen(value);
+
+    if (len < 1 || len > SC_ROUTE_MAX ||
+        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != len) {
+        return "1 to " APR_STRINGIFY(SC_ROUTE_MAX) " letters, digits, '-' and '_'";
+    }
+    return NULL;
+}
+
+const char *sc_check_ipv4(const char *value)
+{
+    struct in_addr in;
+
+    return inet_pton(AF_INET, value, &in) == 1 ? NULL : "a numeric IPv4 address of this machine";
+}
+
+const char *sc_check_group(const char *value)
+{
+    struct in_addr in;
+
+    if (inet_pton(AF_INET, value, &in) != 1 || !IN_MULTICAST(ntohl(in.s_addr))) {
+        return "an IPv4 multicast address, 224.0.0.0 to 239.255.255.255";
+    }
+    return NULL;
+}
+
+const char *sc_check_domain(const char *value)
+{
+    for (const char *c = value; *c; c++) {
+        if (!apr_isgraph(*c)) {
+            return "visible characters only";
+        }
+    }
+    return NULL;
+}
+
+const char *sc_check_receiver(const char *value)
+{
+    static const char right[] = "\"auto\" or a numeric address of this machine that the other "
+                                "members can connect to";
+    struct in_addr in;
+    struct in6_addr in6;
+
+    if (strcmp(value, "auto") == 0) {
+        return NULL;
+    }
+    if (inet_pton(AF_INET, value, &in) == 1) {
+        return in.s_addr == htonl(INADDR_ANY) || IN_MULTICAST(ntohl(in.s_addr)) ? right : NULL;
+    }
+    if (inet_pton(AF_INET6, value, &in6) == 1) {
+        return IN6_IS_ADDR_UNSPECIFIED(&in6) || IN6_IS_ADDR_MULTICAST(&in6) ? right : NULL;
+    }
+    return right;
+}
+
+int sc_is_loopback(const char *address)
+{
+    struct in_addr in;
+    struct in6_addr in6;
+
+    if (inet_pton(AF_INET, address, &in) == 1) {
+        return (ntohl(in.s_addr) >> 24) == 127;
+    }
+    return inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_LOOPBACK(&in6);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+const char *sc_option_split(cmd_parms *cmd, const char *arg, const char **key, const char **value)
+{
+    const char *eq = strchr(arg, '=');
+
+    if (!eq || eq == arg) {
+        return apr_psprintf(cmd->pool, "%s wants key=value, not \"%s\"", cmd->cmd->name, arg);
+    }
+    *key = apr_pstrmemdup(cmd->pool, arg, (apr_size_t)(eq - arg));
+    *value = eq + 1;
+    return NULL;
+}
+
+/** The names that a table has a meaning for. */
+static const char *known(apr_pool_t *p, const option_t *table)
+{
+    const char *names = "";
+
+    for (; table->name; table++) {
+        if (table->kind != OPTION_REFUSED) {
+            names = apr_pstrcat(p, names, *names ? ", " : "", table->name, NULL);
+        }
+    }
+    return names;
+}
+
+/* What the value of an option has to be, in words. */
+static const char *wanted(apr_pool_t *p, const option_t *o)
+{
+    switch (o->kind) {
+    case OPTION_BOOL:
+        return "true or false";
+    case OPTION_BYTES:
+        return apr_psprintf(
+            p, "bytes from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT " (K and M may be used)",
+            o->min, o->max);
+    default:
+        return apr_psprintf(p, "%s from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT, o->what, o->min,
+                            o->max);
+    }
+}
+
+/** @return NULL, or what would have been right */
+static const char *store_value(apr_pool_t *p, sc_server_conf_t *conf, const option_t *o,
+                               const char *value)
+{
+    char *at = (char *)conf + o->offset;
+    const char *right;
+    apr_int64_t n;
+
+    switch (o->kind) {
+    case OPTION_TEXT:
+        right = o->check ? o->check(value) : NULL;
+        if (!right && strlen(value) >= (apr_size_t)o->max) {
+            right = apr_psprintf(p, "at most %d bytes", (int)o->max - 1);
+        }
+        if (!right) {
+            sc_config_text(at, (apr_size_t)o->max, value);
+        }
+        return right;
+    case OPTION_BOOL:
+        return parse_bool(value, (apr_uint32_t *)(void *)at) == APR_SUCCESS ? NULL : wanted(p, o);
+    default:
+        break;
+    }
+    if ((o->kind == OPTION_BYTES ? sc_parse_bytes(value, &n) : sc_parse_number(value, &n)) !=
+            APR_SUCCESS ||
+        n < o->min || n > o->max) {
+        return wanted(p, o);
+    }
+    if (o->kind == OPTION_SECONDS) {
+        n *= 1000;
+    }
+    if (o->kind == OPTION_SIGNED) {
+        *(apr_int32_t *)(void *)at = (apr_int32_t)n;
+    } else {
+        *(apr_uint32_t *)(void *)at = (apr_uint32_t)n;
+    }
+    return NULL;
+}
+
+const char *sc_options_parse(cmd_parms *cmd, sc_server_conf_t *conf, const option_t *table,
+                             int argc, char *const argv[])
+{
+    const char *directive = cmd->cmd->name;
+    apr_uint64_t seen = 0;
+
+    for (int i = 0; i < argc; i++) {
+        const char *key, *value, *right;
+        const char *err = sc_option_split(cmd, argv[i], &key, &value);
+        int n = 0;
+
+        if (err) {
+            return err;
+        }
+        while (table[n].name && ap_cstr_casecmp(table[n].name, key) != 0) {
+            n++;
+        }
+        if (!table[n].name) {
+            return apr_psprintf(cmd->pool, "%s knows %s; not \"%s\"", directive,
+                                known(cmd->pool, table), key);
+        }
+        if (table[n].kind == OPTION_REFUSED) {
+            return apr_psprintf(cmd->pool, "%s has no %s: %s", directive, table[n].name,
+                                table[n].what);
+        }
+        if (seen & ((apr_uint64_t)1 << n)) {
+            return apr_psprintf(cmd->pool, "%s: %s is given twice", directive, table[n].name);
+        }
+        seen |= (apr_uint64_t)1 << n;
+        right = store_value(cmd->pool, conf, &table[n], value);
+        if (right) {
+            return apr_psprintf(cmd->pool, "%s: %s wants %s, not \"%s\"", directive, table[n].name,
+                                right, value);
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,72 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file options.h
+ * @brief key=value arguments of directives, described by tables.
+ *
+ * A table names every attribute that Tomcat has for the same thing: those that mean something here
+ * with their place and range, the others with the reason why there is no such thing, so that a
+ * configuration brought over from Tomcat is answered line by line.
+ */
+#ifndef SC_OPTIONS_H
+#define SC_OPTIONS_H
+
+#include "sc_httpd.h"
+
+typedef enum option_kind_t {
+    OPTION_NUMBER,  /**< apr_uint32_t from min to max */
+    OPTION_SIGNED,  /**< apr_int32_t from min to max */
+    OPTION_SECONDS, /**< as OPTION_NUMBER; kept as milliseconds */
+    OPTION_BYTES,   /**< apr_uint32_t from min to max, K and M allowed */
+    OPTION_BOOL,    /**< apr_uint32_t: true, false, on, off */
+    OPTION_TEXT,    /**< char[max]; `check` decides what may stand there */
+    OPTION_REFUSED  /**< known from Tomcat, not here; `what` says why */
+} option_kind_t;
+
+typedef struct option_t {
+    const char *name;
+    option_kind_t kind;
+    apr_size_t offset;    /**< in sc_server_conf_t */
+    apr_int64_t min, max; /**< range; of a text the size of its array */
+    const char *what;     /**< what the value is ("milliseconds"); why it is refused */
+    /** @return what would be right, NULL when the text is */
+    const char *(*check)(const char *value);
+} option_t;
+
+/**
+ * Parse the arguments into the configuration.
+ * @param table ends with an entry without a name
+ * @return NULL, or what is wrong and what would be right
+ */
+const char *sc_options_parse(cmd_parms *cmd, sc_server_conf_t *conf, const option_t *table,
+                             int argc, char *const argv[]);
+
+/** Cut "key=value". @return NULL, or what is wrong */
+const char *sc_option_split(cmd_parms *cmd, const char *arg, const char **key, const char **value);
+
+/** A number with an optional K, M or G behind it. @return APR_SUCCESS or APR_EINVAL */
+apr_status_t sc_parse_bytes(const char *text, apr_int64_t *out);
+/** Digits only (and a leading minus). @return APR_SUCCESS or APR_EINVAL */
+apr_status_t sc_parse_number(const char *text, apr_int64_t *out);
+
+/** host:port or [v6]:port into host (SC_HOST_MAX + 1 bytes). @return NULL or what is right */
+const char *sc_parse_host_port(apr_pool_t *p, const char *text, char *host, apr_uint32_t *port);
+
+/** Replace the content of a char array, the rest of it zeroed (configurations are compared as
+ *  memory). The text must fit. */
+void sc_config_text(char *out, apr_size_t size, const char *text);
+
+/** Checks for OPTION_TEXT and others. @return NULL or what is right */
+const char *sc_check_route(const char *value);
+const char *sc_check_group(const char *value);
+const char *sc_check_ipv4(const char *value);
+const char *sc_check_domain(const char *value);
+const char *sc_check_receiver(const char *value);
+
+/** SessionClusterQuorum On, until the check of the whole configuration counts the members. */
+#define SC_QUORUM_MAJORITY APR_UINT32_MAX
+
+/** Whether a numeric address is one of this machine only. */
+int sc_is_loopback(const char *address);
+
+#endif

@@ -1,0 +1,128 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file provider.h
+ * @brief What the files of the session provider share.
+ *
+ * provider.c: hooks, one request's state, the output filter. session_load.c: finding a session.
+ * session_save.c: what changed goes to the engine. session_diff.c: what has changed.
+ */
+#ifndef SC_PROVIDER_H
+#define SC_PROVIDER_H
+
+#include "mod_session.h"
+
+#include "sc_httpd.h"
+
+/** What the provider knows about a session that a request asked for. */
+typedef enum session_state_t {
+    SESSION_NEW,    /**< none was there: an empty one, stored when something is put into it */
+    SESSION_LOADED, /**< it was in the store */
+    SESSION_UNKNOWN /**< could not be found out: no session for this request, cookie untouched */
+} session_state_t;
+
+typedef enum cookie_due_t { COOKIE_KEEP, COOKIE_SET, COOKIE_CLEAR } cookie_due_t;
+
+/**
+ * One session as one request sees it, redirects and sub-requests included.
+ *
+ * mod_session gets a pointer to the first member. It may zero that member (never the rest), so
+ * nothing that must last is kept there.
+ */
+typedef struct session_t {
+    session_rec z;
+    struct session_t *next; /**< of the same chain */
+    const char *name;       /**< of the cookie */
+    const char *context;
+    session_state_t state;
+    sc_id_t id;            /**< of the loaded one, later of the new one */
+    const char *route;     /**< what the cookie says or shall say behind the id */
+    const char *old_route; /**< the node that the session was taken over from; NULL: none */
+    const char *role;      /**< SESSION_CLUSTER_ROLE */
+    apr_uint32_t max_idle_s;
+    apr_array_header_t *loaded; /**< sc_attr_t in body order: what the request began with */
+    cookie_due_t due;           /**< what the response still has to tell the browser */
+    const sc_dir_conf_t *dir;   /**< where it was asked for first, later where it was saved */
+    int saved;                  /**< the save hook has run; once is enough */
+    apr_status_t save_rv;
+    apr_interval_time_t wait; /**< time spent waiting for the engine */
+} session_t;
+
+/** Answer 503 instead of what the request would answer. */
+typedef enum refusal_t { REFUSE_NOT, REFUSE_WANTED, REFUSE_DONE } refusal_t;
+
+/** Cookies are taken out of the headers once, but may be asked for again under another context. */
+typedef struct taken_t {
+    struct taken_t *next;
+    const char *name;
+    sc_cookie_t cookie;
+} taken_t;
+
+/** What belongs to a request and everything it leads to; lives in the pool of the first one. */
+typedef struct chain_t {
+    request_rec *top; /**< the request that came over the wire */
+    session_t *sessions;
+    taken_t *taken;
+    refusal_t refuse;
+} chain_t;
+
+/** NULL when mod_session is there in time, else what to do about it. */
+const char *sc_provider_missing(void);
+
+/** SessionMaxAge and SessionExpiryUpdateInterval of a request. @return NULL without mod_session */
+const session_dir_conf *sc_provider_mod_session(request_rec *r);
+
+/** The chain of a request, made on demand when make. */
+chain_t *sc_chain(request_rec *r, int make);
+
+/** The request whose headers go out: not a sub-request. */
+request_rec *sc_response_of(request_rec *r);
+
+/** Let the whole request be answered with 503 and Retry-After. */
+void sc_refuse(chain_t *chain, request_rec *r, const char *why);
+
+/** One call to the engine. wait is added to. @return APR_SUCCESS and the outcome, or an error */
+apr_status_t sc_ask(request_rec *r, sc_link_op_t op, const sc_change_t *change,
+                    apr_interval_time_t timeout, sc_outcome_t *outcome, apr_interval_time_t *wait);
+
+/** Bring a session's due cookie onto the response. */
+void sc_settle_cookie(request_rec *r, session_t *s);
+
+/** Hook session_load. */
+int sc_session_load(request_rec *r, session_rec **z);
+/** Hook session_save. */
+int sc_session_save(request_rec *r, session_rec *z);
+/** SESSION_CLUSTER_* of a request. */
+void sc_session_env(request_rec *r, const session_t *s);
+
+/* ---- session_diff.c -------------------------------------------------------------------------- */
+
+/** mod_session keeps its expiry time among the entries under this name; it is no attribute. */
+#define SC_EXPIRY_KEY "expiry"
+
+typedef struct session_diff_t {
+    sc_buf_t attrs;       /**< as sc_change_attr_put writes them; to be freed */
+    apr_uint32_t nattrs;  /**< attributes that differ */
+    apr_uint32_t live;    /**< attributes that the session has now */
+    apr_size_t bytes;     /**< names and values of these */
+    const char *too_long; /**< an attribute whose name is over SC_NAME_MAX; NULL: none */
+} session_diff_t;
+
+/**
+ * Compare a session's table with what was loaded.
+ *
+ * Names are compared as the table does, ASCII case ignored. Of several entries of one name, which
+ * only apr_table_add can make, the last counts, as with the stock providers, whose next load would
+ * see that one.
+ * @param loaded sc_attr_t in ascending order of names; NULL: nothing was
+ * @return APR_SUCCESS, or the sticky error of the buffer
+ */
+apr_status_t sc_session_diff(const apr_table_t *now, const apr_array_header_t *loaded,
+                             apr_size_t limit, apr_pool_t *pool, session_diff_t *out);
+
+/** Whether a login has changed: the named attribute (NULL: one whose name ends in "-user") has a
+ *  value now that is not empty and was not there when the session was loaded. */
+int sc_session_login_changed(const apr_table_t *now, const apr_array_header_t *loaded,
+                             const char *attr);
+
+#endif

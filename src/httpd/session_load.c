@@ -1,0 +1,380 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Finding the session that a request's cookie names.
+ *
+ * The usual case is one read of shared memory, without asking anybody. Three answers are possible,
+ * and they are kept apart: it is there; it surely does not exist (then the request begins with an
+ * empty one under no id at all, since an id that a client made up is never adopted); or it could
+ * not be found out. A node that was away must not answer from its old copy, so when its lease ran
+ * out, or when it has not all sessions yet, or when the cookie names another node, the engine asks
+ * the others before a miss counts as one.
+ */
+
+#include "provider.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+/** On top of the engine's own bound, in case it dies meanwhile and a successor has to start. */
+#define RESPAWN_TIME apr_time_from_sec(3)
+/** A take-over is a hint about who looks after the session's expiry; no request waits for it long.
+ */
+#define TAKEOVER_TIME apr_time_from_msec(100)
+/** An id that ended this recently may have been exchanged for a new one, by a login that runs
+ *  beside this request; telling the browser to forget its cookie would throw the new one away. */
+#define ROTATION_TIME apr_time_from_sec(30)
+/** Reads of a session that is being changed all the time. */
+#define READ_TRIES 3
+
+typedef enum lookup_t {
+    LOOKUP_HIT,
+    LOOKUP_GONE,  /**< surely not there */
+    LOOKUP_ENDED, /**< not there any more since a moment ago */
+    LOOKUP_UNSURE,
+    LOOKUP_NO_QUORUM
+} lookup_t;
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+static apr_status_t read_store(const session_t *s, apr_pool_t *pool, sc_stored_t *out)
+{
+    sc_store_t *store = sc_httpd()->store;
+    apr_status_t rv = APR_EAGAIN;
+    apr_uint16_t context;
+
+    if (sc_store_context(store, s->context, strlen(s->context), 0, &context) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    for (int i = 0; i < READ_TRIES && rv == APR_EAGAIN; i++) {
+        rv = sc_store_read(store, context, &s->id, pool, out);
+    }
+    return rv;
+}
+
+/** What a record that was read means. */
+static lookup_t judge(const sc_stored_t *stored, apr_time_t now)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const sc_record_t *rec = &stored->rec;
+
+    if (rec->flags & SC_REC_TOMBSTONE) {
+        /* it is forgotten at its due time, so that tells when it was made */
+        apr_time_t kept = apr_time_from_sec(h->conf->engine.delta.tombstone_s);
+
+        return rec->due > now && kept - (rec->due - now) < ROTATION_TIME ? LOOKUP_ENDED
+                                                                         : LOOKUP_GONE;
+    }
+    if (rec->max_idle_s &&
+        sc_store_last_access(h->store, stored) + apr_time_from_sec((apr_time_t)rec->max_idle_s) <=
+            now) {
+        return LOOKUP_GONE;
+    }
+    return LOOKUP_HIT;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+static void describe(const session_t *s, sc_change_t *change)
+{
+    memset(change, 0, sizeof(*change));
+    change->context = s->context;
+    change->context_len = strlen(s->context);
+    change->id = s->id;
+    change->hint = "";
+}
+
+static lookup_t fetch(request_rec *r, session_t *s, apr_pool_t *pool, const char *route,
+                      sc_stored_t *stored)
+{
+    const sc_config_t *config = &sc_httpd()->conf->engine;
+    sc_change_t change;
+    sc_outcome_t outcome;
+
+    describe(s, &change);
+    change.hint = route;
+    change.hint_len = strlen(route);
+    if (sc_ask(r, SC_LINK_FETCH, &change, apr_time_from_msec(config->delta.fetch_ms) + RESPAWN_TIME,
+               &outcome, &s->wait) != APR_SUCCESS) {
+        return LOOKUP_UNSURE;
+    }
+    switch (outcome) {
+    case SC_FOUND: /* the engine vouches for it: whatever the lease says */
+        return read_store(s, pool, stored) == APR_SUCCESS ? judge(stored, sc_mono(&sc_clock_system))
+                                                          : LOOKUP_UNSURE;
+    case SC_ABSENT:
+        return LOOKUP_GONE;
+    case SC_NO_QUORUM:
+        return LOOKUP_NO_QUORUM;
+    default:
+        return LOOKUP_UNSURE;
+    }
+}
+
+static lookup_t look_up(request_rec *r, session_t *s, apr_pool_t *pool, const char *route,
+                        sc_stored_t *stored)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const sc_config_t *config = &h->conf->engine;
+    apr_time_t now = sc_mono(&sc_clock_system);
+    apr_time_t lease = sc_board_get(h->board->lease_until);
+    int lapsed = lease != 0 && now >= lease;
+    apr_status_t rv = read_store(s, pool, stored);
+
+    if (rv == APR_SUCCESS && (!lapsed || stored->rec.flags & SC_REC_TOMBSTONE)) {
+        return judge(stored, now);
+    }
+    if (rv == APR_NOTFOUND && !lapsed && sc_board_get(h->board->node_state) == SC_NODE_READY &&
+        (config->membership == SC_MEMBERSHIP_NONE || !*route ||
+         strcmp(route, config->route) == 0)) {
+        return LOOKUP_GONE;
+    }
+    return fetch(r, s, pool, route, stored);
+}
+
+/* ---- taking what was found ------------------------------------------------------------------- */
+
+static apr_status_t decode(session_t *s, const sc_stored_t *stored, apr_pool_t *pool)
+{
+    apr_status_t rv;
+    sc_attr_t a;
+    sc_rd_t rd;
+
+    s->loaded = apr_array_make(pool, 8, sizeof(sc_attr_t));
+    sc_rd_init(&rd, stored->body, stored->rec.body_len);
+    while ((rv = sc_attr_get(&rd, &a)) == APR_SUCCESS) {
+        if (!(a.flags & SC_ATTR_REMOVED)) {
+            apr_table_addn(s->z.entries, apr_pstrmemdup(pool, a.name, a.name_len),
+                           apr_pstrmemdup(pool, a.value, a.value_len));
+            APR_ARRAY_PUSH(s->loaded, sc_attr_t) = a;
+        }
+    }
+    return rv == APR_EOF ? APR_SUCCESS : APR_EINVAL;
+}
+
+static int filtered(const request_rec *top, const sc_dir_conf_t *dir)
+{
+    for (int i = 0; dir->filter && i < dir->filter->nelts; i++) {
+        if (ap_regexec(APR_ARRAY_IDX(dir->filter, i, ap_regex_t *), top->uri, 0, NULL, 0) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* With SessionMaxAge the browser keeps the cookie for a limited time, so it has to be sent again
+ * and again; mod_session does that at each save, and SessionExpiryUpdateInterval makes saves rarer
+ * by comparing with the expiry time as loaded. No such time is stored here (it would have to be
+ * replicated). Instead the session's life is cut into intervals: the first request in each gets an
+ * expiry time that makes mod_session save. So a cookie is never older than one interval plus the
+ * time without requests, which is what the directive promises. */
+static void arm_expiry(request_rec *r, session_t *s, const sc_stored_t *stored, apr_time_t last,
+                       apr_time_t now)
+{
+    const session_dir_conf *m = sc_provider_mod_session(r);
+    apr_time_t interval = m ? m->expiry_update_time : 0;
+    apr_time_t max_age = m ? apr_time_from_sec((apr_time_t)m->maxage) : 0;
+    apr_time_t begin = stored->rec.created;
+
+    if (interval > 0 && max_age > interval && last >= begin && now >= last &&
+        (now - begin) / interval != (last - begin) / interval) {
+        s->z.expiry = apr_time_now() + max_age - interval;
+    }
+}
+
+/* The cookie's node may be gone: then the session lives here from now on, and the cookie says so.
+ * As long as it is alive the request is only a guest (a retry of the balancer, say); rewriting the
+ * cookie would make it bounce. */
+static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, const char *route)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const char *own = h->conf->engine.route;
+    const char *primary = sc_store_route_name(h->store, stored->rec.primary);
+    int is_primary =
+        h->conf->engine.membership == SC_MEMBERSHIP_NONE || !*own || strcmp(primary, own) == 0;
+    char masked[SC_ID_MASKED];
+
+    s->role = is_primary ? "primary" : "backup";
+    s->route = own;
+    if (strcmp(route, own) == 0) {
+        return;
+    }
+    if (*own && *route && sc_board_route_alive(h->board, route, strlen(route))) {
+        s->route = route;
+        return;
+    }
+    s->due = COOKIE_SET;
+    if (!*own) {
+        return;
+    }
+    s->old_route = *route ? route : NULL;
+    if (!is_primary) {
+        sc_change_t change;
+        sc_outcome_t outcome;
+
+        describe(s, &change);
+        if (sc_ask(r, SC_LINK_TAKEOVER, &change, TAKEOVER_TIME, &outcome, &s->wait) ==
+                APR_SUCCESS &&
+            (outcome == SC_DONE || outcome == SC_DEGRADED)) {
+            s->role = "primary";
+        }
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "SC0203: session %s moves from %s to %s",
+                      sc_id_mask(&s->id, masked), *route ? route : "no route", own);
+    }
+}
+
+static void unknown(request_rec *r, chain_t *chain, session_t *s, const char *why)
+{
+    char masked[SC_ID_MASKED];
+
+    s->state = SESSION_UNKNOWN;
+    s->role = "none";
+    if (sc_httpd()->conf->engine.refuse_unacked) {
+        sc_refuse(chain, r, why);
+    } else {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SC0204: session %s: %s; this request has no session, its cookie stays",
+                      sc_id_mask(&s->id, masked), why);
+    }
+}
+
+static void found(request_rec *r, chain_t *chain, session_t *s, const sc_stored_t *stored,
+                  const char *route)
+{
+    const sc_httpd_t *h = sc_httpd();
+    apr_time_t now = sc_mono(&sc_clock_system);
+    apr_time_t last = sc_store_last_access(h->store, stored);
+
+    if (decode(s, stored, chain->top->pool) != APR_SUCCESS) {
+        apr_table_clear(s->z.entries);
+        unknown(r, chain, s, "what the store holds of it cannot be read");
+        return;
+    }
+    s->state = SESSION_LOADED;
+    if (!filtered(chain->top, s->dir)) {
+        sc_store_note_access(h->store, stored->cell, stored->gen, now);
+    }
+    arm_expiry(r, s, stored, last, now);
+    bind_route(r, s, stored, route);
+    /* as the stock providers do: what is made for one user is not for shared caches; a handler may
+     * think otherwise */
+    apr_table_setn(r->headers_out, "Cache-Control", "no-cache, private");
+}
+
+static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t *cookie)
+{
+    const sc_httpd_t *h = sc_httpd();
+    sc_stored_t stored;
+    lookup_t result;
+
+    s->state = SESSION_NEW;
+    s->role = "new";
+    s->route = h->conf->engine.route;
+    if (cookie->kind == SC_COOKIE_OURS) {
+        s->id = cookie->id;
+    }
+    if (!h->store || !h->board || !h->link) {
+        unknown(r, chain, s, "there is no engine");
+        return;
+    }
+    if (sc_board_get(h->board->quorum_lost)) {
+        result = LOOKUP_NO_QUORUM;
+    } else if (cookie->kind != SC_COOKIE_OURS) {
+        return;
+    } else {
+        result = look_up(r, s, chain->top->pool, cookie->route, &stored);
+    }
+    switch (result) {
+    case LOOKUP_HIT:
+        found(r, chain, s, &stored, cookie->route);
+        break;
+    case LOOKUP_GONE:
+        s->due = COOKIE_CLEAR;
+        break;
+    case LOOKUP_ENDED:
+        s->due = s->dir->rotate == 0 ? COOKIE_CLEAR : COOKIE_KEEP;
+        break;
+    case LOOKUP_UNSURE:
+        unknown(r, chain, s, "the other members could not be asked for it in time");
+        break;
+    default:
+        s->state = SESSION_UNKNOWN;
+        s->role = "none";
+        sc_refuse(chain, r, "fewer nodes are alive than SessionClusterQuorum asks for");
+        break;
+    }
+}
+
+/* ---- the hook -------------------------------------------------------------------------------- */
+
+/** The cookie of a name, taken from this request's headers; the first that was taken counts. */
+static const sc_cookie_t *take(chain_t *chain, request_rec *r, const char *name)
+{
+    taken_t *t = chain->taken;
+    sc_cookie_t cookie;
+
+    sc_cookie_take(r, name, &cookie);
+    while (t && strcmp(t->name, name) != 0) {
+        t = t->next;
+    }
+    if (!t) {
+        t = apr_pcalloc(chain->top->pool, sizeof(*t));
+        t->name = name;
+        t->cookie.route = "";
+        t->next = chain->taken;
+        chain->taken = t;
+    }
+    if (t->cookie.kind == SC_COOKIE_NONE) {
+        t->cookie = cookie;
+        t->cookie.route = apr_pstrdup(chain->top->pool, cookie.route);
+    }
+    return &t->cookie;
+}
+
+static session_t *new_session(chain_t *chain, const sc_dir_conf_t *dir, const char *context)
+{
+    session_t *s = apr_pcalloc(chain->top->pool, sizeof(*s));
+
+    s->z.pool = chain->top->pool;
+    s->z.entries = apr_table_make(chain->top->pool, 10);
+    s->name = dir->cookie_name;
+    s->context = apr_pstrdup(chain->top->pool, context);
+    s->dir = dir;
+    s->next = chain->sessions;
+    chain->sessions = s;
+    return s;
+}
+
+int sc_session_load(request_rec *r, session_rec **z)
+{
+    const sc_dir_conf_t *dir = sc_config_dir(r);
+    const sc_cookie_t *cookie;
+    const char *context;
+    chain_t *chain;
+    session_t *s;
+
+    if (!dir->cookie_name) {
+        return DECLINED;
+    }
+    chain = sc_chain(r, 1);
+    context = sc_config_context(r, dir);
+    cookie = take(chain, r, dir->cookie_name);
+    for (s = chain->sessions; s; s = s->next) {
+        if (strcmp(s->name, dir->cookie_name) == 0 && strcmp(s->context, context) == 0) {
+            break;
+        }
+    }
+    if (!s) {
+        s = new_session(chain, dir, context);
+        find(r, chain, s, cookie);
+    } else if (s->z.expiry && s->z.expiry < apr_time_now()) {
+        /* the request takes longer than SessionMaxAge; it began with a good session, and
+         * mod_session would empty the record now */
+        s->z.expiry = 0;
+    }
+    sc_session_env(r, s);
+    if (s->state == SESSION_UNKNOWN) {
+        return APR_EGENERAL;
+    }
+    *z = &s->z;
+    return OK;
+}
