@@ -439,8 +439,8 @@ class Httpd:
     def view(self):
         """route (or host:port without one) -> state, of the others."""
         found = {}
-        for m in self.status()["members"]:
-            if not m.get("self"):
+        for m in self.status()["view"]["members"]:
+            if not m["self"]:
                 found[m["route"] or f"{m['host']}:{m['port']}"] = m["state"]
         return found
 
@@ -450,7 +450,7 @@ class Httpd:
 
     def sessions(self):
         """Live sessions in the store, all contexts."""
-        return sum(c["sessions"] for c in self.status()["contexts"])
+        return self.status()["store"]["sessions"]
 
     def log(self):
         return read_file(self.error_log).decode("utf-8", "replace")

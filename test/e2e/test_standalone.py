@@ -303,7 +303,7 @@ def test_full_store(farm):
     fresh = one.client()
     wait_until(lambda: fresh.op("big=x:4000").set_cookies, 5, "room for a new session")
     assert fresh.values() == {"x": "#4000"}
-    assert one.status()["memory"]["size"] <= 2 * 1024 * 1024
+    assert one.status()["store"]["bytes"] <= 1024 * 1024
 
 
 # ---- time ----------------------------------------------------------------------------------------
@@ -592,7 +592,9 @@ def test_status_page(node, browser):
     assert after["node"]["state"] == "ready"
     assert after["counters"]["created"] == before["counters"]["created"] + 1
     assert node.sessions() >= 1
-    assert 0 < after["memory"]["used"] < after["memory"]["size"]
+    assert 0 < after["store"]["cells_free"] < after["store"]["cells"]
+    assert 0 < after["contexts"][0]["bytes"] < after["store"]["bytes"]
+    assert after["contexts"][0]["name"] == "localhost"
     html = browser.get("/sc-status")
     assert html.status == 200 and "<html" in html.text.lower()
     assert browser.id not in html.text and browser.id not in json.dumps(after)
