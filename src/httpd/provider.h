@@ -90,6 +90,8 @@ void sc_settle_cookie(request_rec *r, session_t *s);
 
 /** Hook session_load. */
 int sc_session_load(request_rec *r, session_rec **z);
+/** Whether the session has been given a new id a moment ago. */
+int sc_session_renamed(const session_t *s, apr_pool_t *pool);
 /** Hook session_save. */
 int sc_session_save(request_rec *r, session_rec *z);
 /** SESSION_CLUSTER_* of a request. */

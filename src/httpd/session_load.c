@@ -12,6 +12,7 @@
  */
 
 #include "provider.h"
+#include "sc_message.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -20,16 +21,18 @@ APLOG_USE_MODULE(session_cluster);
 /** A take-over is a hint about who looks after the session's expiry; no request waits for it long.
  */
 #define TAKEOVER_TIME apr_time_from_msec(100)
-/** An id that ended this recently may have been exchanged for a new one, by a login that runs
- *  beside this request; telling the browser to forget its cookie would throw the new one away. */
+/** An id that a login has exchanged for a new one this recently may still be under way in requests
+ *  that run beside the login; telling the browser to forget its cookie would throw the new one
+ * away. */
 #define ROTATION_TIME apr_time_from_sec(30)
 /** Reads of a session that is being changed all the time. */
 #define READ_TRIES 3
 
 typedef enum lookup_t {
     LOOKUP_HIT,
-    LOOKUP_GONE,  /**< surely not there */
-    LOOKUP_ENDED, /**< not there any more since a moment ago */
+    LOOKUP_GONE,    /**< surely not there */
+    LOOKUP_RENAMED, /**< it has a new id since a moment ago */
+    LOOKUP_IDLE,    /**< idled out, as far as is known here */
     LOOKUP_UNSURE,
     LOOKUP_NO_QUORUM
 } lookup_t;
@@ -57,19 +60,28 @@ static lookup_t judge(const sc_stored_t *stored, apr_time_t now)
     const sc_httpd_t *h = sc_httpd();
     const sc_record_t *rec = &stored->rec;
 
-    if (rec->flags & SC_REC_TOMBSTONE) {
-        /* it is forgotten at its due time, so that tells when it was made */
-        apr_time_t kept = apr_time_from_sec(h->conf->engine.delta.tombstone_s);
-
-        return rec->due > now && kept - (rec->due - now) < ROTATION_TIME ? LOOKUP_ENDED
-                                                                         : LOOKUP_GONE;
+    if (rec->flags & SC_REC_TOMBSTONE) { /* its "idle time" is the reason, see sc_message.h */
+        if (rec->max_idle_s == SC_DEAD_IDLE) {
+            return LOOKUP_IDLE;
+        }
+        return rec->max_idle_s == SC_DEAD_RENAMED && rec->accessed + ROTATION_TIME > now
+                   ? LOOKUP_RENAMED
+                   : LOOKUP_GONE;
     }
     if (rec->max_idle_s &&
         sc_store_last_access(h->store, stored) + apr_time_from_sec((apr_time_t)rec->max_idle_s) <=
             now) {
-        return LOOKUP_GONE;
+        return LOOKUP_IDLE;
     }
     return LOOKUP_HIT;
+}
+
+int sc_session_renamed(const session_t *s, apr_pool_t *pool)
+{
+    sc_stored_t stored;
+
+    return read_store(s, pool, &stored) == APR_SUCCESS &&
+           judge(&stored, sc_mono(&sc_clock_system)) == LOOKUP_RENAMED;
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -119,11 +131,22 @@ static lookup_t look_up(request_rec *r, session_t *s, apr_pool_t *pool, const ch
     apr_time_t lease = sc_board_get(h->board->lease_until);
     int lapsed = lease != 0 && now >= lease;
     apr_status_t rv = read_store(s, pool, stored);
+    lookup_t here = rv == APR_SUCCESS    ? judge(stored, now)
+                    : rv == APR_NOTFOUND ? LOOKUP_GONE
+                                         : LOOKUP_UNSURE;
 
-    if (rv == APR_SUCCESS && (!lapsed || stored->rec.flags & SC_REC_TOMBSTONE)) {
-        return judge(stored, now);
+    if (rv == APR_SUCCESS && (here == LOOKUP_GONE || here == LOOKUP_RENAMED)) {
+        return here; /* the end of a session is final, whoever says it */
     }
-    if (rv == APR_NOTFOUND && !lapsed && sc_board_get(h->board->node_state) == SC_NODE_READY &&
+    if (here == LOOKUP_UNSURE || lapsed) {
+        return fetch(r, s, pool, route, stored);
+    }
+    if (here == LOOKUP_HIT) {
+        return here;
+    }
+    /* not here, or idle: another node may know better, if this one is new or the session is
+     * another one's */
+    if (sc_board_get(h->board->node_state) == SC_NODE_READY &&
         (config->membership == SC_MEMBERSHIP_NONE || !*route ||
          strcmp(route, config->route) == 0)) {
         return LOOKUP_GONE;
@@ -288,10 +311,10 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
         found(r, chain, s, &stored, cookie->route);
         break;
     case LOOKUP_GONE:
+    case LOOKUP_IDLE:
         s->due = COOKIE_CLEAR;
         break;
-    case LOOKUP_ENDED:
-        s->due = s->dir->rotate == 0 ? COOKIE_CLEAR : COOKIE_KEEP;
+    case LOOKUP_RENAMED:
         break;
     case LOOKUP_UNSURE:
         unknown(r, chain, s, "the other members could not be asked for it in time");

@@ -144,28 +144,6 @@ static apr_status_t create(request_rec *r, chain_t *chain, session_t *s, const s
     return rv;
 }
 
-/* A login that runs beside this request may have exchanged the id; then the browser has a new
- * cookie already, which must not be cleared. It can only have been that when there was no login in
- * the session yet. */
-static int may_be_rotated(const session_t *s)
-{
-    apr_table_t *empty;
-    apr_table_t *before;
-
-    if (s->dir->rotate == 0) {
-        return 0;
-    }
-    before = apr_table_make(s->z.pool, s->loaded->nelts + 1);
-    for (int i = 0; i < s->loaded->nelts; i++) {
-        const sc_attr_t *a = &APR_ARRAY_IDX(s->loaded, i, sc_attr_t);
-
-        apr_table_addn(before, apr_pstrmemdup(s->z.pool, a->name, a->name_len),
-                       apr_pstrmemdup(s->z.pool, a->value, a->value_len));
-    }
-    empty = before;
-    return !sc_session_login_changed(empty, NULL, s->dir->rotate_attr);
-}
-
 static apr_status_t change(request_rec *r, chain_t *chain, session_t *s, const session_diff_t *diff)
 {
     int rotate = s->dir->rotate != 0 &&
@@ -185,7 +163,8 @@ static apr_status_t change(request_rec *r, chain_t *chain, session_t *s, const s
         return unanswered(r, chain, s, rv);
     }
     if (outcome == SC_ABSENT) {
-        s->due = may_be_rotated(s) ? COOKIE_KEEP : COOKIE_CLEAR;
+        /* not when a login beside this request has given the browser a new one */
+        s->due = sc_session_renamed(s, r->pool) ? COOKIE_KEEP : COOKIE_CLEAR;
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "SC0216: session %s was ended by another request, the change is dropped",
                       sc_id_mask(&s->id, masked));
