@@ -14,7 +14,9 @@
  * stream from 1. So a receiver notices when an envelope was lost, whatever the reason: it gets a
  * gap() call and asks for what it missed. lsn is the sender's store change number at the time the
  * last record of the envelope was posted; once an envelope has been processed without a gap,
- * everything up to it has arrived.
+ * everything up to it has arrived. An envelope without records only shows where the stream is: it
+ * is sent after a failure, so that the member learns of the gap although nothing else is to be
+ * said.
  *
  * Messages that are no envelopes (other applications on the channel) go to message().
  */
@@ -28,16 +30,20 @@ typedef struct sc_channel_t sc_channel_t;
 /** What the channel tells the layer above. All members passed are valid during the call. */
 typedef struct sc_channel_up_t {
     void *baton;
-    /** One record from a member of ours. @return not APR_SUCCESS: could not be applied (FAIL_ACK) */
+    /** One record from a member of ours. @return not APR_SUCCESS: could not be applied (FAIL_ACK)
+     */
     apr_status_t (*record)(void *baton, const sc_member_t *from, const void *bytes, apr_size_t len);
-    /** Something from this member was lost (or it began a new stream unexpectedly). */
+    /** Something from this member was lost (or it began a new stream unexpectedly). Called for each
+     *  loss, also when an earlier one has not been made up yet: what was asked for before this call
+     *  need not contain what is missing now. */
     void (*gap)(void *baton, const sc_member_t *from);
     /** Everything of that store up to lsn has arrived. Not called between a gap and resynced. */
     void (*progress)(void *baton, const sc_member_t *from, apr_uint64_t lsn);
     /** A byte message that is no envelope. */
     void (*message)(void *baton, const sc_packet_t *packet);
     void (*member_added)(void *baton, const sc_member_t *m);
-    /** its announced state changed (joining, ready, leaving) */
+    /** its announced state changed (joining, ready, leaving), or it became suspect or unsuspected
+     *  (sc_channel_view) */
     void (*member_changed)(void *baton, const sc_member_t *m);
     void (*member_gone)(void *baton, const sc_member_t *m, int goodbye);
     /** Change number of the own store now, for the envelope. */
@@ -69,7 +75,11 @@ sc_transport_up_t sc_channel_transport_up(sc_channel_t *ch);
 /** Begin: membership, chain, announcement. On a group with foreign members nothing is announced,
  *  an error is logged, and the node stays alone (settled is called). */
 apr_status_t sc_channel_start(sc_channel_t *ch, const sc_transport_t *transport);
-/** Leave the group (good-bye to all) and end all posts. */
+/** Hand everything that was posted to the transport now, without waiting for the envelope in
+ * flight: for an engine that leaves, followed by sc_net_drain and only then by sc_channel_stop,
+ * since nobody listens to a member that has said good-bye. */
+void sc_channel_flush(sc_channel_t *ch);
+/** Leave the group (good-bye to all) and end all posts, within the call. */
 void sc_channel_stop(sc_channel_t *ch);
 
 /** The local member as announced; node_state may be changed with sc_channel_announce. */
@@ -84,8 +94,10 @@ typedef sc_sent_fn_t sc_posted_fn_t;
  * @param bytes copied
  * @param options SC_OPT_*: acknowledgement asked for, asynchronous or not
  * @param done may be NULL; never called from within this call
- * @return APR_SUCCESS; APR_NOTFOUND: no such member (done is not called); APR_ENOSPC: its queue is
- *         full: the stream breaks here, the member will notice a gap and ask (done is not called)
+ * @return APR_SUCCESS; done is not called for all others: APR_NOTFOUND: no such member; APR_EINVAL:
+ *         larger than a frame may be, nothing happens; APR_ENOSPC: its queue is full, APR_ENOMEM:
+ *         the queue is dropped (done of what was queued gets APR_ENOSPC) and the stream breaks
+ * here, so the member will notice a gap and ask
  */
 apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
                              apr_size_t len, apr_uint32_t options, sc_posted_fn_t *done,
@@ -93,7 +105,8 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
 /** What was missed because of a gap has been made up: progress is reported again. */
 void sc_channel_resynced(sc_channel_t *ch, const sc_member_t *from);
 
-/** Members in the view now, ours only, self not included, oldest first. @return their number */
+/** Members in the view now, ours only, self not included, oldest first; valid until the next
+ *  member_added or member_gone. @return their number (members beyond max are left out) */
 apr_size_t sc_channel_members(const sc_channel_t *ch, const sc_member_t **members, apr_size_t max);
 /** Fill in state, queue and age of every member for the board, self first. */
 void sc_channel_view(const sc_channel_t *ch, sc_view_t *view);

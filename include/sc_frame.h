@@ -15,7 +15,9 @@
 #include "sc_member.h"
 
 #define SC_FRAME_OVERHEAD 18 /**< header, length, footer */
-#define SC_ACK_FRAME 21      /**< bytes of an ACK or FAIL_ACK frame */
+/** Bytes of a frame besides its body at most, the longest sender's address included. */
+#define SC_FRAME_HEAD_MAX 1024
+#define SC_ACK_FRAME 21 /**< bytes of an ACK or FAIL_ACK frame */
 
 /** A ChannelData. As read, body points into the frame; as sent, into a buffer of the sender. */
 typedef struct sc_packet_t {
@@ -37,12 +39,25 @@ const unsigned char *sc_frame_ack(int fail);
 typedef struct sc_parser_t {
     sc_buf_t in;
     apr_size_t max_data; /**< a longer frame is refused before it is read */
+    apr_size_t pos;      /**< private: start of what has not been released yet */
+    apr_size_t held;     /**< private: length of the frame returned last */
 } sc_parser_t;
 
 void sc_parser_init(sc_parser_t *p, apr_size_t max_data);
 void sc_parser_free(sc_parser_t *p);
+/** How many bytes sc_parser_room will make room for: grows with what has come, not with what a
+ *  length field claims. */
+apr_size_t sc_parser_room_wanted(const sc_parser_t *p);
 /**
- * Take the next whole frame from what has been added to p->in (sc_buf_reserve and len, or sc_put).
+ * Where to read the next bytes to; add what came to p->in.len.
+ * @param room receives how many bytes fit, at least 1
+ * @return NULL when there is no memory
+ */
+unsigned char *sc_parser_room(sc_parser_t *p, apr_size_t *room);
+/** Bytes of an incomplete frame that wait for the rest; 0 between frames. */
+apr_size_t sc_parser_partial(const sc_parser_t *p);
+/**
+ * Take the next whole frame from what has been added to p->in (sc_parser_room, or sc_put).
  * @param data, len receive its data, valid until sc_parser_done
  * @return APR_SUCCESS; APR_EAGAIN: not complete yet; APR_EINVAL: not a frame, or too long: the
  *         connection must be closed. Unlike Tribes, garbage is not skipped: it cannot be trusted.

@@ -20,7 +20,7 @@ typedef struct sc_outgoing_t {
     sc_packet_t packet;    /**< from, id and timestamp are filled in by the channel */
     const sc_member_t *to; /**< valid during the call */
     sc_lane_t lane;
-    int dispatched; /**< 1: the caller does not wait; MessageDispatch lets it pass */
+    int dispatched;     /**< 1: the caller does not wait; MessageDispatch lets it pass */
     sc_sent_fn_t *done; /**< exactly once, never from within the send */
     void *baton;
 } sc_outgoing_t;
@@ -34,7 +34,11 @@ typedef struct sc_chain_env_t {
     const sc_transport_t *transport;
     const sc_member_t *local;
     const sc_config_t *config;
+    apr_uint64_t *serial; /**< numbers the messages of this member; sc_packet_stamp counts it up */
 } sc_chain_env_t;
+
+/** Fill in what every message carries: sender, time, an id of its own. */
+void sc_packet_stamp(const sc_chain_env_t *env, sc_packet_t *packet);
 
 typedef struct sc_interceptor_class_t {
     const char *name; /**< Tomcat's, without "Interceptor" */
@@ -53,6 +57,10 @@ typedef struct sc_interceptor_class_t {
     void (*member_changed)(sc_interceptor_t *self, const sc_member_t *m);
     /** @param goodbye 1: it said so; 0: not heard of any more */
     void (*member_gone)(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
+    /** it is in doubt (1) or not any more (0), and stays a member until it is gone */
+    void (*member_suspected)(sc_interceptor_t *self, const sc_member_t *m, int suspect);
+    /** membership's first round is over; held back while members heard in it are being verified */
+    void (*settled)(sc_interceptor_t *self);
 } sc_interceptor_class_t;
 
 struct sc_interceptor_t {
@@ -69,6 +77,8 @@ apr_status_t sc_pass_received(sc_interceptor_t *self, const sc_packet_t *packet)
 void sc_pass_member_added(sc_interceptor_t *self, const sc_member_t *m);
 void sc_pass_member_changed(sc_interceptor_t *self, const sc_member_t *m);
 void sc_pass_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
+void sc_pass_member_suspected(sc_interceptor_t *self, const sc_member_t *m, int suspect);
+void sc_pass_settled(sc_interceptor_t *self);
 
 /** The class of a name. @return NULL when there is none */
 const sc_interceptor_class_t *sc_interceptor_find(const char *name);
@@ -76,6 +86,23 @@ const sc_interceptor_class_t *sc_interceptor_find(const char *name);
 const char *sc_interceptor_names(apr_pool_t *pool);
 /** Check a configured chain: names, attributes, order. @return NULL or a message (in pool) */
 const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool);
+
+/** One attribute of a class: true/false, or a number within bounds. */
+typedef struct sc_attr_rule_t {
+    const char *name;
+    int is_bool;
+    apr_int64_t dflt;
+    apr_int64_t min;
+    apr_int64_t max;
+    const char *unit; /**< for messages: "milliseconds"; NULL for a bool */
+} sc_attr_rule_t;
+
+/**
+ * Read the attributes of an interceptor by a table of n rules; values[i] belongs to rules[i].
+ * @return NULL, or a message (in pool) that says what would be right
+ */
+const char *sc_interceptor_attrs(const sc_config_interceptor_t *c, const sc_attr_rule_t *rules,
+                                 apr_size_t n, apr_int64_t *values, apr_pool_t *pool);
 
 extern const sc_interceptor_class_t sc_tcp_failure_detector_class;
 extern const sc_interceptor_class_t sc_message_dispatch_class;

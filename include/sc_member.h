@@ -44,10 +44,10 @@ typedef struct sc_member_t {
     unsigned char payload[SC_MEMBER_PAYLOAD_MAX];
 
     /* read from the payload by sc_member_get */
-    int ours;                     /**< 1: carries our mark */
-    apr_uint32_t version;         /**< protocol version of the mark */
-    apr_uint32_t role;            /**< SC_ROLE_* */
-    apr_uint32_t node_state;      /**< sc_node_state_t */
+    int ours;                /**< 1: carries our mark */
+    apr_uint32_t version;    /**< protocol version of the mark */
+    apr_uint32_t role;       /**< SC_ROLE_* */
+    apr_uint32_t node_state; /**< sc_node_state_t */
     apr_uint64_t store_id;
     char route[SC_ROUTE_MAX + 1];
     char url[SC_URL_MAX + 1];
@@ -59,12 +59,18 @@ void sc_member_put(sc_buf_t *b, const sc_member_t *m);
 /**
  * Read member data at the front of bytes.
  * @param used receives its length; bytes behind it are the caller's business
- * @return APR_SUCCESS; APR_EINVAL malformed (markers, lengths that do not add up, over our limits)
+ * @return APR_SUCCESS; APR_EINVAL malformed (markers, lengths that do not add up, a mark of ours
+ * that cannot be read); APR_ENOSPC well-formed, but its command, domain or payload is over our
+ *         limits: a foreign member, of which only address, port and unique id have been read
  */
 apr_status_t sc_member_get(sc_member_t *m, const void *bytes, apr_size_t len, apr_size_t *used);
 
 /** Same host, port and unique id. */
 int sc_member_same(const sc_member_t *a, const sc_member_t *b);
+/** Same host and port: one of them may be a former life of the other. */
+int sc_member_same_address(const sc_member_t *a, const sc_member_t *b);
+/** Whether its receiver can be connected to: a unicast address that is not 0 and a port. */
+int sc_member_usable(const sc_member_t *m);
 /** Whether its command is SHUTDOWN. */
 int sc_member_leaving(const sc_member_t *m);
 

@@ -19,7 +19,7 @@ typedef struct sc_membership_up_t {
     void (*added)(void *baton, const sc_member_t *m);
     void (*changed)(void *baton, const sc_member_t *m);
     void (*gone)(void *baton, const sc_member_t *m, int goodbye);
-    /** A member without our mark is heard. Called again at most once per minute per member. */
+    /** Members without our mark are heard; the service has logged it. At most once per minute. */
     void (*foreign)(void *baton, const sc_member_t *m);
     /** The first round of listening and announcing is over. */
     void (*settled)(void *baton);

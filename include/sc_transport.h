@@ -26,11 +26,13 @@ typedef enum sc_lane_t { SC_LANE_DATA = 0, SC_LANE_CONTROL = 1 } sc_lane_t;
 
 typedef struct sc_transport_t {
     void *ctx;
-    /** Queue one packet for a member. On each lane one frame waits for its acknowledgement, the
-     *  others wait behind it, in order (Tribes' acks carry no id: tribes-protocol 2.3). */
+    /** Queue one packet for a member; it is copied. On each lane one frame waits for its
+     * acknowledgement, the others wait behind it, in order (Tribes' acks carry no id:
+     * tribes-protocol 2.3). */
     void (*send)(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_packet_t *packet,
                  sc_sent_fn_t *done, void *baton);
     /** Ask a member for a sign of life on a fresh connection, past everything that is queued.
+     *  @param packet NULL: a connection that is accepted is sign enough
      *  @param timeout microseconds for connect, write and (when options ask for one) the ack */
     void (*probe)(void *ctx, const sc_member_t *to, const sc_packet_t *packet,
                   apr_interval_time_t timeout, sc_sent_fn_t *done, void *baton);
@@ -66,10 +68,13 @@ typedef struct sc_net_config_t {
 apr_status_t sc_net_create(sc_net_t **net, sc_loop_t *loop, const sc_net_config_t *cfg,
                            const sc_transport_up_t *up, apr_pool_t *pool);
 const sc_transport_t *sc_net_transport(sc_net_t *net);
-/** Stop receiving, close everything. Open sends end with APR_ECONNABORTED. */
+/** Stop receiving, close everything. Open sends end with APR_ECONNABORTED, within the call. Not to
+ * be called from within one of the transport's own callbacks. The descriptors stay open: they are
+ * the parent's. */
 void sc_net_close(sc_net_t *net);
 /** Send as much of what is queued as goes within the time (for the last messages of an engine that
- *  leaves); blocks. @param timeout microseconds */
+ *  leaves), including the wait for acknowledgements; blocks, runs no other callbacks than those of
+ *  the sends that end. @param timeout microseconds */
 void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout);
 
 /* ---- for the parent ------------------------------------------------------------------------- */
@@ -82,7 +87,8 @@ void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout);
 apr_status_t sc_receiver_listen(const char *address, apr_uint32_t *port, apr_uint32_t auto_bind,
                                 int *fd);
 /** The address "auto" stands for: that of the interface towards the group (or the first static
- *  member), loopback only when that is loopback. Numeric text into out. @return APR_SUCCESS, error */
+ *  member), loopback only when that is loopback. Numeric text into out. @return APR_SUCCESS, error
+ */
 apr_status_t sc_receiver_auto(const sc_config_t *c, char out[SC_HOST_MAX + 1], apr_pool_t *scratch);
 /** UDP socket bound to the group's port, joined, ready to send (tribes-protocol 1.3, 1.5).
  *  @return APR_SUCCESS; the error of the call that failed, its name in *what */

@@ -1,0 +1,318 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The multicast group: one UDP socket for both directions, as in Tribes (tribes-protocol 1.3, 1.5).
+ *
+ * The socket is bound to the group's own address where the system allows it, so that it gets
+ * nothing but the group's datagrams: no unicast to the port and none of another group on it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net.h"
+
+#define DATAGRAM_MAX 65536
+#define BURST 64
+
+struct sc_group_t {
+    const sc_net_env_t *env;
+    sc_sock_t sock;
+    struct sockaddr_storage to;
+    socklen_t to_len;
+    unsigned char in[DATAGRAM_MAX];
+};
+
+/* ---- opening: in the parent ----------------------------------------------------------------- */
+
+/** Numeric address and port as the system wants them. @return length, 0 if it is none */
+static socklen_t parse_address(const char *text, apr_uint32_t port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+    memset(out, 0, sizeof(*out));
+    if (port > 65535) {
+        return 0;
+    }
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((apr_uint16_t)port);
+        return sizeof(*v4);
+    }
+    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((apr_uint16_t)port);
+        return sizeof(*v6);
+    }
+    return 0;
+}
+
+static int is_multicast(const struct sockaddr_storage *a)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+
+    return a->ss_family == AF_INET ? IN_MULTICAST(ntohl(v4->sin_addr.s_addr))
+                                   : IN6_IS_ADDR_MULTICAST(&v6->sin6_addr);
+}
+
+static int same_host(const struct sockaddr *a, const struct sockaddr_storage *b)
+{
+    if (a == NULL || a->sa_family != b->ss_family) {
+        return 0;
+    }
+    if (a->sa_family == AF_INET) {
+        return memcmp(&((const struct sockaddr_in *)a)->sin_addr,
+                      &((const struct sockaddr_in *)b)->sin_addr, sizeof(struct in_addr)) == 0;
+    }
+    return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                  &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr)) == 0;
+}
+
+/** Number of the interface that has an address. @return 0 if none has */
+static unsigned int interface_of(const struct sockaddr_storage *address)
+{
+    struct ifaddrs *list;
+    struct ifaddrs *i;
+    unsigned int index = 0;
+
+    if (getifaddrs(&list) != 0) {
+        return 0;
+    }
+    for (i = list; i != NULL && index == 0; i = i->ifa_next) {
+        if (same_host(i->ifa_addr, address)) {
+            index = if_nametoindex(i->ifa_name);
+        }
+    }
+    freeifaddrs(list);
+    return index;
+}
+
+/**
+ * The interface to use: that of bind=, else that of the receiver's address, so that the group is
+ * joined where the members are; 0 leaves it to the system.
+ */
+static apr_status_t choose_interface(const sc_config_t *c, int family, unsigned int *index)
+{
+    struct sockaddr_storage a;
+
+    *index = 0;
+    if (c->mcast.bind[0] != '\0') {
+        if (parse_address(c->mcast.bind, 0, &a) == 0) {
+            return APR_EINVAL;
+        }
+        *index = interface_of(&a);
+        return *index != 0 ? APR_SUCCESS : EADDRNOTAVAIL;
+    }
+    if (parse_address(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
+        *index = interface_of(&a);
+    }
+    return APR_SUCCESS;
+}
+
+static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, int ttl,
+                  const char **what)
+{
+    struct ip_mreqn mreq;
+    int on = 1;
+    int off = 0;
+
+    memset(&mreq, 0, sizeof(mreq));
+    mreq.imr_multiaddr = group->sin_addr;
+    mreq.imr_ifindex = (int)index;
+    *what = "IP_MULTICAST_ALL";
+    if (setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &off, sizeof(off)) != 0) {
+        return -1;
+    }
+    *what = "joining the group";
+    if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) != 0) {
+        return -1;
+    }
+    *what = "IP_MULTICAST_IF";
+    if (index != 0 && setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &mreq, sizeof(mreq)) != 0) {
+        return -1;
+    }
+    *what = "IP_MULTICAST_LOOP";
+    if (setsockopt(fd, IPPROTO_IP, IP_MULTICAST_LOOP, &on, sizeof(on)) != 0) {
+        return -1;
+    }
+    *what = "IP_MULTICAST_TTL";
+    return ttl >= 0 ? setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof(ttl)) : 0;
+}
+
+static int set_v6(int fd, const struct sockaddr_in6 *group, unsigned int index, int ttl,
+                  const char **what)
+{
+    struct ipv6_mreq mreq;
+    int i = (int)index;
+    int on = 1;
+
+    memset(&mreq, 0, sizeof(mreq));
+    mreq.ipv6mr_multiaddr = group->sin6_addr;
+    mreq.ipv6mr_interface = index;
+#ifdef IPV6_MULTICAST_ALL
+    {
+        int off = 0;
+
+        /* kernels before 4.20 do not know it; the bind to the group does the same */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &off, sizeof(off));
+    }
+#endif
+    *what = "joining the group";
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &mreq, sizeof(mreq)) != 0) {
+        return -1;
+    }
+    *what = "IPV6_MULTICAST_IF";
+    if (index != 0 && setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &i, sizeof(i)) != 0) {
+        return -1;
+    }
+    *what = "IPV6_MULTICAST_LOOP";
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &on, sizeof(on)) != 0) {
+        return -1;
+    }
+    *what = "IPV6_MULTICAST_HOPS";
+    return ttl >= 0 ? setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &ttl, sizeof(ttl)) : 0;
+}
+
+/** To the group's own address, or to the port alone where that is not possible. */
+static int bind_group(int fd, const struct sockaddr_storage *group, socklen_t len,
+                      unsigned int index)
+{
+    struct sockaddr_storage a = *group;
+
+    if (a.ss_family == AF_INET6) {
+        ((struct sockaddr_in6 *)&a)->sin6_scope_id = index;
+    }
+    if (bind(fd, (struct sockaddr *)&a, len) == 0) {
+        return 0;
+    }
+    if (a.ss_family == AF_INET) {
+        ((struct sockaddr_in *)&a)->sin_addr.s_addr = htonl(INADDR_ANY);
+    } else {
+        ((struct sockaddr_in6 *)&a)->sin6_addr = in6addr_any;
+        ((struct sockaddr_in6 *)&a)->sin6_scope_id = 0;
+    }
+    return bind(fd, (struct sockaddr *)&a, len);
+}
+
+static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_storage *group,
+                          socklen_t len, const char **what)
+{
+    unsigned int index;
+    apr_status_t rv;
+    int on = 1;
+
+    *what = "the interface to join the group on";
+    rv = choose_interface(c, group->ss_family, &index);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    *what = "SO_REUSEADDR";
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) {
+        return errno;
+    }
+    *what = "bind";
+    if (bind_group(fd, group, len, index) != 0) {
+        return errno;
+    }
+    if (group->ss_family == AF_INET) {
+        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl, what);
+    } else {
+        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl, what);
+    }
+    return on != 0 ? errno : APR_SUCCESS;
+}
+
+apr_status_t sc_group_open(const sc_config_t *c, int *fd, const char **what)
+{
+    struct sockaddr_storage group;
+    socklen_t len = parse_address(c->mcast.address, c->mcast.port, &group);
+    apr_status_t rv;
+    int s;
+
+    *fd = -1;
+    *what = "the address of the group";
+    if (len == 0 || c->mcast.port == 0 || !is_multicast(&group)) {
+        return APR_EINVAL;
+    }
+    *what = "socket";
+    s = socket(group.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (s < 0) {
+        return errno;
+    }
+    rv = setup(s, c, &group, len, what);
+    if (rv != APR_SUCCESS) {
+        close(s);
+        return rv;
+    }
+    *fd = s;
+    return APR_SUCCESS;
+}
+
+/* ---- using: in the engine ------------------------------------------------------------------- */
+
+static void group_event(void *baton, apr_int16_t events)
+{
+    sc_group_t *g = baton;
+    int i;
+
+    (void)events;
+    for (i = 0; i < BURST; i++) {
+        ssize_t n = recv(g->sock.fd, g->in, sizeof(g->in), MSG_DONTWAIT);
+
+        if (n >= 0) {
+            g->env->up.datagram(g->env->up.baton, g->in, (apr_size_t)n);
+        } else if (errno != EINTR) {
+            /* nothing left, or an error that an earlier send has caused: both are over now */
+            return;
+        }
+    }
+}
+
+apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
+{
+    sc_group_t *g = apr_pcalloc(env->pool, sizeof(*g));
+    const sc_config_t *c = env->cfg.config;
+    apr_status_t rv;
+
+    g->env = env;
+    g->sock.fd = -1;
+    *out = g;
+    if (env->cfg.group_fd < 0) {
+        return APR_SUCCESS;
+    }
+    g->to_len = parse_address(c->mcast.address, c->mcast.port, &g->to);
+    if (g->to_len == 0) {
+        return APR_EINVAL;
+    }
+    rv = sc_sock_open(&g->sock, env->cfg.group_fd, env->loop, env->pool);
+    if (rv == APR_SUCCESS) {
+        rv = sc_sock_watch(&g->sock, APR_POLLIN, group_event, g);
+    }
+    return rv;
+}
+
+apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+{
+    ssize_t n;
+
+    if (g->sock.fd < 0) {
+        return APR_EBADF;
+    }
+    do {
+        n = sendto(g->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&g->to,
+                   g->to_len);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? errno : APR_SUCCESS;
+}
+
+void sc_group_close(sc_group_t *g)
+{
+    sc_sock_close(&g->sock, 0);
+}

@@ -1,0 +1,95 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The real transport: sender, receiver and group on the engine's event loop.
+ */
+#include "net.h"
+
+struct sc_net_t {
+    sc_net_env_t env;
+    sc_sender_t *sender;
+    sc_receiver_t *receiver;
+    sc_group_t *group;
+    sc_transport_t transport;
+};
+
+static void net_send(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_packet_t *packet,
+                     sc_sent_fn_t *done, void *baton)
+{
+    sc_net_t *net = ctx;
+    sc_sender_send(net->sender, to, lane, packet, done, baton);
+}
+
+static void net_probe(void *ctx, const sc_member_t *to, const sc_packet_t *packet,
+                      apr_interval_time_t timeout, sc_sent_fn_t *done, void *baton)
+{
+    sc_net_t *net = ctx;
+    sc_sender_probe(net->sender, to, packet, timeout, done, baton);
+}
+
+static void net_forget(void *ctx, const sc_member_t *member)
+{
+    sc_net_t *net = ctx;
+    sc_sender_forget(net->sender, member);
+}
+
+static void net_queued(void *ctx, const sc_member_t *member, apr_uint64_t *bytes,
+                       apr_uint32_t *frames)
+{
+    sc_net_t *net = ctx;
+    sc_sender_queued(net->sender, member, bytes, frames);
+}
+
+static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
+{
+    sc_net_t *net = ctx;
+    return sc_group_send(net->group, bytes, len);
+}
+
+apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_t *cfg,
+                           const sc_transport_up_t *up, apr_pool_t *pool)
+{
+    sc_net_t *net = apr_pcalloc(pool, sizeof(*net));
+    apr_status_t rv;
+
+    *out = NULL;
+    net->env.loop = loop;
+    net->env.cfg = *cfg;
+    net->env.up = *up;
+    net->env.pool = pool;
+    net->transport.ctx = net;
+    net->transport.send = net_send;
+    net->transport.probe = net_probe;
+    net->transport.forget = net_forget;
+    net->transport.queued = net_queued;
+    net->transport.group_send = net_group_send;
+    net->sender = sc_sender_create(&net->env);
+    rv = sc_receiver_create(&net->receiver, &net->env);
+    if (rv == APR_SUCCESS) {
+        rv = sc_group_create(&net->group, &net->env);
+        if (rv != APR_SUCCESS) {
+            sc_receiver_close(net->receiver);
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        *out = net;
+    }
+    return rv;
+}
+
+const sc_transport_t *sc_net_transport(sc_net_t *net)
+{
+    return &net->transport;
+}
+
+void sc_net_close(sc_net_t *net)
+{
+    sc_group_close(net->group);
+    sc_receiver_close(net->receiver);
+    sc_sender_close(net->sender);
+}
+
+void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout)
+{
+    sc_sender_drain(net->sender, timeout);
+}

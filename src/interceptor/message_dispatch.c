@@ -1,0 +1,163 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * MessageDispatch: whoever sends with the option ASYNCHRONOUS does not wait (tribes-protocol 4.2).
+ *
+ * Tomcat copies such a message into a queue and lets threads send it. Here sending never blocks:
+ * the transport copies the message into the queue of its destination at once. So this link passes
+ * it on at once too, which keeps the order of all messages for a destination, and only changes who
+ * is told what: the caller hears "done" at the end of the current round, the real end stays here.
+ * What remains of the queue is its bound: the bytes of asynchronous messages that have not ended
+ * yet. Over it a message is sent as if it were not asynchronous (alwaysSend), or refused.
+ */
+#include <stdlib.h>
+
+#include "sc_interceptor.h"
+
+enum { MAX_QUEUE_SIZE, ALWAYS_SEND, NATTRS };
+
+static const sc_attr_rule_t rules[NATTRS] = {
+    {"maxQueueSize", 0, 64 * 1024 * 1024, 1, APR_INT64_C(1) << 40, "bytes"},
+    {"alwaysSend", 1, 1, 0, 1, NULL},
+};
+
+/** The caller's callback, until it has been called. */
+typedef struct notice_t {
+    struct notice_t *next;
+    sc_sent_fn_t *done;
+    void *baton;
+    apr_status_t rv;
+} notice_t;
+
+typedef struct dispatch_t {
+    sc_interceptor_t *self;
+    apr_int64_t attr[NATTRS];
+    apr_uint64_t outstanding; /* bytes */
+    notice_t *notices;
+    notice_t **tail;
+    sc_timer_t timer;
+} dispatch_t;
+
+/** One asynchronous message on its way. */
+typedef struct message_t {
+    dispatch_t *d;
+    apr_size_t bytes;
+} message_t;
+
+static const char *dispatch_check(const sc_config_interceptor_t *c, apr_pool_t *pool)
+{
+    apr_int64_t values[NATTRS];
+
+    return sc_interceptor_attrs(c, rules, NATTRS, values, pool);
+}
+
+static apr_status_t dispatch_create(sc_interceptor_t *self, const sc_config_interceptor_t *c,
+                                    apr_pool_t *pool)
+{
+    dispatch_t *d = apr_pcalloc(pool, sizeof(*d));
+
+    if (sc_interceptor_attrs(c, rules, NATTRS, d->attr, pool) != NULL) {
+        return APR_EINVAL;
+    }
+    d->self = self;
+    d->tail = &d->notices;
+    self->state = d;
+    return APR_SUCCESS;
+}
+
+static void tell(dispatch_t *d)
+{
+    while (d->notices != NULL) {
+        notice_t *n = d->notices;
+
+        d->notices = n->next;
+        if (d->notices == NULL) {
+            d->tail = &d->notices;
+        }
+        n->done(n->baton, n->rv);
+        free(n);
+    }
+}
+
+static void tell_due(void *baton, apr_time_t now)
+{
+    (void)now;
+    tell(baton);
+}
+
+static void tell_later(dispatch_t *d, notice_t *n, const sc_outgoing_t *out, apr_status_t rv)
+{
+    const sc_chain_env_t *env = d->self->env;
+
+    n->next = NULL;
+    n->done = out->done;
+    n->baton = out->baton;
+    n->rv = rv;
+    *d->tail = n;
+    d->tail = &n->next;
+    if (d->timer.index == 0) {
+        (void)sc_timer_set(env->timers, &d->timer, sc_mono(env->clock), tell_due, d);
+    }
+}
+
+static void message_ended(void *baton, apr_status_t rv)
+{
+    message_t *m = baton;
+
+    if (rv != APR_SUCCESS) {
+        sc_log(m->d->self->env->log, SC_LOG_DEBUG, rv, "SC0501: an asynchronous message was lost");
+    }
+    m->d->outstanding -= m->bytes;
+    free(m);
+}
+
+static void dispatch_send(sc_interceptor_t *self, const sc_outgoing_t *out)
+{
+    dispatch_t *d = self->state;
+    apr_size_t bytes = out->packet.body_len;
+    sc_outgoing_t below = *out;
+    message_t *m;
+    notice_t *n;
+
+    if (!(out->packet.options & SC_OPT_ASYNCHRONOUS) || out->dispatched) {
+        sc_pass_send(self, out);
+        return;
+    }
+    m = malloc(sizeof(*m));
+    n = malloc(sizeof(*n));
+    if (m != NULL && n != NULL && d->outstanding + bytes <= (apr_uint64_t)d->attr[MAX_QUEUE_SIZE]) {
+        m->d = d;
+        m->bytes = bytes;
+        d->outstanding += bytes;
+        below.dispatched = 1;
+        below.done = message_ended;
+        below.baton = m;
+        tell_later(d, n, out, APR_SUCCESS);
+        sc_pass_send(self, &below);
+        return;
+    }
+    free(m);
+    if (n != NULL && !d->attr[ALWAYS_SEND]) {
+        tell_later(d, n, out, APR_ENOSPC);
+        return;
+    }
+    free(n);
+    below.dispatched = 1;
+    sc_pass_send(self, &below);
+}
+
+static void dispatch_stop(sc_interceptor_t *self)
+{
+    dispatch_t *d = self->state;
+
+    sc_timer_cancel(self->env->timers, &d->timer);
+    tell(d);
+}
+
+const sc_interceptor_class_t sc_message_dispatch_class = {
+    .name = "MessageDispatch",
+    .check = dispatch_check,
+    .create = dispatch_create,
+    .stop = dispatch_stop,
+    .send = dispatch_send,
+};
