@@ -6,6 +6,8 @@
 
 #include "sc_httpd.h"
 
+#include "mpm_common.h"
+
 static void register_hooks(apr_pool_t *p)
 {
     ap_hook_pre_config(sc_config_reset, NULL, NULL, APR_HOOK_MIDDLE);
@@ -25,5 +27,6 @@ AP_DECLARE_MODULE(session_cluster) = {
     NULL,
     NULL,
     sc_directives,
-    register_hooks
+    register_hooks,
+    AP_MODULE_FLAG_NONE,
 };
