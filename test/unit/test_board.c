@@ -1,0 +1,303 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The noticeboard: views that are whole whoever looks, peers, names.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+#include <CUnit/CUnit.h>
+
+#include "store_rig.h"
+
+void sc_suite_board(void);
+
+static sc_board_member_t member(const char *route, apr_uint32_t role, apr_uint32_t state)
+{
+    sc_board_member_t m;
+
+    memset(&m, 0, sizeof(m));
+    apr_cpystrn(m.route, route, sizeof(m.route));
+    apr_cpystrn(m.host, "127.0.0.1", sizeof(m.host));
+    apr_cpystrn(m.url, "http://127.0.0.1:8080", sizeof(m.url));
+    m.port = 4000;
+    m.role = role;
+    m.state = state;
+    m.node_state = SC_NODE_READY;
+    m.queued_bytes = 0x123456789abcull;
+    m.since = 5;
+    m.heard = 6;
+    return m;
+}
+
+static void test_view(void)
+{
+    sc_board_t *board = calloc(1, sizeof(*board));
+    sc_view_t *in = calloc(1, sizeof(*in)), *out = malloc(sizeof(*out));
+    apr_uint32_t i;
+
+    memset(out, 0xAA, sizeof(*out));
+    CU_ASSERT_EQUAL(sc_board_view(board, out), APR_SUCCESS);
+    CU_ASSERT(out->count == 0 && out->gen == 0 && out->member[5].route[0] == '\0');
+    for (i = 1; i <= 5; i++) {
+        in->count = i;
+        in->gen = 1000;
+        in->member[i - 1] = member(i % 2 ? "odd" : "even", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+        sc_board_publish(board, in);
+        CU_ASSERT_EQUAL(sc_board_view_gen(board), i);
+        memset(out, 0xAA, sizeof(*out));
+        CU_ASSERT_EQUAL(sc_board_view(board, out), APR_SUCCESS);
+        CU_ASSERT_EQUAL(out->count, i);
+        CU_ASSERT_EQUAL(out->gen, i);
+        CU_ASSERT(memcmp(out->member, in->member, i * sizeof(in->member[0])) == 0);
+        CU_ASSERT(out->member[i].port == 0 && out->member[SC_MEMBERS_MAX - 1].heard == 0);
+    }
+    /* fewer members than before: nothing of the old ones shines through */
+    in->count = 1;
+    sc_board_publish(board, in);
+    CU_ASSERT_EQUAL(sc_board_view(board, out), APR_SUCCESS);
+    CU_ASSERT(out->count == 1 && out->member[1].port == 0);
+    /* a full one */
+    in->count = SC_MEMBERS_MAX;
+    sc_board_publish(board, in);
+    CU_ASSERT_EQUAL(sc_board_view(board, out), APR_SUCCESS);
+    CU_ASSERT_EQUAL(out->count, SC_MEMBERS_MAX);
+    /* more than fits: cut off */
+    in->count = SC_MEMBERS_MAX + 1;
+    sc_board_publish(board, in);
+    CU_ASSERT_EQUAL(sc_board_view(board, out), APR_SUCCESS);
+    CU_ASSERT_EQUAL(out->count, SC_MEMBERS_MAX);
+    /* the generation may run over */
+    board->view_gen = 0xffffffffu;
+    in->count = 2;
+    sc_board_publish(board, in);
+    CU_ASSERT_EQUAL(sc_board_view_gen(board), 0);
+    CU_ASSERT_EQUAL(sc_board_view(board, out), APR_SUCCESS);
+    CU_ASSERT_EQUAL(out->count, 2);
+    free(board);
+    free(in);
+    free(out);
+}
+
+static void test_route_alive(void)
+{
+    sc_board_t *board = calloc(1, sizeof(*board));
+    sc_view_t *v = calloc(1, sizeof(*v));
+    char longest[SC_ROUTE_MAX + 2];
+
+    memset(longest, 'x', sizeof(longest));
+    longest[SC_ROUTE_MAX] = '\0';
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1", 2), 0);
+    v->member[0] = member("n1", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+    v->member[1] = member("n2", SC_ROLE_NODE, SC_MEMBER_SUSPECT);
+    v->member[2] = member("n3", SC_ROLE_NODE, SC_MEMBER_GONE);
+    v->member[3] = member("lb", SC_ROLE_BALANCER, SC_MEMBER_ALIVE);
+    v->member[4] = member("", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+    v->member[5] = member(longest, SC_ROLE_NODE, SC_MEMBER_ALIVE);
+    v->member[6] = member("back", SC_ROLE_NODE, SC_MEMBER_GONE); /* its former life */
+    v->member[7] = member("back", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+    v->count = 8;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1", 2), 1);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1.and more", 2), 1);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n", 1), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n12", 3), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n2", 2), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n3", 2), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "lb", 2), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "", 0), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1\0", 3), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, longest, SC_ROUTE_MAX), 1);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, longest, SC_ROUTE_MAX + 1), 0);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "back", 4), 1);
+    v->count = 0;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1", 2), 0);
+    free(board);
+    free(v);
+}
+
+static void test_peers(void)
+{
+    sc_board_t *board = calloc(1, sizeof(*board));
+    apr_uint64_t i;
+
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 0), 0);
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 77), 0);
+    sc_board_peer_set(board, 0, 5, 1);
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 0), 0);
+    sc_board_peer_set(board, 77, 10, 100);
+    sc_board_peer_set(board, 77, 9, 101); /* never lowered */
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 77), 10);
+    sc_board_peer_set(board, 77, 11, 102);
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 77), 11);
+    for (i = 1; i < SC_PEERS_MAX; i++) {
+        sc_board_peer_set(board, 1000 + i, i, (apr_time_t)(200 + i));
+    }
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 77), 11);
+    sc_board_peer_set(board, 1001, 0, 5000); /* a sign of life alone keeps the entry, too */
+    sc_board_peer_set(board, 9999, 3, 6000); /* takes the place of 77, the oldest */
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 9999), 3);
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 77), 0);
+    sc_board_peer_set(board, 9998, 3, 6001); /* 1002 now, for 1001 was used */
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 1002), 0);
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 1001), 1);
+    CU_ASSERT_EQUAL(sc_board_peer_lsn(board, 1003), 3);
+    free(board);
+}
+
+static void test_counters_and_names(void)
+{
+    sc_board_t *board = calloc(1, sizeof(*board));
+
+    sc_count(board, created, 2);
+    sc_count(board, created, 3);
+    sc_count(board, link_refused, 1);
+    CU_ASSERT_EQUAL(sc_board_get(board->count.created), 5);
+    CU_ASSERT_EQUAL(sc_board_get(board->count.link_refused), 1);
+    CU_ASSERT_EQUAL(sc_board_get(board->count.changed), 0);
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_DOWN), "down");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_LEAVING), "leaving");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(99), "unknown");
+    CU_ASSERT_STRING_EQUAL(sc_member_state_name(SC_MEMBER_ALIVE), "alive");
+    CU_ASSERT_STRING_EQUAL(sc_member_state_name(SC_MEMBER_GONE), "gone");
+    CU_ASSERT_STRING_EQUAL(sc_member_state_name(3), "unknown");
+    free(board);
+}
+
+/* ---- one publisher, many readers, kills ------------------------------------------------------ */
+
+enum { VIEWS = 20000, CHILDREN = 2, LIVES = 20 };
+
+/* A view all of whose parts follow from one number. */
+static void compose(sc_view_t *v, apr_uint32_t x)
+{
+    apr_uint32_t i;
+
+    v->count = 1 + x % SC_MEMBERS_MAX;
+    for (i = 0; i < v->count; i++) {
+        v->member[i] = member("node", SC_ROLE_NODE, x % 3);
+        v->member[i].port = x;
+        v->member[i].heard = (apr_time_t)x << 20;
+        apr_snprintf(v->member[i].route, sizeof(v->member[i].route), "node%u", x);
+    }
+}
+
+/* Returns the number a view was composed of, 0 when its parts do not fit together. */
+static apr_uint32_t decompose(const sc_view_t *v)
+{
+    apr_uint32_t x = v->member[0].port, i;
+    char route[SC_ROUTE_MAX + 1];
+
+    if (x == 0 || v->count != 1 + x % SC_MEMBERS_MAX) {
+        return 0;
+    }
+    apr_snprintf(route, sizeof(route), "node%u", x);
+    for (i = 0; i < v->count; i++) {
+        const sc_board_member_t *m = &v->member[i];
+        if (m->port != x || m->heard != (apr_time_t)x << 20 || m->state != x % 3 ||
+            strcmp(m->route, route) != 0) {
+            return 0;
+        }
+    }
+    return x;
+}
+
+static void publish_until_killed(sc_board_t *board, apr_uint32_t x)
+{
+    static sc_view_t v;
+
+    alarm(120);
+    for (;;) {
+        compose(&v, ++x);
+        sc_board_publish(board, &v);
+    }
+}
+
+static void read_views(const sc_board_t *board)
+{
+    static sc_view_t v;
+    apr_uint32_t last = 0;
+    int i, again = 0;
+
+    alarm(120);
+    for (i = 0; i < VIEWS; i++) {
+        apr_status_t rv = sc_board_view(board, &v);
+
+        if (i % 16 == 0) {
+            sched_yield();
+        }
+        if (rv == APR_EAGAIN) {
+            again++;
+            continue;
+        }
+        if (rv != APR_SUCCESS || decompose(&v) == 0) {
+            _exit(1);
+        }
+        if ((apr_int32_t)(v.gen - last) < 0) {
+            _exit(2); /* back in time */
+        }
+        last = v.gen;
+        (void)sc_board_route_alive(board, "node7", 5);
+    }
+    _exit(again < VIEWS / 2 ? 0 : 3);
+}
+
+static void test_view_is_whole(void)
+{
+    sc_board_t *board =
+        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    static sc_view_t v;
+    pid_t reader[CHILDREN], publisher;
+    unsigned int seed = 3;
+    int i;
+
+    CU_ASSERT_FATAL(board != MAP_FAILED);
+    compose(&v, 1);
+    sc_board_publish(board, &v);
+    for (i = 0; i < CHILDREN; i++) {
+        reader[i] = fork();
+        if (reader[i] == 0) {
+            read_views(board);
+        }
+    }
+    /* publishers are killed in the middle again and again; the view on the board stays whole */
+    for (i = 0; i < LIVES; i++) {
+        apr_uint32_t target = sc_board_view_gen(board) + 1 + (apr_uint32_t)rand_r(&seed) % 500;
+        apr_time_t deadline = apr_time_now() + apr_time_from_sec(60);
+
+        publisher = fork();
+        if (publisher == 0) {
+            publish_until_killed(board, (apr_uint32_t)i * 1000000u + 1);
+        }
+        while ((apr_int32_t)(sc_board_view_gen(board) - target) < 0 && apr_time_now() < deadline) {
+            sched_yield();
+        }
+        kill(publisher, SIGKILL);
+        CU_ASSERT_EQUAL(rig_wait(publisher), 128 + SIGKILL);
+        CU_ASSERT_EQUAL(sc_board_view(board, &v), APR_SUCCESS);
+        CU_ASSERT_NOT_EQUAL(decompose(&v), 0);
+        CU_ASSERT_EQUAL(v.gen, sc_board_view_gen(board));
+    }
+    for (i = 0; i < CHILDREN; i++) {
+        CU_ASSERT_EQUAL(rig_wait(reader[i]), 0);
+    }
+    munmap(board, sizeof(*board));
+}
+
+void sc_suite_board(void)
+{
+    CU_pSuite s = CU_add_suite("board", NULL, NULL);
+
+    CU_add_test(s, "view: published and copied", test_view);
+    CU_add_test(s, "route alive", test_route_alive);
+    CU_add_test(s, "peers", test_peers);
+    CU_add_test(s, "counters and names", test_counters_and_names);
+    CU_add_test(s, "view: whole under publication and kills", test_view_is_whole);
+}
