@@ -336,6 +336,8 @@ static apr_status_t send_request(call_t *c, conn_t *conn)
  */
 static apr_status_t receive_packet(call_t *c, conn_t *conn, int *gone, apr_size_t *n_out)
 {
+    int reset = 0;
+
     for (;;) {
         int wait = c->patient && !*gone;
         ssize_t n = recv(conn->fd, conn->packet, sizeof(conn->packet),
@@ -360,9 +362,10 @@ static apr_status_t receive_packet(call_t *c, conn_t *conn, int *gone, apr_size_
             if (rv != APR_SUCCESS) {
                 return rv;
             }
-        } else if (err == ECONNRESET && !*gone) {
-            /* It closed without reading all that we sent; an answer may be there nevertheless. */
-            *gone = 1;
+        } else if (err == ECONNRESET && !reset) {
+            /* It closed without reading all that we sent. The kernel says so once, before it hands
+             * out what is there nevertheless, and that may be an answer. */
+            *gone = reset = 1;
         } else if (err != EINTR) {
             return err;
         }

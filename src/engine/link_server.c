@@ -32,10 +32,12 @@
 /* Bounds of what one event may do, so that no connection keeps the others waiting. */
 #define ACCEPT_BURST 64
 #define READ_BURST 32
-/* Pause after accept failed for want of descriptors or memory. */
+/* How long the server stops accepting at most before it looks again. */
 #define ACCEPT_RETRY apr_time_from_msec(100)
+/* A new connection is not taken for idle before this time: its first request is on the way. */
+#define FRESH_TIME apr_time_from_msec(500)
 /* How long a new parent waits for the engine of a killed one to let go of the socket. */
-#define STALE_WAIT apr_time_from_sec(2)
+#define STALE_WAIT apr_time_from_sec(1)
 #define STALE_STEP apr_time_from_msec(20)
 
 /* The part of an answer that the socket did not take yet. */
@@ -50,6 +52,7 @@ struct sc_link_conn_t {
     sc_link_conn_t *prev; /* list of the server; of free ones only next */
     sc_link_conn_t *next;
     apr_uint64_t serial; /* 0: free */
+    apr_time_t fresh;    /* no request yet: until when that is no idleness; 0 afterwards */
     int fd;
     apr_socket_t *sock;
     sc_watch_t watch;
@@ -103,15 +106,13 @@ static void on_retry(void *baton, apr_time_t now)
     }
 }
 
-/** Stop accepting until resume() or, if asked for, a short time has passed. */
-static void pause_accept(sc_link_server_t *s, int retry)
+/** Stop accepting until resume(), or until a short time has passed. */
+static void pause_accept(sc_link_server_t *s)
 {
     s->paused = 1;
     (void)sc_loop_watch(s->loop, &s->watch, s->listen_sock, 0, on_listen, s);
-    if (retry) {
-        (void)sc_timer_set(sc_loop_timers(s->loop), &s->retry, sc_loop_now(s->loop) + ACCEPT_RETRY,
-                           on_retry, s);
-    }
+    (void)sc_timer_set(sc_loop_timers(s->loop), &s->retry, sc_loop_now(s->loop) + ACCEPT_RETRY,
+                       on_retry, s);
 }
 
 static void resume(sc_link_server_t *s)
@@ -220,16 +221,27 @@ static apr_status_t conn_open(sc_link_server_t *s, int fd)
     sc_wire_tune(fd);
     c->fd = fd;
     c->serial = ++s->serials;
+    c->fresh = sc_loop_now(s->loop) + FRESH_TIME;
     list_append(c);
     s->nconns++;
     return APR_SUCCESS;
+}
+
+/** Whether nobody is hurt when this connection is closed: no request is open, half received, to be
+ *  expected, or waiting in the socket to be read in this very round. */
+static int is_useless(const sc_link_conn_t *c)
+{
+    char byte;
+
+    return is_idle(c) && c->fresh <= sc_loop_now(c->server->loop) &&
+           recv(c->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) <= 0;
 }
 
 static int evict_idle(sc_link_server_t *s)
 {
     sc_link_conn_t *c = s->first;
 
-    while (c != NULL && !is_idle(c)) {
+    while (c != NULL && !is_useless(c)) {
         c = c->next;
     }
     if (c == NULL) {
@@ -254,7 +266,7 @@ static void on_listen(void *baton, apr_int16_t events)
                 return;
             }
             if (!evict_idle(s)) {
-                pause_accept(s, 0);
+                pause_accept(s);
                 return;
             }
         }
@@ -264,12 +276,12 @@ static void on_listen(void *baton, apr_int16_t events)
                 continue;
             }
             if (errno != EAGAIN && errno != EWOULDBLOCK) {
-                pause_accept(s, 1);
+                pause_accept(s);
             }
             return;
         }
         if (conn_open(s, fd) != APR_SUCCESS) {
-            pause_accept(s, 1);
+            pause_accept(s);
             return;
         }
     }
@@ -319,6 +331,7 @@ static void dispatch(sc_link_conn_t *c, const sc_link_head_t *head, const unsign
     c->open[c->nopen] = head->serial;
     c->ops[c->nopen] = head->op;
     c->nopen++;
+    c->fresh = 0;
     list_remove(c);
     list_append(c);
     s->handler.request(s->handler.baton, &call, (sc_link_op_t)head->op,
