@@ -4,16 +4,15 @@
  * The session cookie: taken out of requests, put into responses.
  *
  * The value is ID, ID.route or ID-backup.route; the part behind the dash is a hint for balancers
- * and means nothing here. What does not look like this exactly is no cookie of ours.
+ * and means nothing here. The route is a hint as well and no part of the key, so one that cannot be
+ * a route is as good as none; but what does not begin with an id is no cookie of ours.
  *
  * A request may carry the name more than once (cookies of different paths, or an attacker on a
  * neighbouring subdomain); all of them are taken out, the first that can be ours is tried. Only
  * ';' separates cookies, as browsers write and RFC 6265 reads them.
  */
 
-#include "apr_lib.h"
-
-#include "sc_httpd.h"
+#include "options.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -22,16 +21,11 @@ APLOG_USE_MODULE(session_cluster);
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-static int route_char(char c)
-{
-    return apr_isalnum(c) || c == '-' || c == '_';
-}
-
 /** Parse a value. @return whether it is one of ours */
 static int parse_value(apr_pool_t *p, const char *value, apr_size_t len, sc_cookie_t *out)
 {
     const char *end = value + len;
-    const char *dot;
+    char *route;
 
     if (len >= 2 && value[0] == '"' && end[-1] == '"') { /* RFC 6265 allows quotes around it */
         value++;
@@ -41,22 +35,24 @@ static int parse_value(apr_pool_t *p, const char *value, apr_size_t len, sc_cook
         return 0;
     }
     value += SC_ID_HEX;
-    dot = memchr(value, '.', (apr_size_t)(end - value));
-    if (value < end && value != dot && *value != '-') {
-        return 0;
-    }
-    for (const char *c = value; c < end; c++) {
-        if (c != dot && !route_char(*c)) {
-            return 0;
+    if (value < end && *value == '-') {
+        while (value < end && *value != '.') {
+            value++;
         }
     }
-    if (dot && (end - dot - 1 < 1 || end - dot - 1 > SC_ROUTE_MAX)) {
+    out->route = "";
+    if (value == end) {
+        return 1;
+    }
+    if (*value++ != '.') {
         return 0;
     }
-    if ((dot ? dot : end) - value > SC_ROUTE_MAX + 1) {
-        return 0;
+    if (end - value <= SC_ROUTE_MAX) {
+        route = apr_pstrmemdup(p, value, (apr_size_t)(end - value));
+        if (!sc_check_route(route)) {
+            out->route = route;
+        }
     }
-    out->route = dot ? apr_pstrmemdup(p, dot + 1, (apr_size_t)(end - dot - 1)) : "";
     return 1;
 }
 

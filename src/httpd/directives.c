@@ -652,13 +652,41 @@ static const char *check_cookie_attributes(cmd_parms *cmd, const char *name, con
                  : NULL;
 }
 
+/* The rest of the line, in quotes or not. */
+static const char *cookie_attributes(cmd_parms *cmd, const char *name, const char *args,
+                                     const char **attrs)
+{
+    const char *text = args;
+    apr_size_t len;
+
+    *attrs = NULL;
+    if (*args == '"' || *args == '\'') {
+        text = ap_getword_conf(cmd->pool, &args);
+        if (*args) {
+            return wrong(cmd, "a name, then attributes in one pair of quotes or in none", args);
+        }
+    }
+    len = strlen(text);
+    while (len > 0 && apr_isspace(text[len - 1])) {
+        len--;
+    }
+    if (len > 0 && text[len - 1] == ';') { /* usual, and harmless */
+        len--;
+    }
+    if (len > 0) {
+        *attrs = apr_pstrmemdup(cmd->pool, text, len);
+        return check_cookie_attributes(cmd, name, *attrs);
+    }
+    return NULL;
+}
+
 static const char *set_cookie_name(cmd_parms *cmd, void *vdir, const char *args)
 {
     sc_server_conf_t *conf = sc_httpd()->conf;
     sc_dir_conf_t *dir = vdir;
     const char *name = ap_getword_conf(cmd->pool, &args);
     const char *missing = sc_provider_missing();
-    apr_size_t len = strlen(args);
+    const char *attrs, *err;
     int known = 0;
 
     if (missing) {
@@ -670,24 +698,13 @@ static const char *set_cookie_name(cmd_parms *cmd, void *vdir, const char *args)
         return wrong(cmd, "a cookie's name (letters, digits and !#$%&'*+-.^_`|~), then attributes",
                      name);
     }
-    while (len > 0 && apr_isspace(args[len - 1])) {
-        len--;
-    }
-    if (len > 0 && args[len - 1] == ';') { /* usual, and harmless */
-        len--;
-    }
     dir->cookie_name = name;
-    dir->cookie_attrs = NULL;
     dir->cookie_set = 1;
-    if (len > 0) {
-        char *attrs = apr_pstrmemdup(cmd->pool, args, len);
-        const char *err = check_cookie_attributes(cmd, name, attrs);
-
-        if (err) {
-            return err;
-        }
-        dir->cookie_attrs = attrs;
+    err = cookie_attributes(cmd, name, args, &attrs);
+    if (err) {
+        return err;
     }
+    dir->cookie_attrs = attrs;
     conf->used = 1;
     for (int i = 0; i < conf->provider_servers->nelts; i++) {
         known |= APR_ARRAY_IDX(conf->provider_servers, i, server_rec *) == cmd->server;

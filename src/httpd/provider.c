@@ -114,7 +114,7 @@ apr_status_t sc_ask(request_rec *r, sc_link_op_t op, const sc_change_t *change,
     sc_buf_free(&request);
     sc_buf_free(&answer);
     *wait += sc_mono(&sc_clock_system) - start;
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, rv, r, "SC0202: session %s, request %d: %s",
+    ap_log_rerror(APLOG_MARK, APLOG_TRACE1, rv, r, "SC0202: session %s, request %d: %s",
                   sc_id_mask(&change->id, masked), (int)op,
                   rv == APR_SUCCESS ? sc_outcome_name(*outcome) : "no answer");
     return rv;

@@ -14,6 +14,8 @@ APLOG_USE_MODULE(session_cluster);
 #define DEFAULT_IDLE_S 1800
 /** On top of the engine's own bound, in case it dies meanwhile and a successor has to start. */
 #define RESPAWN_TIME apr_time_from_sec(3)
+/** Names, lengths and removals that a change may have on top of SessionClusterMaxSessionSize. */
+#define LINK_ROOM (48 * 1024)
 /** A flood of new sessions into a full store is one line per interval and child. */
 #define FULL_INTERVAL apr_time_from_sec(10)
 
@@ -206,13 +208,13 @@ static apr_status_t save(request_rec *r, chain_t *chain, session_t *s)
     const sc_config_t *config = &sc_httpd()->conf->engine;
     char masked[SC_ID_MASKED];
     session_diff_t diff;
-    sc_outcome_t ignored = SC_TOO_LARGE;
     apr_status_t rv;
     int done;
 
-    /* removed names and the new state at most, with lengths; more cannot be allowed anyway */
-    rv = sc_session_diff(s->z.entries, s->loaded, 4 * (apr_size_t)config->max_session + 4096,
-                         chain->top->pool, &diff);
+    /* whether a session is too large is the engine's to say, and to count: it knows what other
+     * requests have put in; only what the link would not carry is refused here */
+    rv = sc_session_diff(s->z.entries, s->loaded, config->max_session + LINK_ROOM, chain->top->pool,
+                         &diff);
     if (diff.too_long) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "SC0217: session %s not saved: the name of an attribute (%.40s...) is longer "
@@ -220,8 +222,8 @@ static apr_status_t save(request_rec *r, chain_t *chain, session_t *s)
                       s->state == SESSION_LOADED ? sc_id_mask(&s->id, masked) : "(new)",
                       ap_escape_logitem(r->pool, diff.too_long), SC_NAME_MAX);
         rv = APR_EINVAL;
-    } else if (rv == APR_ENOSPC || diff.bytes > config->max_session) {
-        rv = settle(r, chain, s, ignored, &done);
+    } else if (rv == APR_ENOSPC) {
+        rv = settle(r, chain, s, SC_TOO_LARGE, &done);
     } else if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "SC0218: session not saved");
     } else if (s->state == SESSION_NEW) {
