@@ -1,0 +1,410 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Live changes of peers, applied before they are acknowledged (DESIGN I2).
+ *
+ * A delta for a session that is not here cannot be applied: this node lacks the rest of it. That is
+ * said by a failure, upon which the sender sends the whole session; and the session is asked for
+ * besides, because a sender that waits for no acknowledgement does not learn of the failure.
+ *
+ * What still comes for an old id after a change of id was meant for the same session, by a node
+ * that had not heard of it yet; for a while it is led to the new id. That holds for peers only.
+ * Children of this node get "absent" for an old id at once: that is what ids are changed for.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+#define ALIAS_TIME apr_time_from_sec(30)
+
+static void count_result(sc_manager_t *m, apr_status_t rv, int changed)
+{
+    if (rv == APR_SUCCESS && changed) {
+        sc_count(m->board, applied, 1);
+    } else if (rv == APR_SUCCESS) {
+        sc_count(m->board, ignored, 1);
+    }
+}
+
+/* ---- contexts ------------------------------------------------------------------------------- */
+
+static apr_uint64_t digest(const sc_member_t *from, const char *name, apr_size_t len)
+{
+    apr_uint64_t h = 14695981039346656037ull;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(from->uid.b); i++) {
+        h = (h ^ from->uid.b[i]) * 1099511628211ull;
+    }
+    for (i = 0; i < len; i++) {
+        h = (h ^ (unsigned char)name[i]) * 1099511628211ull;
+    }
+    return h != 0 ? h : 1;
+}
+
+/* Tell a member, once, that its sessions of a context are not kept here. */
+static void tell_unknown(sc_manager_t *m, const sc_member_t *from, const char *name, apr_size_t len)
+{
+    apr_uint64_t h = digest(from, name, len);
+    sc_text_t text = {name, len};
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_TOLD; i++) {
+        if (m->told[i] == h) {
+            return;
+        }
+    }
+    if (!sc_log_allowed(&m->limit.context, sc_mgr_now(m), apr_time_from_sec(1), NULL)) {
+        return; /* at the next occasion: this is for an administrator to read, not for a log to fill
+                 */
+    }
+    m->told[m->next_told++ % SC_TOLD] = h;
+    sc_log(
+        m->cfg.log, SC_LOG_WARNING, 0,
+        "SC0530: node %s sends sessions of context \"%.*s\", which this node (%s) does not have; "
+        "they are not kept here. If it is the same application, the virtual hosts have different "
+        "ServerNames: set SessionClusterContext in both",
+        from->route, (int)len, name, m->config->route);
+    sc_buf_clear(&m->msg);
+    sc_msg_nocontext_put(&m->msg, &text);
+    sc_mgr_reply(m, from);
+}
+
+apr_status_t sc_apply_context(sc_manager_t *m, const sc_member_t *from, const char *name,
+                              apr_size_t len, apr_uint16_t *index)
+{
+    apr_status_t rv = sc_store_context(m->store, name, len, 0, index);
+
+    if (rv != APR_SUCCESS) {
+        tell_unknown(m, from, name, len);
+        sc_count(m->board, ignored, 1);
+        return APR_NOTFOUND;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_text_t name;
+
+    if (sc_msg_nocontext_get(r, &name) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (sc_log_allowed(&m->limit.context, sc_mgr_now(m), apr_time_from_sec(1), NULL)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0531: node %s does not have context \"%.*s\" of this node (%s), so it keeps no "
+               "copies of its sessions. If it is the same application, the virtual hosts have "
+               "different ServerNames: set SessionClusterContext in both",
+               from->route, (int)name.len, name.s, m->config->route);
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- ids that were changed ------------------------------------------------------------------ */
+
+void sc_apply_alias(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
+                    const sc_id_t *new_id)
+{
+    sc_alias_t *a = &m->alias[m->next_alias++ % SC_ALIASES];
+
+    a->context = context;
+    a->old_id = *old_id;
+    a->new_id = *new_id;
+    a->until = sc_mgr_now(m) + ALIAS_TIME;
+}
+
+const sc_id_t *sc_apply_heir(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    apr_time_t now = sc_mgr_now(m);
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_ALIASES; i++) {
+        const sc_alias_t *a = &m->alias[i];
+
+        if (a->until > now && a->context == context && memcmp(&a->old_id, id, sizeof(*id)) == 0) {
+            return &a->new_id;
+        }
+    }
+    return NULL;
+}
+
+/* ---- CREATED -------------------------------------------------------------------------------- */
+
+apr_status_t sc_apply_created(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_wire_session_t w;
+    apr_uint16_t context;
+    apr_status_t rv;
+    int changed;
+
+    if (sc_msg_created_get(r, &w) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (sc_apply_context(m, from, w.context, w.context_len, &context) != APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
+    rv = sc_mgr_merge_whole(m, from, context, &w, &changed);
+    count_result(m, rv, changed);
+    return rv == APR_EINVAL ? APR_EGENERAL : rv;
+}
+
+/* ---- DELTA ---------------------------------------------------------------------------------- */
+
+/* A peer changed what was invalidated here: it missed that. */
+static void tell_dead(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec)
+{
+    if (rec->max_idle_s == SC_DEAD_INVALIDATED) {
+        sc_mgr_msg_death(m, rec->context, &rec->id, &rec->stamp, rec->max_idle_s);
+        sc_mgr_reply(m, from);
+    }
+}
+
+/* Read the session that a change is for, its body to m->old.
+ * @return APR_NOTFOUND also where only an idle tombstone is, older than the change */
+static apr_status_t find_target(sc_manager_t *m, apr_uint16_t context, const sc_msg_delta_t *d,
+                                sc_record_t *rec)
+{
+    sc_id_t id = d->id;
+    apr_status_t rv = sc_mgr_get_heir(m, context, &id, rec);
+
+    if (rv == APR_SUCCESS && (rec->flags & SC_REC_TOMBSTONE) && rec->max_idle_s == SC_DEAD_IDLE &&
+        sc_stamp_cmp(&d->stamp, &rec->stamp) > 0) {
+        return APR_NOTFOUND;
+    }
+    return rv;
+}
+
+static void incoming_delta(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
+                           const sc_record_t *rec, sc_incoming_t *in)
+{
+    in->stamp = d->stamp;
+    in->max_idle_s = d->max_idle_s;
+    in->primary = rec->primary;
+    in->epoch = d->epoch;
+    in->created = rec->created;
+    in->accessed = sc_mgr_ago(sc_mgr_now(m), d->idle_ms);
+    in->body = d->body;
+    in->body_len = d->body_len;
+    in->always = 0;
+    if (d->flags & SC_MSG_PRIMARY) {
+        in->primary = SC_ROUTE_NONE;
+        (void)sc_store_route(m->store, from->route, strlen(from->route), 1, &in->primary);
+    }
+}
+
+apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    apr_uint16_t context;
+    sc_msg_delta_t d;
+    sc_incoming_t in;
+    sc_record_t rec;
+    apr_status_t rv;
+    int changed = 0;
+
+    if (sc_msg_delta_get(r, SC_EVT_SESSION_DELTA, &d) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (sc_apply_context(m, from, d.context.s, d.context.len, &context) != APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
+    rv = sc_mgr_observe(m, from, &d.stamp, d.body, d.body_len);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = find_target(m, context, &d, &rec);
+    if (rv == APR_NOTFOUND) {
+        sc_fetch_from(m, context, &d.id, from);
+        return rv;
+    }
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+        tell_dead(m, from, &rec);
+    } else if (rv == APR_SUCCESS) {
+        incoming_delta(m, from, &d, &rec, &in);
+        rv = sc_mgr_merge_live(m, &rec, &in, &changed);
+    }
+    count_result(m, rv, changed);
+    return rv == APR_EINVAL ? APR_EGENERAL : rv;
+}
+
+/* ---- CHANGE_SESSION_ID ---------------------------------------------------------------------- */
+
+/* The new id is here already: by a repeated message, or because the whole session came first. */
+static apr_status_t change_heir(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
+                                sc_record_t *heir, int *changed)
+{
+    sc_incoming_t in;
+
+    if (heir->flags & SC_REC_TOMBSTONE) {
+        tell_dead(m, from, heir);
+        return APR_SUCCESS;
+    }
+    incoming_delta(m, from, d, heir, &in);
+    return sc_mgr_merge_live(m, heir, &in, changed);
+}
+
+/* The session under its old id becomes one under the new id. Its body stands in m->old. */
+static apr_status_t change_live(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
+                                sc_record_t *rec, int *changed)
+{
+    sc_incoming_t in;
+
+    incoming_delta(m, from, d, rec, &in);
+    in.always = 1;
+    rec->id = d->new_id;
+    return sc_mgr_merge_live(m, rec, &in, changed);
+}
+
+static void bury_old(sc_manager_t *m, apr_uint16_t context, const sc_msg_delta_t *d)
+{
+    int changed, revive;
+
+    (void)sc_mgr_merge_death(m, context, &d->id, &d->stamp, SC_DEAD_RENAMED, &changed, &revive);
+    sc_apply_alias(m, context, &d->id, &d->new_id);
+}
+
+static apr_status_t change_id(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                              const sc_msg_delta_t *d, int *changed)
+{
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, context, &d->new_id, &rec, &m->old);
+
+    if (rv == APR_SUCCESS) {
+        rv = change_heir(m, from, d, &rec, changed);
+        bury_old(m, context, d);
+        return rv;
+    }
+    if (rv != APR_NOTFOUND) {
+        return rv;
+    }
+    rv = sc_store_get(m->store, context, &d->id, &rec, &m->old);
+    if (rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE)) {
+        rv = change_live(m, from, d, &rec, changed);
+        if (rv == APR_SUCCESS) {
+            bury_old(m, context, d);
+        }
+        return rv;
+    }
+    if (rv == APR_SUCCESS && rec.max_idle_s == SC_DEAD_INVALIDATED) {
+        /* somebody logged out while the id was being changed: the log-out counts */
+        *changed = 1;
+        (void)sc_mgr_bury(m, context, &d->new_id, &d->stamp, SC_DEAD_INVALIDATED);
+        sc_mgr_msg_death(m, context, &d->new_id, &d->stamp, SC_DEAD_INVALIDATED);
+        sc_mgr_reply(m, from);
+        return APR_SUCCESS;
+    }
+    bury_old(m, context, d);
+    sc_fetch_from(m, context, &d->new_id, from);
+    return APR_NOTFOUND;
+}
+
+apr_status_t sc_apply_change_id(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    apr_uint16_t context;
+    sc_msg_delta_t d;
+    apr_status_t rv;
+    int changed = 0;
+
+    if (sc_msg_delta_get(r, SC_EVT_CHANGE_SESSION_ID, &d) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (sc_apply_context(m, from, d.context.s, d.context.len, &context) != APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
+    rv = sc_mgr_observe(m, from, &d.stamp, d.body, d.body_len);
+    if (rv == APR_SUCCESS) {
+        rv = change_id(m, from, context, &d, &changed);
+        count_result(m, rv, changed);
+    }
+    return rv == APR_EINVAL ? APR_EGENERAL : rv;
+}
+
+/* ---- ACCESSED ------------------------------------------------------------------------------- */
+
+static void accessed_item(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                          apr_time_t accessed)
+{
+    sc_record_t rec;
+    int changed = 0;
+
+    if (sc_store_get(m->store, context, id, &rec, NULL) == APR_SUCCESS &&
+        !(rec.flags & SC_REC_TOMBSTONE) && accessed > rec.accessed) {
+        rec.accessed = accessed;
+        changed =
+            sc_store_touch(m->store, context, id, accessed, sc_mgr_due(m, &rec)) == APR_SUCCESS;
+    }
+    count_result(m, APR_SUCCESS, changed);
+}
+
+apr_status_t sc_apply_accessed(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    apr_time_t now = sc_mgr_now(m);
+    apr_uint64_t ngroups, i, k, idle_ms;
+    apr_uint16_t context;
+    sc_rd_t items;
+    sc_group_t g;
+    sc_id_t id;
+
+    if (sc_msg_groups_get(r, SC_EVT_SESSION_ACCESSED, &ngroups) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < ngroups && sc_group_get(r, &g) == APR_SUCCESS; i++) {
+        if (sc_apply_context(m, from, g.context.s, g.context.len, &context) != APR_SUCCESS) {
+            continue;
+        }
+        sc_rd_init(&items, g.items, g.items_len);
+        for (k = 0; k < g.n; k++) {
+            if (sc_item_accessed_get(&items, &id, &idle_ms) == APR_SUCCESS) {
+                accessed_item(m, context, &id, sc_mgr_ago(now, idle_ms));
+            }
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- EXPIRED -------------------------------------------------------------------------------- */
+
+static apr_status_t expired_item(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                 const sc_id_t *id, const sc_stamp_t *stamp, unsigned int reason)
+{
+    int changed = 0, revive = 0;
+    apr_status_t rv = sc_mgr_observe(m, from, stamp, NULL, 0);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = sc_mgr_merge_death(m, context, id, stamp, reason, &changed, &revive);
+    if (revive && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
+        sc_mgr_broadcast(m, context, id);
+    }
+    count_result(m, rv, changed);
+    return rv;
+}
+
+apr_status_t sc_apply_expired(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    apr_status_t result = APR_SUCCESS;
+    apr_uint64_t ngroups, i, k;
+    apr_uint16_t context;
+    sc_stamp_t stamp;
+    sc_rd_t items;
+    sc_group_t g;
+    sc_id_t id;
+
+    if (sc_msg_groups_get(r, SC_EVT_SESSION_EXPIRED, &ngroups) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < ngroups && sc_group_get(r, &g) == APR_SUCCESS; i++) {
+        if (sc_apply_context(m, from, g.context.s, g.context.len, &context) != APR_SUCCESS) {
+            continue;
+        }
+        sc_rd_init(&items, g.items, g.items_len);
+        for (k = 0; k < g.n; k++) {
+            if (sc_item_expired_get(&items, &id, &stamp) == APR_SUCCESS) {
+                apr_status_t rv = expired_item(m, from, context, &id, &stamp, g.reason);
+
+                result = result == APR_SUCCESS ? rv : result;
+            }
+        }
+    }
+    return result == APR_EINVAL ? APR_EGENERAL : result;
+}

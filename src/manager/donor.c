@@ -1,0 +1,327 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * State given to peers: the store is scanned in slices between other work, and sent in blocks.
+ *
+ * The next block leaves when the one before has been applied, so a transfer is as fast as its
+ * receiver, and neither side holds more than a block of it. Changes go on meanwhile; they are sent
+ * to the requester live, like to everybody. So what the requester is promised at the end is the
+ * change number at which the scan began.
+ *
+ * A node that began empty and is still joining itself gives only what it made itself (and all
+ * tombstones): the rest it has just got from nodes that the requester asks too.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define ACTIVE_MAX 8      /* transfers at once; others wait for their turn */
+#define SLICE_BUCKETS 512 /* of the scan, between other work */
+#define TRIES_MAX 10      /* of one block */
+#define RETRY apr_time_from_msec(500)
+#define BUCKET_BYTES (64 * 1024 * 1024) /* what sessions of one bucket may take at most */
+
+struct sc_transfer_t {
+    sc_peer_t *peer;
+    apr_uint64_t serial; /* of the request */
+    apr_uint64_t contexts;
+    apr_uint64_t since;
+    int filtered;         /* only sessions of one primary */
+    apr_uint16_t primary; /* that one */
+    apr_uint64_t lsn;     /* when the scan began */
+    int ready;            /* this node was READY then */
+    apr_uint32_t cursor;
+    int scanned;    /* to the end */
+    sc_buf_t items; /* sessions found and not sent yet */
+    apr_uint64_t total;
+    apr_uint64_t sent;
+    int active;
+    int in_flight;     /* 1: a block, 2: the last message */
+    apr_size_t flying; /* bytes of items in that block */
+    apr_uint64_t flying_count;
+    apr_uint32_t tries;
+    sc_timer_t timer;
+};
+
+static void slice(void *baton, apr_time_t now);
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void activate(sc_transfer_t *t, apr_time_t now)
+{
+    sc_manager_t *m = t->peer->m;
+
+    t->active = 1;
+    m->transfers++;
+    (void)sc_timer_set(m->cfg.timers, &t->timer, now, slice, t);
+}
+
+static void start_waiting(sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX && m->transfers < ACTIVE_MAX; i++) {
+        sc_transfer_t *t = m->peer[i].transfer;
+
+        if (t != NULL && !t->active) {
+            activate(t, sc_mgr_now(m));
+        }
+    }
+}
+
+static void transfer_free(sc_transfer_t *t)
+{
+    sc_manager_t *m = t->peer->m;
+
+    if (t->active) {
+        m->transfers--;
+    }
+    t->peer->transfer = NULL;
+    sc_timer_cancel(m->cfg.timers, &t->timer);
+    sc_buf_free(&t->items);
+    free(t);
+}
+
+static void end_transfer(sc_transfer_t *t)
+{
+    sc_manager_t *m = t->peer->m;
+
+    transfer_free(t);
+    start_waiting(m);
+}
+
+/* ---- scanning ------------------------------------------------------------------------------- */
+
+static int scanned(void *baton, const sc_record_t *rec, const unsigned char *body)
+{
+    sc_transfer_t *t = baton;
+    int dead = (rec->flags & SC_REC_TOMBSTONE) != 0;
+    sc_wire_session_t w;
+
+    if (!(t->contexts >> rec->context & 1) ||
+        (t->filtered && !dead && rec->primary != t->primary)) {
+        return 1;
+    }
+    sc_mgr_wire(t->peer->m, rec, body, dead ? 0 : rec->body_len, &w);
+    sc_wire_session_put(&t->items, &w);
+    return 1;
+}
+
+static void scan_slice(sc_transfer_t *t)
+{
+    sc_manager_t *m = t->peer->m;
+    int i;
+
+    for (i = 0; i < SLICE_BUCKETS && !t->scanned && t->items.err == APR_SUCCESS &&
+                t->items.len < m->config->delta.block_bytes;
+         i++) {
+        t->scanned = sc_store_scan(m->store, &t->cursor, t->since, 1, scanned, t) != APR_SUCCESS;
+    }
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+/* As many sessions as go into a block, at least one. */
+static void post_block(sc_transfer_t *t)
+{
+    sc_manager_t *m = t->peer->m;
+    sc_msg_data_t d = {t->serial, t->total, 0};
+    apr_size_t bytes = 0;
+    apr_size_t n;
+    sc_rd_t r;
+
+    sc_rd_init(&r, t->items.data, t->items.len);
+    while (sc_rd_left(&r) > 0 && sc_get_str(&r, sc_rd_left(&r), &n) != NULL) {
+        apr_size_t upto = t->items.len - sc_rd_left(&r);
+
+        if (d.count > 0 && upto > m->config->delta.block_bytes) {
+            break;
+        }
+        bytes = upto;
+        d.count++;
+    }
+    sc_buf_clear(&m->msg);
+    sc_msg_data_put(&m->msg, &d);
+    sc_put(&m->msg, t->items.data, bytes);
+    t->flying = bytes;
+    t->flying_count = d.count;
+    t->in_flight = 1;
+}
+
+static void post_complete(sc_transfer_t *t)
+{
+    sc_msg_complete_t c = {t->serial, t->lsn, t->ready != 0, t->sent};
+
+    sc_buf_clear(&t->peer->m->msg);
+    sc_msg_complete_put(&t->peer->m->msg, &c);
+    t->in_flight = 2;
+}
+
+static void try_again(sc_transfer_t *t, apr_status_t rv)
+{
+    sc_manager_t *m = t->peer->m;
+    char name[SC_MEMBER_NAME];
+
+    t->in_flight = 0;
+    if (++t->tries >= TRIES_MAX) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, rv,
+               "SC0560: sessions could not be given to member %s; it will ask again",
+               sc_member_name(&t->peer->member, name));
+        end_transfer(t);
+        return;
+    }
+    (void)sc_timer_set(m->cfg.timers, &t->timer, sc_mgr_now(m) + RETRY, slice, t);
+}
+
+static void slice(void *baton, apr_time_t now)
+{
+    sc_transfer_t *t = baton;
+    sc_manager_t *m = t->peer->m;
+    apr_status_t rv;
+
+    scan_slice(t);
+    if (t->items.err != APR_SUCCESS) {
+        try_again(t, t->items.err);
+        return;
+    }
+    if (t->items.len < m->config->delta.block_bytes && !t->scanned) {
+        (void)sc_timer_set(m->cfg.timers, &t->timer, now, slice, t);
+        return;
+    }
+    if (t->items.len > 0) {
+        post_block(t);
+    } else {
+        post_complete(t);
+    }
+    rv = sc_mgr_post(m, t->peer, SC_WAIT_BLOCK, t->serial);
+    if (rv != APR_SUCCESS) {
+        try_again(t, rv);
+    }
+}
+
+void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
+{
+    sc_transfer_t *t = peer->transfer;
+
+    if (t == NULL || t->serial != serial || !t->in_flight) {
+        return; /* of a transfer that was given up or began anew */
+    }
+    if (rv != APR_SUCCESS) {
+        try_again(t, rv);
+        return;
+    }
+    if (t->in_flight == 2) {
+        sc_log(m->cfg.log, SC_LOG_INFO, 0,
+               "SC0561: %" APR_UINT64_T_FMT " sessions were given to node %s", t->sent,
+               peer->member.route);
+        end_transfer(t);
+        return;
+    }
+    t->in_flight = 0;
+    t->tries = 0;
+    t->sent += t->flying_count;
+    sc_buf_consume(&t->items, t->flying);
+    (void)sc_timer_set(m->cfg.timers, &t->timer, sc_mgr_now(m), slice, t);
+}
+
+/* ---- being asked ---------------------------------------------------------------------------- */
+
+/* Bits of the contexts that both know; the requester is told of the others. */
+static apr_uint64_t common_contexts(sc_manager_t *m, const sc_member_t *from,
+                                    const sc_msg_get_all_t *g)
+{
+    apr_uint64_t which = 0;
+    apr_uint16_t index;
+    apr_uint32_t i;
+
+    for (i = 0; i < g->ncontexts; i++) {
+        if (sc_store_context(m->store, g->context[i].s, g->context[i].len, 0, &index) ==
+                APR_SUCCESS &&
+            index < SC_CONTEXTS_MAX) {
+            which |= (apr_uint64_t)1 << index;
+        } else {
+            sc_buf_clear(&m->msg);
+            sc_msg_nocontext_put(&m->msg, &g->context[i]);
+            sc_mgr_reply(m, from);
+        }
+    }
+    return which;
+}
+
+static void set_filter(sc_manager_t *m, sc_transfer_t *t, const sc_msg_get_all_t *g)
+{
+    if (m->fresh && m->state != SC_NODE_READY) {
+        t->filtered = 1;
+        t->primary = m->own_route;
+    }
+    if (g->primary.len > 0) {
+        apr_uint16_t route;
+
+        t->filtered = 1;
+        t->primary = SC_ROUTE_NONE;
+        if (sc_store_route(m->store, g->primary.s, g->primary.len, 0, &route) == APR_SUCCESS) {
+            t->primary = route;
+        }
+    }
+}
+
+apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    sc_msg_get_all_t g;
+    sc_store_stats_t stats;
+    sc_transfer_t *t;
+
+    if (sc_msg_get_all_get(r, &g) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (peer == NULL) {
+        return APR_NOTFOUND; /* not known here yet: it will ask again */
+    }
+    if (peer->transfer != NULL) {
+        end_transfer(peer->transfer);
+    }
+    t = calloc(1, sizeof(*t));
+    if (t == NULL) {
+        return APR_ENOMEM;
+    }
+    sc_store_stats(m->store, &stats);
+    t->peer = peer;
+    t->serial = g.serial;
+    t->contexts = common_contexts(m, from, &g);
+    t->since = g.recent_ms > 0 ? sc_expiry_lsn_ago(m, g.recent_ms) : g.since;
+    t->lsn = stats.lsn;
+    t->ready = m->state == SC_NODE_READY;
+    t->total = stats.sessions + stats.tombstones;
+    if (t->since > 0 && stats.lsn >= t->since && stats.lsn - t->since < t->total) {
+        t->total = stats.lsn - t->since;
+    }
+    t->scanned = t->since >= stats.lsn || t->contexts == 0;
+    sc_buf_init(&t->items, m->config->delta.block_bytes + (apr_size_t)BUCKET_BYTES);
+    set_filter(m, t, &g);
+    peer->transfer = t;
+    if (m->transfers < ACTIVE_MAX) {
+        activate(t, sc_mgr_now(m));
+    }
+    return APR_SUCCESS;
+}
+
+void sc_donor_gone(sc_manager_t *m, sc_peer_t *peer)
+{
+    (void)m;
+    if (peer->transfer != NULL) {
+        end_transfer(peer->transfer);
+    }
+}
+
+void sc_donor_end(sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].transfer != NULL) {
+            transfer_free(m->peer[i].transfer);
+        }
+    }
+}

@@ -1,0 +1,429 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Accesses, idling out, and the end of tombstones.
+ *
+ * An access without a change is noted by the child in the store's touch area and collected here. It
+ * is told to the peers only when the last access they know of is a step behind: a hundredth of the
+ * idle time, but not less than the collecting interval. Until then the store's access time stays as
+ * the peers know it (so it is the memory of what they were told), and the touch area holds the
+ * rest: whoever is about to decide that a session has idled out looks there first
+ * (sc_expiry_refresh).
+ *
+ * The primary decides, and tells all peers in one message for many sessions. The others let a
+ * session go silently: when its primary is not there to say anything, soon after the idle time (a
+ * moment later than the primary would, since what they know may be steps behind); when it is, after
+ * twice the idle time, by which it must have forgotten about it.
+ *
+ * Nothing here works through the whole store: a tick handles so many due records and comes back at
+ * once if there are more.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+#define TICK apr_time_from_sec(1)
+#define DUE_MAX 1000 /* records per tick */
+#define SILENT_GRACE apr_time_from_sec(10)
+#define TOUCH_MIN_MS 10 /* an interval of 0 would keep the engine busy with nothing */
+/* How long a member that went without a word keeps tombstones alive: it may come back with
+ * sessions that were invalidated meanwhile. */
+#define MISSING_TIME apr_time_from_sec(24 * 3600)
+
+apr_interval_time_t sc_expiry_step(const sc_manager_t *m, apr_uint32_t max_idle_s)
+{
+    apr_interval_time_t step = apr_time_from_sec((apr_time_t)max_idle_s) / 100;
+    apr_interval_time_t touch = apr_time_from_msec(m->config->delta.touch_ms);
+
+    return step > touch ? step : touch;
+}
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+static apr_uint32_t groups_of(const sc_batch_t *b)
+{
+    apr_uint32_t n = 0;
+    int i;
+
+    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
+        n += b->n[i] > 0;
+    }
+    return n;
+}
+
+/* One message with all that has been collected, to all peers. */
+static void flush(sc_manager_t *m, sc_batch_t *b, apr_uint32_t options)
+{
+    apr_uint32_t ngroups = groups_of(b);
+    apr_uint16_t i;
+
+    if (ngroups == 0) {
+        return;
+    }
+    sc_buf_clear(&m->msg);
+    sc_msg_groups_put(&m->msg, b->event, ngroups);
+    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
+        sc_group_t g;
+
+        if (b->n[i] == 0) {
+            continue;
+        }
+        g.context.s = sc_store_context_name(m->store, i);
+        g.context.len = strlen(g.context.s);
+        g.reason = b->reason;
+        g.n = b->n[i];
+        g.items = b->items[i].data;
+        g.items_len = b->items[i].len;
+        sc_group_put(&m->msg, &g);
+        b->n[i] = 0;
+        sc_buf_clear(&b->items[i]);
+    }
+    b->bytes = 0;
+    sc_mgr_spread(m, options);
+}
+
+/* An item has been added (its bytes are what the buffer grew by). */
+static void added(sc_manager_t *m, sc_batch_t *b, apr_uint16_t context, apr_size_t bytes,
+                  apr_uint32_t options)
+{
+    b->n[context]++;
+    b->bytes += bytes;
+    if (b->bytes >= SC_LIST_BYTES) {
+        flush(m, b, options);
+    }
+}
+
+static void batch_init(sc_batch_t *b, sc_event_t event, unsigned int reason)
+{
+    int i;
+
+    b->event = event;
+    b->reason = reason;
+    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
+        sc_buf_init(&b->items[i], 2 * SC_LIST_BYTES);
+    }
+}
+
+static void batch_free(sc_batch_t *b)
+{
+    int i;
+
+    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
+        sc_buf_free(&b->items[i]);
+    }
+}
+
+static void add_expired(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                        const sc_stamp_t *stamp)
+{
+    sc_buf_t *items = &m->expired.items[context];
+    apr_size_t before = items->len;
+
+    if (m->npeers > 0) {
+        sc_item_expired_put(items, id, stamp);
+        added(m, &m->expired, context, items->len - before, SC_OPT_QUIET);
+    }
+}
+
+/* ---- accesses ------------------------------------------------------------------------------- */
+
+void sc_expiry_touch(sc_manager_t *m, const sc_record_t *rec, apr_time_t accessed)
+{
+    apr_time_t now = sc_mgr_now(m);
+    sc_record_t touched = *rec;
+    sc_buf_t *items = &m->accessed.items[rec->context];
+    apr_size_t before = items->len;
+
+    if (accessed - rec->accessed <= sc_expiry_step(m, rec->max_idle_s)) {
+        return;
+    }
+    touched.accessed = accessed;
+    (void)sc_store_touch(m->store, rec->context, &rec->id, accessed, sc_mgr_due(m, &touched));
+    if (m->npeers > 0) {
+        sc_item_accessed_put(items, &rec->id,
+                             now > accessed ? (apr_uint64_t)apr_time_as_msec(now - accessed) : 0);
+        added(m, &m->accessed, rec->context, items->len - before, SC_OPT_ASYNCHRONOUS);
+    }
+}
+
+static void collected(void *baton, const sc_record_t *rec, apr_time_t accessed)
+{
+    sc_manager_t *m = baton;
+
+    sc_count(m->board, touches, 1);
+    sc_expiry_touch(m, rec, accessed);
+}
+
+static void touch_due(void *baton, apr_time_t now)
+{
+    sc_manager_t *m = baton;
+    apr_uint32_t ms = m->config->delta.touch_ms;
+
+    sc_store_collect(m->store, now, collected, m);
+    flush(m, &m->accessed, SC_OPT_ASYNCHRONOUS);
+    (void)sc_timer_set(m->cfg.timers, &m->touch_timer,
+                       now + apr_time_from_msec(ms > TOUCH_MIN_MS ? ms : TOUCH_MIN_MS), touch_due,
+                       m);
+}
+
+void sc_expiry_refresh(sc_manager_t *m, sc_record_t *rec)
+{
+    apr_time_t now = sc_mgr_now(m);
+    sc_stored_t stored;
+    apr_time_t last = 0;
+
+    if (sc_store_read(m->store, rec->context, &rec->id, m->scratch, &stored) == APR_SUCCESS) {
+        last = sc_store_last_access(m->store, &stored);
+        last = last < now ? last : now; /* what a child wrote is only believed as far as possible */
+    }
+    apr_pool_clear(m->scratch);
+    if (last > rec->accessed) {
+        rec->accessed = last;
+        rec->due = sc_mgr_due(m, rec);
+        (void)sc_store_touch(m->store, rec->context, &rec->id, last, rec->due);
+    }
+}
+
+/* ---- members that may come back ------------------------------------------------------------- */
+
+void sc_expiry_missing(sc_manager_t *m, const sc_member_t *member)
+{
+    int i, oldest = 0;
+
+    for (i = 0; i < SC_MISSING; i++) {
+        if (m->missing[i].store_id == member->store_id) {
+            oldest = i;
+            break;
+        }
+        if (m->missing[i].since < m->missing[oldest].since) {
+            oldest = i;
+        }
+    }
+    m->missing[oldest].store_id = member->store_id;
+    m->missing[oldest].since = sc_mgr_now(m);
+}
+
+void sc_expiry_found(sc_manager_t *m, const sc_member_t *member)
+{
+    int i;
+
+    for (i = 0; i < SC_MISSING; i++) {
+        if (m->missing[i].store_id == member->store_id) {
+            memset(&m->missing[i], 0, sizeof(m->missing[i]));
+        }
+    }
+}
+
+/* Whether the dead should be remembered longer, and there is room for it. */
+static int keep_dead(const sc_manager_t *m, apr_time_t now)
+{
+    sc_store_stats_t stats;
+    int i;
+
+    for (i = 0; i < SC_MISSING; i++) {
+        if (m->missing[i].store_id != 0 && now - m->missing[i].since < MISSING_TIME) {
+            sc_store_stats(m->store, &stats);
+            return stats.cells_free > stats.cells / 4;
+        }
+    }
+    return 0;
+}
+
+/* ---- what is due ---------------------------------------------------------------------------- */
+
+static int is_present(const sc_manager_t *m, apr_uint16_t route)
+{
+    const char *name = sc_store_route_name(m->store, route);
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX && name[0] != '\0'; i++) {
+        if (m->peer[i].serial != 0 && strcmp(m->peer[i].member.route, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static apr_time_t due_dead(sc_manager_t *m, const sc_record_t *rec, apr_time_t now)
+{
+    if (rec->max_idle_s != SC_DEAD_IDLE && keep_dead(m, now)) {
+        return now + apr_time_from_sec((apr_time_t)m->config->delta.tombstone_s + 1);
+    }
+    (void)sc_store_remove(m->store, rec->context, &rec->id);
+    return 0;
+}
+
+/* @return when the session has idled out, as far as this node may say so */
+static apr_time_t deadline(const sc_manager_t *m, const sc_record_t *rec)
+{
+    apr_interval_time_t idle = apr_time_from_sec((apr_time_t)rec->max_idle_s);
+
+    if (rec->max_idle_s != 0 && rec->primary != m->own_route && is_present(m, rec->primary)) {
+        return rec->accessed + 2 * idle + SILENT_GRACE;
+    }
+    return sc_mgr_due(m, rec);
+}
+
+static apr_time_t is_due(void *baton, const sc_record_t *found)
+{
+    sc_manager_t *m = baton;
+    apr_time_t now = sc_mgr_now(m);
+    sc_record_t rec = *found;
+    apr_time_t end;
+
+    if (rec.flags & SC_REC_TOMBSTONE) {
+        return due_dead(m, &rec, now);
+    }
+    end = deadline(m, &rec);
+    if (end <= now) {
+        sc_expiry_refresh(m, &rec);
+        end = deadline(m, &rec);
+    }
+    if (end > now) {
+        return end;
+    }
+    if (rec.primary != m->own_route) {
+        (void)sc_store_remove(m->store, rec.context, &rec.id);
+        return 0;
+    }
+    if (sc_mgr_bury(m, rec.context, &rec.id, &rec.stamp, SC_DEAD_IDLE) != APR_SUCCESS) {
+        (void)sc_store_remove(m->store, rec.context, &rec.id);
+    }
+    sc_count(m->board, expired, 1);
+    add_expired(m, rec.context, &rec.id, &rec.stamp);
+    return 0;
+}
+
+static void work_due(void *baton, apr_time_t now)
+{
+    sc_manager_t *m = baton;
+
+    if (sc_store_run_due(m->store, now, DUE_MAX, is_due, m) >= DUE_MAX) {
+        (void)sc_timer_set(m->cfg.timers, &m->due_timer, now, work_due, m);
+    }
+    flush(m, &m->expired, SC_OPT_QUIET);
+}
+
+/* ---- ticks ---------------------------------------------------------------------------------- */
+
+static void note_lsn(sc_manager_t *m, apr_time_t now)
+{
+    sc_checkpoint_t *c = &m->checkpoint[m->ncheckpoints++ % SC_CHECKPOINTS];
+
+    c->at = now;
+    c->lsn = sc_mgr_lsn(m);
+}
+
+apr_uint64_t sc_expiry_lsn_ago(const sc_manager_t *m, apr_uint64_t ms)
+{
+    apr_time_t then = sc_mgr_ago(sc_mgr_now(m), ms);
+    apr_uint32_t kept = m->ncheckpoints < SC_CHECKPOINTS ? m->ncheckpoints : SC_CHECKPOINTS;
+    apr_uint64_t lsn = 0;
+    apr_uint32_t i;
+
+    /* the latest one that is old enough */
+    for (i = 0; i < kept; i++) {
+        const sc_checkpoint_t *c = &m->checkpoint[i];
+
+        if (c->at <= then && c->lsn > lsn) {
+            lsn = c->lsn;
+        }
+    }
+    return lsn;
+}
+
+static void tick(void *baton, apr_time_t now)
+{
+    sc_manager_t *m = baton;
+
+    note_lsn(m, now);
+    if (m->due_timer.index == 0) {
+        work_due(m, now);
+    }
+    (void)sc_timer_set(m->cfg.timers, &m->tick_timer, now + TICK, tick, m);
+}
+
+void sc_expiry_init(sc_manager_t *m)
+{
+    batch_init(&m->accessed, SC_EVT_SESSION_ACCESSED, 0);
+    batch_init(&m->expired, SC_EVT_SESSION_EXPIRED, SC_DEAD_IDLE);
+}
+
+void sc_expiry_start(sc_manager_t *m)
+{
+    apr_time_t now = sc_mgr_now(m);
+
+    if (m->config->role != SC_ROLE_NODE) {
+        return;
+    }
+    note_lsn(m, now);
+    (void)sc_timer_set(m->cfg.timers, &m->touch_timer,
+                       now + apr_time_from_msec(m->config->delta.touch_ms), touch_due, m);
+    (void)sc_timer_set(m->cfg.timers, &m->tick_timer, now + TICK, tick, m);
+}
+
+void sc_expiry_stop(sc_manager_t *m)
+{
+    sc_timer_cancel(m->cfg.timers, &m->touch_timer);
+    sc_timer_cancel(m->cfg.timers, &m->tick_timer);
+    sc_timer_cancel(m->cfg.timers, &m->due_timer);
+    batch_free(&m->accessed);
+    batch_free(&m->expired);
+}
+
+/* ---- the end of the node -------------------------------------------------------------------- */
+
+typedef struct doomed_t {
+    sc_manager_t *m;
+    sc_buf_t ids; /* of the bucket at hand: the store is not changed while it is scanned */
+} doomed_t;
+
+static int collect_own(void *baton, const sc_record_t *rec, const unsigned char *body)
+{
+    doomed_t *d = baton;
+
+    (void)body;
+    if (!(rec->flags & SC_REC_TOMBSTONE) && rec->primary == d->m->own_route) {
+        sc_put_u8(&d->ids, rec->context);
+        sc_put(&d->ids, rec->id.b, sizeof(rec->id.b));
+    }
+    return 1;
+}
+
+static void bury_collected(doomed_t *d)
+{
+    sc_manager_t *m = d->m;
+    sc_rd_t r;
+
+    sc_rd_init(&r, d->ids.data, d->ids.len);
+    while (sc_rd_left(&r) > SC_ID_LEN) {
+        apr_uint16_t context = (apr_uint16_t)sc_get_u8(&r);
+        sc_stamp_t stamp = sc_mgr_stamp(m);
+        sc_id_t id;
+
+        memcpy(id.b, sc_get(&r, SC_ID_LEN), SC_ID_LEN);
+        if (sc_mgr_bury(m, context, &id, &stamp, SC_DEAD_INVALIDATED) == APR_SUCCESS) {
+            sc_count(m->board, invalidated, 1);
+            add_expired(m, context, &id, &stamp);
+        }
+    }
+    sc_buf_clear(&d->ids);
+}
+
+void sc_expiry_bury_own(sc_manager_t *m)
+{
+    apr_uint32_t cursor = 0;
+    doomed_t d = {m, {0}};
+    apr_status_t rv;
+
+    flush(m, &m->expired, SC_OPT_QUIET);
+    m->expired.reason = SC_DEAD_INVALIDATED;
+    sc_buf_init(&d.ids, 16 * 1024 * 1024);
+    do {
+        rv = sc_store_scan(m->store, &cursor, 0, 64, collect_own, &d);
+        bury_collected(&d);
+    } while (rv == APR_SUCCESS);
+    flush(m, &m->expired, SC_OPT_QUIET);
+    m->expired.reason = SC_DEAD_IDLE;
+    sc_buf_free(&d.ids);
+}

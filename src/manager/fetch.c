@@ -1,0 +1,464 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Sessions asked of peers, one at a time, because somebody needs them now.
+ *
+ * All peers are asked at once, the one named by the cookie's route first. Who finds the session
+ * first need not have its latest state, so the session counts as found when its primary has
+ * answered, or the member that the cookie names, or everybody; or a short moment after the first
+ * positive answer. All answers are merged, in whatever order they come.
+ *
+ * A session is absent only when everybody was there to be asked and has said no. As long as the
+ * membership has not settled, members may be there that are not known yet, so a fetch stays open
+ * for them until its time is up, and then the answer is that nobody knows.
+ *
+ * Bounded: so many fetches, so many requests that wait for them; ids that nobody had are remembered
+ * for a moment, so that a flood of one bad cookie stays on this node.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define FETCHES_MAX 1024
+#define WAITERS_MAX 4096
+#define GRACE_MAX_MS 50
+#define NEGATIVE_TIME apr_time_from_sec(1)
+
+struct sc_waiter_t {
+    sc_waiter_t *next;
+    sc_link_call_t call;
+    sc_link_op_t op;
+    int again;
+    apr_time_t since;
+    apr_size_t len;
+    unsigned char body[];
+};
+
+typedef struct asked_t {
+    apr_uint32_t serial; /* of the peer in that place when it was asked; 0: not asked */
+    int answered;
+} asked_t;
+
+struct sc_fetch_t {
+    sc_fetch_t *next; /* of the bucket */
+    sc_manager_t *m;
+    apr_uint16_t context;
+    sc_id_t id;
+    int everybody; /* all peers are to be asked, not only one */
+    int decided;   /* somebody answered who must know best */
+    int found;
+    int full; /* found, but there was no room for it */
+    char hint[SC_ROUTE_MAX + 1];
+    asked_t asked[SC_MEMBERS_MAX];
+    sc_timer_t timer;
+    sc_waiter_t *waiters;
+    sc_waiter_t **tail;
+};
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+static sc_fetch_t **slot_of(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_fetch_t **link = &m->fetch[id->b[0] % SC_FETCH_BUCKETS];
+
+    while (*link != NULL &&
+           ((*link)->context != context || memcmp(&(*link)->id, id, sizeof(*id)) != 0)) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static void timed_out(void *baton, apr_time_t now);
+
+static sc_fetch_t *fetch_create(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_fetch_t *f = m->nfetches < FETCHES_MAX ? calloc(1, sizeof(*f)) : NULL;
+    sc_fetch_t **link;
+
+    if (f == NULL) {
+        if (sc_log_allowed(&m->limit.fetches, sc_mgr_now(m), SC_COMPLAIN, NULL)) {
+            sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+                   "SC0540: too many sessions are being looked for on other nodes; some requests "
+                   "cannot be told whether theirs exists");
+        }
+        return NULL;
+    }
+    f->m = m;
+    f->context = context;
+    f->id = *id;
+    f->tail = &f->waiters;
+    if (sc_timer_set(m->cfg.timers, &f->timer,
+                     sc_mgr_now(m) + apr_time_from_msec(m->config->delta.fetch_ms), timed_out,
+                     f) != APR_SUCCESS) {
+        free(f);
+        return NULL;
+    }
+    link = slot_of(m, context, id);
+    f->next = *link;
+    *link = f;
+    m->nfetches++;
+    return f;
+}
+
+/* Out of the table; the waiters stay with it. */
+static void unlink_fetch(sc_fetch_t *f)
+{
+    *slot_of(f->m, f->context, &f->id) = f->next;
+    f->m->nfetches--;
+    sc_timer_cancel(f->m->cfg.timers, &f->timer);
+}
+
+/* ---- ids that nobody had -------------------------------------------------------------------- */
+
+static sc_negative_t *negative_of(sc_manager_t *m, const sc_id_t *id)
+{
+    return &m->negative[id->b[1] % SC_NEGATIVES];
+}
+
+int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    const sc_negative_t *n = negative_of(m, id);
+
+    return n->until > sc_mgr_now(m) && n->context == context &&
+           memcmp(&n->id, id, sizeof(*id)) == 0;
+}
+
+static void remember_absent(sc_fetch_t *f)
+{
+    sc_negative_t *n = negative_of(f->m, &f->id);
+
+    n->context = f->context;
+    n->id = f->id;
+    n->until = sc_mgr_now(f->m) + NEGATIVE_TIME;
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+static int all_answered(const sc_fetch_t *f)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const asked_t *a = &f->asked[i];
+
+        if (a->serial != 0 && a->serial == f->m->peer[i].serial && !a->answered) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static sc_outcome_t outcome_of(sc_fetch_t *f)
+{
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(f->m->store, f->context, &f->id, &rec, NULL);
+
+    if (rv == APR_SUCCESS) {
+        return rec.flags & SC_REC_TOMBSTONE ? SC_ABSENT : SC_FOUND;
+    }
+    if (f->full) {
+        return SC_FULL;
+    }
+    if (rv == APR_NOTFOUND && f->everybody && f->m->settled && all_answered(f)) {
+        remember_absent(f);
+        return SC_ABSENT;
+    }
+    return SC_UNKNOWN;
+}
+
+static void finish(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    sc_outcome_t outcome = outcome_of(f);
+    sc_waiter_t *w = f->waiters;
+
+    unlink_fetch(f);
+    free(f);
+    while (w != NULL) {
+        sc_waiter_t *next = w->next;
+
+        m->nwaiters--;
+        if (w->op == SC_LINK_FETCH) {
+            sc_mgr_answer(m, &w->call, outcome, w->since);
+        } else {
+            sc_mgr_resume(m, &w->call, w->op, w->again, w->body, w->len, w->since, outcome);
+        }
+        free(w);
+        w = next;
+    }
+}
+
+static void timed_out(void *baton, apr_time_t now)
+{
+    (void)now;
+    finish(baton);
+}
+
+/* Whether it can be finished now. */
+static int is_over(const sc_fetch_t *f)
+{
+    if (f->decided) {
+        return 1;
+    }
+    if (!all_answered(f)) {
+        return 0;
+    }
+    return f->found || !f->everybody || f->m->settled;
+}
+
+void sc_fetch_review(sc_manager_t *m)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_FETCH_BUCKETS; i++) {
+        sc_fetch_t *f = m->fetch[i];
+
+        while (f != NULL) {
+            if (is_over(f)) {
+                finish(f); /* which may change the chain */
+                f = m->fetch[i];
+            } else {
+                f = f->next;
+            }
+        }
+    }
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+static void ask(sc_fetch_t *f, sc_peer_t *peer)
+{
+    sc_manager_t *m = f->m;
+    asked_t *a = &f->asked[peer - m->peer];
+    sc_msg_retrieve_t msg;
+
+    if (a->serial == peer->serial) {
+        return;
+    }
+    a->serial = peer->serial;
+    a->answered = 0;
+    memset(&msg, 0, sizeof(msg));
+    msg.context.s = sc_store_context_name(m->store, f->context);
+    msg.context.len = strlen(msg.context.s);
+    msg.id = f->id;
+    sc_buf_clear(&m->msg);
+    sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE, &msg);
+    sc_mgr_reply(m, &peer->member); /* if it does not get there, it does not answer */
+}
+
+static void ask_everybody(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    apr_uint32_t i;
+
+    f->everybody = 1;
+    for (i = 0; i < SC_MEMBERS_MAX && f->hint[0] != '\0'; i++) {
+        if (m->peer[i].serial != 0 && strcmp(m->peer[i].member.route, f->hint) == 0) {
+            ask(f, &m->peer[i]);
+        }
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            ask(f, &m->peer[i]);
+        }
+    }
+}
+
+static sc_waiter_t *waiter_create(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op,
+                                  int again, const unsigned char *body, apr_size_t len,
+                                  apr_time_t since)
+{
+    sc_waiter_t *w = m->nwaiters < WAITERS_MAX ? malloc(sizeof(*w) + len) : NULL;
+
+    if (w == NULL) {
+        return NULL;
+    }
+    w->next = NULL;
+    w->call = *call;
+    w->op = op;
+    w->again = again;
+    w->since = since;
+    w->len = len;
+    memcpy(w->body, body, len);
+    m->nwaiters++;
+    return w;
+}
+
+apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change_t *c,
+                          const sc_link_call_t *call, sc_link_op_t op, int again,
+                          const unsigned char *body, apr_size_t len, apr_time_t since)
+{
+    sc_fetch_t *f = *slot_of(m, context, &c->id);
+    sc_waiter_t *w = waiter_create(m, call, op, again, body, len, since);
+
+    if (w == NULL) {
+        return APR_ENOSPC;
+    }
+    if (f == NULL) {
+        f = fetch_create(m, context, &c->id);
+    }
+    if (f == NULL) {
+        m->nwaiters--;
+        free(w);
+        return APR_ENOSPC;
+    }
+    *f->tail = w;
+    f->tail = &w->next;
+    if (!f->everybody) {
+        sc_count(m->board, fetches, 1);
+        memcpy(f->hint, c->hint, c->hint_len);
+        ask_everybody(f);
+    }
+    return APR_SUCCESS;
+}
+
+void sc_fetch_from(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                   const sc_member_t *from)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    sc_fetch_t *f = *slot_of(m, context, id);
+
+    if (peer == NULL) {
+        return;
+    }
+    if (f == NULL) {
+        f = fetch_create(m, context, id);
+    }
+    if (f != NULL) {
+        ask(f, peer);
+    }
+}
+
+void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
+{
+    apr_uint32_t i;
+    sc_fetch_t *f;
+
+    memset(m->negative, 0, sizeof(m->negative)); /* it may have what the others have not */
+    for (i = 0; i < SC_FETCH_BUCKETS; i++) {
+        for (f = m->fetch[i]; f != NULL; f = f->next) {
+            if (f->everybody) {
+                ask(f, peer);
+            }
+        }
+    }
+}
+
+/* ---- being asked ---------------------------------------------------------------------------- */
+
+apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_msg_retrieve_t msg;
+    apr_uint16_t context;
+    sc_record_t rec;
+
+    if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE, &msg) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS &&
+        sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
+        msg.found = 1;
+        if (rec.flags & SC_REC_TOMBSTONE) {
+            sc_buf_clear(&m->old);
+        } else {
+            sc_expiry_refresh(m, &rec);
+        }
+        sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
+    }
+    sc_buf_clear(&m->msg);
+    sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE_REPLY, &msg);
+    sc_mgr_reply(m, from);
+    return APR_SUCCESS;
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+/* Somebody has it: those that might know better have a moment left to say so. */
+static void hurry(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    apr_uint32_t ms = m->config->delta.fetch_ms / 10;
+    apr_time_t due;
+
+    due = sc_mgr_now(m) + apr_time_from_msec(ms < GRACE_MAX_MS ? ms : GRACE_MAX_MS);
+    if (due < f->timer.due) {
+        (void)sc_timer_set(m->cfg.timers, &f->timer, due, timed_out, f);
+    }
+}
+
+static int is_route(const char *route, const char *text, apr_size_t len)
+{
+    return len > 0 && strlen(route) == len && memcmp(route, text, len) == 0;
+}
+
+static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_retrieve_t *msg,
+                        apr_status_t merged)
+{
+    sc_peer_t *peer = sc_mgr_peer(f->m, from);
+
+    if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
+        f->asked[peer - f->m->peer].answered = 1;
+    }
+    if (msg->found && merged == APR_SUCCESS) {
+        if (!f->found) {
+            f->found = 1;
+            sc_count(f->m->board, fetched, f->waiters != NULL);
+            hurry(f);
+        }
+        if ((msg->session.flags & SC_REC_TOMBSTONE) ||
+            is_route(from->route, msg->session.primary, msg->session.primary_len) ||
+            is_route(from->route, f->hint, strlen(f->hint))) {
+            f->decided = 1;
+        }
+    } else if (msg->found && merged == APR_ENOSPC) {
+        f->full = 1;
+    }
+    if (is_over(f)) {
+        finish(f);
+    }
+}
+
+apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    apr_status_t rv = APR_SUCCESS;
+    sc_msg_retrieve_t msg;
+    apr_uint16_t context;
+    sc_fetch_t *f;
+    int changed = 0;
+
+    if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE_REPLY, &msg) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (sc_store_context(m->store, msg.context.s, msg.context.len, 0, &context) != APR_SUCCESS) {
+        return APR_SUCCESS; /* an answer to what this node has not asked */
+    }
+    if (msg.found) {
+        rv = sc_mgr_merge_whole(m, from, context, &msg.session, &changed);
+    }
+    f = *slot_of(m, context, &msg.id);
+    if (f != NULL) {
+        note_answer(f, from, &msg, rv);
+    }
+    return APR_SUCCESS;
+}
+
+void sc_fetch_end(sc_manager_t *m)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_FETCH_BUCKETS; i++) {
+        while (m->fetch[i] != NULL) {
+            sc_fetch_t *f = m->fetch[i];
+
+            unlink_fetch(f);
+            while (f->waiters != NULL) {
+                sc_waiter_t *w = f->waiters;
+
+                f->waiters = w->next;
+                free(w);
+            }
+            free(f);
+        }
+    }
+}

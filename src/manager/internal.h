@@ -1,0 +1,351 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file internal.h
+ * @brief Private to room "manager": the delta manager's state, and what its files call each other.
+ *
+ *   manager.c    life, members, dispatch of what comes in
+ *   request.c    what children ask for
+ *   replicate.c  posting to members, waiting for acknowledgements
+ *   apply.c      live changes of peers          merge.c  the rules by which versions merge
+ *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
+ *   pull.c       state wanted from peers        donor.c  state given to peers
+ *
+ * Calls go down this list or to merge.c; only peers' records come in at manager.c.
+ */
+#ifndef SC_MANAGER_INTERNAL_H
+#define SC_MANAGER_INTERNAL_H
+
+#include "sc_manager.h"
+#include "sc_message.h"
+
+/** Acknowledged once applied, in order, but nobody waits for it. */
+#define SC_OPT_QUIET (SC_OPT_USE_ACK | SC_OPT_SYNCHRONIZED_ACK)
+/** How often one and the same complaint is logged. */
+#define SC_COMPLAIN apr_time_from_sec(10)
+/** Stamps further ahead of the own wall clock are refused. */
+#define SC_FUTURE_MS ((apr_uint64_t)24 * 3600 * 1000)
+/** How long an idled out session's tombstone stops late messages. */
+#define SC_IDLE_TOMBSTONE apr_time_from_sec(60)
+/** Bytes of one list message, roughly. */
+#define SC_LIST_BYTES (60 * 1024)
+
+typedef struct sc_wait_t sc_wait_t;         /* replicate.c */
+typedef struct sc_pending_t sc_pending_t;   /* replicate.c */
+typedef struct sc_fetch_t sc_fetch_t;       /* fetch.c */
+typedef struct sc_waiter_t sc_waiter_t;     /* fetch.c */
+typedef struct sc_transfer_t sc_transfer_t; /* donor.c */
+typedef struct sc_peer_t sc_peer_t;
+
+/* ---- pulls: state wanted from a peer (pull.c) ----------------------------------------------- */
+
+typedef enum sc_job_t {
+    SC_JOB_NONE = 0,
+    SC_JOB_CONTEXTS, /**< all of some contexts that were not known here before */
+    SC_JOB_MISSED,   /**< all that was missed: since the last number known, or everything */
+    SC_JOB_LEGACY    /**< what a third member that died may have told it but not us */
+} sc_job_t;
+
+typedef struct sc_pull_t {
+    sc_job_t job;          /**< running now */
+    apr_uint64_t serial;   /**< of its request */
+    int asked;             /**< 1: the request has been acknowledged, -1: it was not */
+    int damaged;           /**< a block could not be read */
+    apr_uint64_t asked_contexts;
+    char asked_legacy[SC_ROUTE_MAX + 1];
+    apr_time_t heard;      /**< last sign of progress */
+    apr_uint64_t total;    /**< sessions announced */
+    apr_uint32_t failures; /**< in a row */
+    apr_time_t rest;       /**< no new request before this time */
+    sc_timer_t timer;
+
+    int want_missed;            /**< SC_JOB_MISSED to run (again) */
+    apr_uint64_t want_contexts; /**< SC_JOB_CONTEXTS: bits by context index */
+    int want_legacy;
+    char legacy[SC_ROUTE_MAX + 1]; /**< route of the dead member, "" when there were several */
+} sc_pull_t;
+
+/* ---- peers: the members of role node, self not included -------------------------------------- */
+
+struct sc_peer_t {
+    sc_manager_t *m;
+    apr_uint32_t serial; /**< of this life in the table; 0: place is free */
+    sc_member_t member;
+    int lagging;         /**< let a request run out of time: later ones do not wait for it */
+    int synced;          /**< all it had when it came has been pulled: progress may be believed */
+    int join_tried;      /**< as donor, when joining */
+    sc_pull_t pull;
+    sc_transfer_t *transfer;
+};
+
+/* ---- lists of ids on their way out (expiry.c) ------------------------------------------------ */
+
+typedef struct sc_batch_t {
+    sc_event_t event;
+    unsigned int reason;
+    apr_size_t bytes;
+    apr_uint64_t n[SC_CONTEXTS_MAX];
+    sc_buf_t items[SC_CONTEXTS_MAX];
+} sc_batch_t;
+
+/* ---- the manager ----------------------------------------------------------------------------- */
+
+#define SC_ALIASES 256
+#define SC_CHECKPOINTS 120
+#define SC_FETCH_BUCKETS 256
+#define SC_NEGATIVES 256
+#define SC_TOLD 64
+#define SC_MISSING 16
+
+/** An id that was changed: what other nodes still say about the old one concerns the new one. */
+typedef struct sc_alias_t {
+    apr_uint16_t context;
+    sc_id_t old_id;
+    sc_id_t new_id;
+    apr_time_t until; /**< 0: free */
+} sc_alias_t;
+
+typedef struct sc_checkpoint_t {
+    apr_time_t at;
+    apr_uint64_t lsn;
+} sc_checkpoint_t;
+
+/** A session that nobody had, a moment ago. */
+typedef struct sc_negative_t {
+    apr_uint16_t context;
+    sc_id_t id;
+    apr_time_t until;
+} sc_negative_t;
+
+struct sc_manager_t {
+    sc_manager_config_t cfg;
+    const sc_config_t *config;
+    sc_store_t *store;
+    sc_board_t *board;
+    apr_pool_t *scratch; /**< cleared after each use */
+    apr_uint16_t own_route;
+    apr_uint32_t node_tag;
+    sc_node_state_t state;
+    int settled;
+    int fresh;   /**< the store was empty when this engine began */
+    int stopped;
+
+    sc_peer_t peer[SC_MEMBERS_MAX];
+    apr_uint32_t npeers;
+    apr_uint32_t peer_serial;
+
+    sc_buf_t old;   /**< body of the session at hand */
+    sc_buf_t out;   /**< merged body */
+    sc_buf_t delta; /**< delta made of a child's request */
+    sc_buf_t msg;   /**< record to be posted */
+    apr_size_t body_limit;
+
+    /* replicate.c */
+    sc_wait_t *waits;
+    sc_pending_t *pendings;
+    apr_uint32_t nwaits;
+
+    /* fetch.c */
+    sc_fetch_t *fetch[SC_FETCH_BUCKETS];
+    apr_uint32_t nfetches;
+    apr_uint32_t nwaiters;
+    sc_negative_t negative[SC_NEGATIVES];
+
+    /* apply.c */
+    sc_alias_t alias[SC_ALIASES];
+    apr_uint32_t next_alias;
+    apr_uint64_t told[SC_TOLD]; /**< who was told about which unknown context: digests */
+    apr_uint32_t next_told;
+
+    /* pull.c and donor.c */
+    apr_uint64_t pull_serial;
+    struct {
+        int active;
+        apr_time_t began;
+        int main_done;     /**< one donor's whole state has come */
+        int donor_ready;   /**< and that donor was READY */
+        apr_uint32_t main; /**< serial of the donor asked now, 0: none */
+    } join;
+    apr_uint32_t transfers; /**< running as donor */
+
+    /* expiry.c */
+    sc_timer_t touch_timer;
+    sc_timer_t tick_timer;
+    sc_timer_t due_timer;
+    sc_batch_t accessed;
+    sc_batch_t expired;
+    sc_checkpoint_t checkpoint[SC_CHECKPOINTS];
+    apr_uint32_t ncheckpoints; /**< made so far; the ring holds the last SC_CHECKPOINTS */
+    struct {
+        apr_uint64_t store_id;
+        apr_time_t since;
+    } missing[SC_MISSING]; /**< members that went without a word */
+
+    struct {
+        sc_log_limit_t full, large, degraded, malformed, future, context, fetches, clock, failed;
+    } limit;
+};
+
+/* manager.c */
+apr_time_t sc_mgr_now(const sc_manager_t *m);
+void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state);
+sc_peer_t *sc_mgr_peer(sc_manager_t *m, const sc_member_t *member);
+/** The peer of a place, if it is still the one with that serial. */
+sc_peer_t *sc_mgr_peer_at(sc_manager_t *m, apr_uint32_t place, apr_uint32_t serial);
+apr_uint64_t sc_mgr_lsn(const sc_manager_t *m);
+/** Index of a context that a child named, entered if it is new. */
+apr_status_t sc_mgr_learn_context(sc_manager_t *m, const char *name, apr_size_t len,
+                                  apr_uint16_t *index);
+
+/* merge.c */
+typedef struct sc_incoming_t {
+    sc_stamp_t stamp;
+    apr_uint32_t max_idle_s;
+    apr_uint16_t primary;
+    apr_uint32_t epoch;
+    apr_time_t created;
+    apr_time_t accessed;
+    const unsigned char *body;
+    apr_size_t body_len;
+    int always; /**< write it even if it brings nothing new */
+} sc_incoming_t;
+
+sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
+/** APR_SUCCESS, or APR_EBADDATE when the stamp or one in the body is too far ahead; what passes
+ *  advances the own clock. */
+apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_stamp_t *stamp,
+                            const unsigned char *body, apr_size_t len);
+/** Time so many milliseconds ago. */
+apr_time_t sc_mgr_ago(apr_time_t now, apr_uint64_t ms);
+/** When a session must be looked at next if nobody uses it. */
+apr_time_t sc_mgr_due(const sc_manager_t *m, const sc_record_t *rec);
+/** Merge delta into old (both bodies) to m->out, forgetting old removals as far as needed. */
+apr_status_t sc_mgr_merge_body(sc_manager_t *m, const void *old_body, apr_size_t old_len,
+                               const void *delta, apr_size_t len, apr_size_t limit,
+                               sc_merge_t *result);
+/** sc_store_put with due time, count and complaint. */
+apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr_size_t len);
+/** Replace a session, or nothing, by a tombstone. */
+apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                         const sc_stamp_t *stamp, unsigned int reason);
+/** Read a session, its body to m->old. If its id was changed lately, the one under the new id, which
+ *  is then in *id. */
+apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec);
+/** Merge what came about a session that is alive here; its body stands in m->old.
+ *  @param changed receives 1 if it brought something */
+apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in,
+                               int *changed);
+/** Merge a whole session of a peer. */
+apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                const sc_wire_session_t *w, int *changed);
+/** A peer says that a session is dead. @param revive receives 1 if it lives, and better so */
+apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                                const sc_stamp_t *stamp, unsigned int reason, int *changed,
+                                int *revive);
+/** As it travels. */
+void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body, apr_size_t len,
+                 sc_wire_session_t *w);
+/** m->msg = SESSION_CREATED or SESSION_EXPIRED, whatever it is now. @return APR_NOTFOUND */
+apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** m->msg = SESSION_EXPIRED for one session. */
+void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                      const sc_stamp_t *stamp, unsigned int reason);
+
+/* replicate.c */
+typedef enum sc_wait_kind_t {
+    SC_WAIT_CHANGE, /**< of a session; fallback is the whole session */
+    SC_WAIT_GET,  /**< our GET_ALL_SESSIONS */
+    SC_WAIT_BLOCK /**< block of a transfer */
+} sc_wait_kind_t;
+
+/** Post m->msg to all peers and answer the call when they have acknowledged, or as configured.
+ *  @param since when the request began to wait */
+void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                      apr_uint16_t context, const sc_id_t *id);
+/** Post m->msg to all peers; nobody waits. */
+void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** Post m->msg to all peers; whether it arrives is not even looked at. */
+void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options);
+/** Post m->msg to one peer; its end is told to pull.c, donor.c. @param tag their serial */
+apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, apr_uint64_t tag);
+/** Post m->msg as an answer to whoever it is; failure is not our business. */
+void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to);
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer);
+void sc_mgr_replicate_end(sc_manager_t *m);
+
+/* request.c */
+void sc_mgr_answer(sc_manager_t *m, const sc_link_call_t *call, sc_outcome_t outcome,
+                   apr_time_t since);
+/** Run a request that waited for a fetch again. */
+void sc_mgr_resume(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
+                   const unsigned char *body, apr_size_t len, apr_time_t since,
+                   sc_outcome_t fetched);
+
+/* apply.c: each returns APR_EINVAL for a malformed record; else what the channel is told */
+apr_status_t sc_apply_created(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_apply_change_id(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_apply_accessed(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_apply_expired(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+/** Index of a context that a peer named. Unknown: the peer is told. @return APR_NOTFOUND */
+apr_status_t sc_apply_context(sc_manager_t *m, const sc_member_t *from, const char *name,
+                              apr_size_t len, apr_uint16_t *index);
+/** Remember that an id was changed. */
+void sc_apply_alias(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
+                    const sc_id_t *new_id);
+
+/** The id that an old one was changed to; NULL when that is not known (any more). */
+const sc_id_t *sc_apply_heir(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+
+/* fetch.c */
+/** Ask all peers for a session; the request waits. @return APR_ENOSPC: too many */
+apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change_t *c,
+                          const sc_link_call_t *call, sc_link_op_t op, int again,
+                          const unsigned char *body, apr_size_t len, apr_time_t since);
+/** Ask one peer, which must have it; nobody waits. */
+void sc_fetch_from(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                   const sc_member_t *from);
+int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer);
+/** A peer went, or the membership has settled: some may have their answer now. */
+void sc_fetch_review(sc_manager_t *m);
+void sc_fetch_end(sc_manager_t *m);
+
+/* pull.c */
+void sc_pull_join(sc_manager_t *m);
+void sc_pull_added(sc_manager_t *m, sc_peer_t *peer);
+/** @param serial the peer had, which is off the table already */
+void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goodbye);
+void sc_pull_gap(sc_manager_t *m, sc_peer_t *peer);
+void sc_pull_context(sc_manager_t *m, apr_uint16_t context);
+void sc_pull_asked(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
+apr_status_t sc_pull_data(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_pull_complete(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+
+/* donor.c */
+apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
+void sc_donor_gone(sc_manager_t *m, sc_peer_t *peer);
+void sc_donor_end(sc_manager_t *m);
+
+/* expiry.c */
+void sc_expiry_init(sc_manager_t *m);
+void sc_expiry_start(sc_manager_t *m);
+void sc_expiry_stop(sc_manager_t *m);
+/** expireSessionsOnShutdown */
+void sc_expiry_bury_own(sc_manager_t *m);
+/** Change number that the store had so long ago; 0 when that is not known. */
+apr_uint64_t sc_expiry_lsn_ago(const sc_manager_t *m, apr_uint64_t ms);
+/** Steps in which access times are replicated, and grace times derived from it. */
+apr_interval_time_t sc_expiry_step(const sc_manager_t *m, apr_uint32_t max_idle_s);
+/** An access on this node; told to the peers when it is worth it. */
+void sc_expiry_touch(sc_manager_t *m, const sc_record_t *rec, apr_time_t accessed);
+/** Raise rec's access time, here and in the store, to what children have noted. */
+void sc_expiry_refresh(sc_manager_t *m, sc_record_t *rec);
+void sc_expiry_missing(sc_manager_t *m, const sc_member_t *member);
+void sc_expiry_found(sc_manager_t *m, const sc_member_t *member);
+
+#endif

@@ -1,0 +1,475 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The rules by which versions of a session merge, and the clock that orders them.
+ *
+ *   attributes       each by itself: the higher stamp wins (session.c)
+ *   max idle, owner  those of the highest stamp of the session as a whole
+ *   last access      the later one
+ *   epoch            the higher one
+ *   final tombstone  beats everything, whatever its stamp (DESIGN I11)
+ *   idle tombstone   beats what is not newer and has idled out by its own account too
+ *
+ * Each is the maximum in some order, so it does not matter in which order, how often and by which
+ * way (live, in a state transfer, fetched) a version arrives: all nodes come to the same session.
+ *
+ * The last rule is the one exception, and deliberate: whoever declares a session idle may have been
+ * cut off from the node that serves its user. So what is alive by its own account comes back.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+/* Ages beyond this are nonsense; the bound keeps the arithmetic from overflowing. */
+#define AGE_MAX_MS (10 * 365 * 24 * 3600 * (apr_uint64_t)1000)
+/* A session without idle time is looked at so often. */
+#define NEVER apr_time_from_sec(30 * 24 * 3600)
+/* How long removed attributes are remembered, so that a late message cannot bring them back; less
+ * when a session would otherwise outgrow its limit. */
+static const apr_uint64_t removal_memory_ms[] = {24 * 3600 * 1000, 600 * 1000, 60 * 1000};
+#define NMEMORIES (sizeof(removal_memory_ms) / sizeof(removal_memory_ms[0]))
+
+/* ---- the clock ------------------------------------------------------------------------------ */
+
+static apr_uint64_t wall_ms(const sc_manager_t *m)
+{
+    apr_time_t wall = sc_wall(m->cfg.clock);
+
+    return wall > 0 ? (apr_uint64_t)apr_time_as_msec(wall) : 0;
+}
+
+static int too_far(const sc_manager_t *m, apr_uint64_t hlc)
+{
+    return hlc >> 16 > wall_ms(m) + SC_FUTURE_MS;
+}
+
+sc_stamp_t sc_mgr_stamp(sc_manager_t *m)
+{
+    apr_uint64_t last = sc_board_get(m->board->hlc);
+    sc_stamp_t stamp;
+
+    stamp.hlc = wall_ms(m) << 16;
+    if (stamp.hlc <= last) {
+        stamp.hlc = last + 1;
+        if (too_far(m, stamp.hlc) &&
+            sc_log_allowed(&m->limit.clock, sc_mgr_now(m), SC_COMPLAIN, NULL)) {
+            sc_log(m->cfg.log, SC_LOG_ERROR, 0,
+                   "SC0501: the clock of this machine was set back by more than a day; until it "
+                   "has caught up, other nodes will refuse this node's changes");
+        }
+    }
+    stamp.node = m->node_tag;
+    sc_board_set(m->board->hlc, stamp.hlc);
+    return stamp;
+}
+
+apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_stamp_t *stamp,
+                            const unsigned char *body, apr_size_t len)
+{
+    apr_uint64_t newest = stamp->hlc;
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t more = 0;
+    sc_attr_t a;
+    sc_rd_t r;
+
+    sc_rd_init(&r, body, len);
+    while (sc_attr_get(&r, &a) == APR_SUCCESS) {
+        if (a.stamp.hlc > newest) {
+            newest = a.stamp.hlc;
+        }
+    }
+    if (too_far(m, newest)) {
+        sc_count(m->board, records_refused, 1);
+        if (sc_log_allowed(&m->limit.future, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+            sc_log(
+                m->cfg.log, SC_LOG_ERROR, 0,
+                "SC0502: changes of member %s were refused: they are dated more than a day ahead "
+                "of this node's clock (%" APR_UINT64_T_FMT " more before); set the clocks right",
+                sc_member_name(from, name), more);
+        }
+        return APR_EBADDATE;
+    }
+    if (newest > sc_board_get(m->board->hlc)) {
+        sc_board_set(m->board->hlc, newest);
+    }
+    return APR_SUCCESS;
+}
+
+/* A stamp older than everything that was stamped in the last so many milliseconds. */
+static sc_stamp_t stamp_ago(const sc_manager_t *m, apr_uint64_t ms)
+{
+    apr_uint64_t wall = wall_ms(m);
+    sc_stamp_t s = {0, 0};
+
+    s.hlc = wall > ms ? (wall - ms) << 16 : 0;
+    return s;
+}
+
+/* ---- times ---------------------------------------------------------------------------------- */
+
+apr_time_t sc_mgr_ago(apr_time_t now, apr_uint64_t ms)
+{
+    return now - apr_time_from_msec(ms < AGE_MAX_MS ? ms : AGE_MAX_MS);
+}
+
+static apr_uint64_t age_ms(apr_time_t now, apr_time_t then)
+{
+    return now > then ? (apr_uint64_t)apr_time_as_msec(now - then) : 0;
+}
+
+apr_time_t sc_mgr_due(const sc_manager_t *m, const sc_record_t *rec)
+{
+    apr_time_t due = rec->accessed + apr_time_from_sec((apr_time_t)rec->max_idle_s);
+
+    if (rec->max_idle_s == 0) {
+        return sc_mgr_now(m) + NEVER;
+    }
+    if (rec->primary != m->own_route) {
+        /* its primary is to say so; this is when to begin to wonder */
+        due += 2 * sc_expiry_step(m, rec->max_idle_s);
+    }
+    return due;
+}
+
+/* Whether a session that has been idle so long clearly has time left. */
+static int outlives(const sc_manager_t *m, apr_uint32_t max_idle_s, apr_uint64_t idle_ms)
+{
+    apr_uint64_t slack = 2000 + (apr_uint64_t)m->config->delta.touch_ms;
+
+    /* the slack: on the way from node to node an age stands still, so copies differ a little */
+    return max_idle_s == 0 || idle_ms + slack < (apr_uint64_t)max_idle_s * 1000;
+}
+
+/* ---- putting -------------------------------------------------------------------------------- */
+
+apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr_size_t len)
+{
+    apr_uint64_t more = 0;
+    apr_status_t rv;
+
+    if (!(rec->flags & SC_REC_TOMBSTONE)) {
+        rec->due = sc_mgr_due(m, rec);
+    }
+    rv = sc_store_put(m->store, rec, body, len);
+    if (rv == APR_SUCCESS || (rec->flags & SC_REC_TOMBSTONE)) {
+        return rv;
+    }
+    sc_count(m->board, refused_full, 1);
+    if (sc_log_allowed(&m->limit.full, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_ERROR, rv,
+               "SC0503: the session store is full, new sessions are refused (%" APR_UINT64_T_FMT
+               " more before); enlarge SessionClusterMemory",
+               more);
+    }
+    return rv;
+}
+
+apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                         const sc_stamp_t *stamp, unsigned int reason)
+{
+    apr_time_t now = sc_mgr_now(m);
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, context, id, &rec, NULL) != APR_SUCCESS) {
+        memset(&rec, 0, sizeof(rec));
+        rec.id = *id;
+        rec.context = context;
+        rec.created = now;
+    }
+    rec.flags = SC_REC_TOMBSTONE;
+    rec.max_idle_s = reason;
+    rec.accessed = now;
+    rec.stamp = *stamp;
+    rec.due = now + (reason == SC_DEAD_IDLE
+                         ? SC_IDLE_TOMBSTONE
+                         : apr_time_from_sec((apr_time_t)m->config->delta.tombstone_s));
+    return sc_mgr_put(m, &rec, NULL, 0);
+}
+
+/* ---- merging -------------------------------------------------------------------------------- */
+
+apr_status_t sc_mgr_merge_body(sc_manager_t *m, const void *old_body, apr_size_t old_len,
+                               const void *delta, apr_size_t len, apr_size_t limit,
+                               sc_merge_t *result)
+{
+    apr_status_t rv = APR_ENOSPC;
+    apr_size_t i;
+
+    m->out.limit = limit;
+    for (i = 0; i < NMEMORIES && rv == APR_ENOSPC; i++) {
+        sc_stamp_t drop_before = stamp_ago(m, removal_memory_ms[i]);
+
+        rv = sc_body_merge(old_body, old_len, delta, len, &drop_before, &m->out, result);
+    }
+    return rv;
+}
+
+static int newer_location(const sc_record_t *rec, const sc_incoming_t *in)
+{
+    return sc_stamp_cmp(&in->stamp, &rec->stamp) > 0;
+}
+
+apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in,
+                               int *changed)
+{
+    int newer = newer_location(rec, in);
+    int later = in->accessed > rec->accessed;
+    sc_merge_t result;
+    apr_status_t rv;
+
+    *changed = 0;
+    /* twice: what two nodes have each accepted within their limits must fit when it is put together
+     */
+    rv = sc_mgr_merge_body(m, m->old.data, m->old.len, in->body, in->body_len, 2 * m->body_limit,
+                           &result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (later) {
+        rec->accessed = in->accessed;
+    }
+    if (!result.changed && !newer && in->epoch <= rec->epoch && !in->always) {
+        if (later) {
+            (void)sc_store_touch(m->store, rec->context, &rec->id, rec->accessed,
+                                 sc_mgr_due(m, rec));
+        }
+        return APR_SUCCESS;
+    }
+    if (newer) {
+        rec->stamp = in->stamp;
+        rec->max_idle_s = in->max_idle_s;
+        rec->primary = in->primary;
+    }
+    if (in->epoch > rec->epoch) {
+        rec->epoch = in->epoch;
+    }
+    rv = sc_mgr_put(m, rec, m->out.data, m->out.len);
+    *changed = rv == APR_SUCCESS;
+    return rv;
+}
+
+static apr_uint16_t route_index(sc_manager_t *m, const char *name, apr_size_t len)
+{
+    apr_uint16_t index = SC_ROUTE_NONE;
+
+    if (len == 0 || sc_store_route(m->store, name, len, 1, &index) != APR_SUCCESS) {
+        return SC_ROUTE_NONE;
+    }
+    return index;
+}
+
+/* A whole session that is alive, where nothing or an idle tombstone is. */
+static apr_status_t put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                            const sc_incoming_t *in, int *changed)
+{
+    sc_record_t rec;
+    sc_merge_t result;
+    apr_status_t rv;
+
+    rv = sc_mgr_merge_body(m, NULL, 0, in->body, in->body_len, 2 * m->body_limit, &result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memset(&rec, 0, sizeof(rec));
+    rec.id = *id;
+    rec.context = context;
+    rec.max_idle_s = in->max_idle_s;
+    rec.created = in->created;
+    rec.accessed = in->accessed;
+    rec.stamp = in->stamp;
+    rec.epoch = in->epoch;
+    rec.primary = in->primary;
+    rv = sc_mgr_put(m, &rec, m->out.data, m->out.len);
+    *changed = rv == APR_SUCCESS;
+    return rv;
+}
+
+apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec)
+{
+    apr_status_t rv = sc_store_get(m->store, context, id, rec, &m->old);
+    const sc_id_t *heir;
+    int hops;
+
+    for (hops = 0; hops < 4 && rv == APR_SUCCESS && (rec->flags & SC_REC_TOMBSTONE) &&
+                   rec->max_idle_s == SC_DEAD_RENAMED;
+         hops++) {
+        heir = sc_apply_heir(m, context, id);
+        if (heir == NULL) {
+            break;
+        }
+        *id = *heir;
+        rv = sc_store_get(m->store, context, id, rec, &m->old);
+    }
+    return rv;
+}
+
+apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                const sc_wire_session_t *w, int *changed)
+{
+    apr_time_t now = sc_mgr_now(m);
+    sc_incoming_t in;
+    sc_record_t rec;
+    apr_status_t rv;
+    sc_id_t id;
+    int revive;
+
+    *changed = 0;
+    rv = sc_mgr_observe(m, from, &w->stamp, w->body, w->body_len);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (w->flags & SC_REC_TOMBSTONE) {
+        return sc_mgr_merge_death(m, context, &w->id, &w->stamp, w->max_idle_s, changed, &revive);
+    }
+    in.stamp = w->stamp;
+    in.max_idle_s = w->max_idle_s;
+    in.primary = route_index(m, w->primary, w->primary_len);
+    in.epoch = w->epoch;
+    in.created = sc_mgr_ago(now, w->age_ms);
+    in.accessed = sc_mgr_ago(now, w->idle_ms);
+    in.body = w->body;
+    in.body_len = w->body_len;
+    in.always = 0;
+
+    id = w->id;
+    rv = sc_mgr_get_heir(m, context, &id, &rec);
+    if (rv == APR_NOTFOUND) {
+        return put_new(m, context, &id, &in, changed);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!(rec.flags & SC_REC_TOMBSTONE)) {
+        return sc_mgr_merge_live(m, &rec, &in, changed);
+    }
+    if (rec.max_idle_s == SC_DEAD_IDLE &&
+        (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 || outlives(m, w->max_idle_s, w->idle_ms))) {
+        return put_new(m, context, &id, &in, changed);
+    }
+    return APR_SUCCESS;
+}
+
+/* Whether a session here outlives the news that it has idled out elsewhere. */
+static int survives(sc_manager_t *m, sc_record_t *rec, const sc_stamp_t *stamp)
+{
+    int c = sc_stamp_cmp(&rec->stamp, stamp);
+
+    if (c == 0) {
+        sc_expiry_refresh(m, rec);
+    }
+    return c > 0 || (c == 0 && outlives(m, rec->max_idle_s, age_ms(sc_mgr_now(m), rec->accessed)));
+}
+
+/* A session that was invalidated under its old id, while that was being changed elsewhere: the new
+ * one was meant too. Its primary tells the others, for those who do not know of the change (any
+ * more). */
+static void bury_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
+                      const sc_stamp_t *stamp)
+{
+    sc_id_t id = *old_id;
+    sc_record_t rec;
+
+    if (sc_mgr_get_heir(m, context, &id, &rec) == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE) &&
+        sc_mgr_bury(m, context, &id, stamp, SC_DEAD_INVALIDATED) == APR_SUCCESS &&
+        rec.primary == m->own_route) {
+        sc_mgr_msg_death(m, context, &id, stamp, SC_DEAD_INVALIDATED);
+        sc_mgr_broadcast(m, context, &id);
+    }
+}
+
+apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                                const sc_stamp_t *stamp, unsigned int reason, int *changed,
+                                int *revive)
+{
+    sc_record_t rec;
+    apr_status_t rv;
+
+    *changed = 0;
+    *revive = 0;
+    rv = sc_store_get(m->store, context, id, &rec, NULL);
+    if (rv == APR_NOTFOUND) {
+        if (reason == SC_DEAD_IDLE) {
+            return APR_SUCCESS; /* gone is gone */
+        }
+        /* it may overtake the session; where there is no room, nothing that could be lost is here
+         */
+        *changed = sc_mgr_bury(m, context, id, stamp, reason) == APR_SUCCESS;
+        return APR_SUCCESS;
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (rec.flags & SC_REC_TOMBSTONE) {
+        if (reason >= rec.max_idle_s) {
+            return APR_SUCCESS;
+        }
+        bury_heir(m, context, id, stamp);
+    } else if (reason == SC_DEAD_IDLE && survives(m, &rec, stamp)) {
+        *revive = 1;
+        return APR_SUCCESS;
+    }
+    rv = sc_mgr_bury(m, context, id, stamp, reason);
+    *changed = rv == APR_SUCCESS;
+    return rv;
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body, apr_size_t len,
+                 sc_wire_session_t *w)
+{
+    apr_time_t now = sc_mgr_now(m);
+
+    memset(w, 0, sizeof(*w));
+    w->context = sc_store_context_name(m->store, rec->context);
+    w->context_len = strlen(w->context);
+    w->id = rec->id;
+    w->flags = rec->flags & SC_REC_TOMBSTONE;
+    w->max_idle_s = rec->max_idle_s;
+    w->age_ms = age_ms(now, rec->created);
+    w->idle_ms = age_ms(now, rec->accessed);
+    w->stamp = rec->stamp;
+    w->primary = sc_store_route_name(m->store, rec->primary);
+    w->primary_len = strlen(w->primary);
+    w->epoch = rec->epoch;
+    w->body = body;
+    w->body_len = len;
+}
+
+void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                      const sc_stamp_t *stamp, unsigned int reason)
+{
+    unsigned char bytes[SC_ID_LEN + 12];
+    sc_buf_t items = {bytes, 0, sizeof(bytes), sizeof(bytes), APR_SUCCESS};
+    sc_group_t g;
+
+    sc_item_expired_put(&items, id, stamp);
+    g.context.s = sc_store_context_name(m->store, context);
+    g.context.len = strlen(g.context.s);
+    g.reason = reason;
+    g.n = 1;
+    g.items = bytes;
+    g.items_len = items.len;
+    sc_buf_clear(&m->msg);
+    sc_msg_groups_put(&m->msg, SC_EVT_SESSION_EXPIRED, 1);
+    sc_group_put(&m->msg, &g);
+}
+
+apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_wire_session_t w;
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, context, id, &rec, &m->old);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (rec.flags & SC_REC_TOMBSTONE) {
+        sc_mgr_msg_death(m, context, id, &rec.stamp, rec.max_idle_s);
+        return APR_SUCCESS;
+    }
+    sc_mgr_wire(m, &rec, m->old.data, m->old.len, &w);
+    sc_buf_clear(&m->msg);
+    sc_msg_created_put(&m->msg, &w);
+    return m->msg.err;
+}

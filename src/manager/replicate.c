@@ -1,0 +1,429 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Posting changes to the peers, and waiting until they have applied them.
+ *
+ * A request that changed a session becomes a "pending" with one "wait" for each peer. It is
+ * answered when no wait is left: a peer acknowledged, failed, or went away (who is not there need
+ * not acknowledge). Or when its time has run out; then the peers it still waited for are lagging,
+ * and later requests do not wait for them either, so one hanging node costs each running request
+ * one timeout and not each request one. They still get everything. The first acknowledgement of a
+ * lagging peer ends that.
+ *
+ * A peer that refuses a change gets the whole session, once: usually it lacked the session that a
+ * delta was for. Since the acknowledgement is that of an envelope with everybody's changes, some of
+ * those copies are not needed; merging makes them harmless.
+ *
+ * The wait outlives the pending, since the channel reports the end of each post, however late.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* Posts whose end is awaited, at most; beyond that requests are answered without waiting. */
+#define WAITS_MAX 65536
+
+struct sc_wait_t {
+    sc_wait_t *next;
+    sc_wait_t **link; /* what points to this one */
+    sc_manager_t *m;
+    sc_wait_kind_t kind;
+    apr_uint32_t place; /* of the peer */
+    apr_uint32_t serial;
+    apr_uint64_t tag; /* SC_WAIT_GET, SC_WAIT_BLOCK: theirs */
+    sc_pending_t *pending;
+    sc_wait_t *sibling; /* next one of the same pending */
+    apr_uint16_t context;
+    sc_id_t id;
+    int whole; /* what was posted last was the whole session already */
+};
+
+struct sc_pending_t {
+    sc_pending_t *next;
+    sc_pending_t **link;
+    sc_manager_t *m;
+    sc_link_call_t call;
+    apr_time_t since;
+    sc_timer_t timer;
+    sc_wait_t *waits;
+    apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
+};
+
+/* ---- small things --------------------------------------------------------------------------- */
+
+static sc_wait_t *wait_create(sc_manager_t *m, const sc_peer_t *peer, sc_wait_kind_t kind)
+{
+    sc_wait_t *w = m->nwaits < WAITS_MAX ? calloc(1, sizeof(*w)) : NULL;
+
+    if (w == NULL) {
+        return NULL;
+    }
+    w->m = m;
+    w->kind = kind;
+    w->place = (apr_uint32_t)(peer - m->peer);
+    w->serial = peer->serial;
+    w->next = m->waits;
+    w->link = &m->waits;
+    if (w->next != NULL) {
+        w->next->link = &w->next;
+    }
+    m->waits = w;
+    m->nwaits++;
+    return w;
+}
+
+static void wait_free(sc_wait_t *w)
+{
+    *w->link = w->next;
+    if (w->next != NULL) {
+        w->next->link = w->link;
+    }
+    w->m->nwaits--;
+    free(w);
+}
+
+/* The pending no longer waits for this one. */
+static void detach(sc_wait_t *w)
+{
+    sc_wait_t **link = &w->pending->waits;
+
+    while (*link != w) {
+        link = &(*link)->sibling;
+    }
+    *link = w->sibling;
+    w->pending = NULL;
+}
+
+static void pending_free(sc_pending_t *p)
+{
+    *p->link = p->next;
+    if (p->next != NULL) {
+        p->next->link = p->link;
+    }
+    sc_timer_cancel(p->m->cfg.timers, &p->timer);
+    free(p);
+}
+
+static void set_lagging(sc_manager_t *m, sc_peer_t *peer, int lagging)
+{
+    char name[SC_MEMBER_NAME];
+
+    if (peer->lagging == lagging) {
+        return;
+    }
+    peer->lagging = lagging;
+    sc_log(m->cfg.log, lagging ? SC_LOG_WARNING : SC_LOG_NOTICE, 0,
+           lagging
+               ? "SC0510: member %s does not acknowledge in time; requests no longer wait for it"
+               : "SC0511: member %s acknowledges again; requests wait for it again",
+           sc_member_name(&peer->member, name));
+}
+
+static void degraded(sc_manager_t *m)
+{
+    apr_uint64_t more = 0;
+
+    sc_count(m->board, degraded, 1);
+    if (sc_log_allowed(&m->limit.degraded, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0512: a change was not acknowledged by all live members (%" APR_UINT64_T_FMT
+               " more before)",
+               more);
+    }
+}
+
+static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
+{
+    if (unacked == 0) {
+        return SC_DONE;
+    }
+    degraded(m);
+    return m->config->refuse_unacked ? SC_NOT_REPLICATED : SC_DEGRADED;
+}
+
+/* Answer and forget. The waits that are left go on alone. */
+static void finish(sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    sc_outcome_t outcome = outcome_of(m, p->unacked);
+    sc_link_call_t call = p->call;
+    apr_time_t since = p->since;
+
+    while (p->waits != NULL) {
+        detach(p->waits);
+    }
+    pending_free(p);
+    sc_mgr_answer(m, &call, outcome, since);
+}
+
+static void time_ran_out(void *baton, apr_time_t now)
+{
+    sc_pending_t *p = baton;
+    sc_wait_t *w;
+
+    (void)now;
+    for (w = p->waits; w != NULL; w = w->sibling) {
+        sc_peer_t *peer = sc_mgr_peer_at(p->m, w->place, w->serial);
+
+        p->unacked++;
+        if (peer != NULL) {
+            set_lagging(p->m, peer, 1);
+        }
+    }
+    finish(p);
+}
+
+/* ---- ends of posts -------------------------------------------------------------------------- */
+
+static void posted(void *baton, apr_status_t rv);
+
+static void count_failed(sc_manager_t *m, const sc_peer_t *peer, apr_status_t rv)
+{
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t more = 0;
+
+    sc_count(m->board, failed, 1);
+    if (sc_log_allowed(&m->limit.failed, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, rv,
+               "SC0513: a change could not be delivered to member %s (%" APR_UINT64_T_FMT
+               " more failed before)",
+               sc_member_name(&peer->member, name), more);
+    }
+}
+
+/* Send the whole session instead of the change that was refused. Returns 1 if that is on its way.
+ */
+static int send_whole(sc_wait_t *w, const sc_peer_t *peer)
+{
+    sc_manager_t *m = w->m;
+
+    if (w->whole || sc_mgr_msg_current(m, w->context, &w->id) != APR_SUCCESS) {
+        return 0;
+    }
+    w->whole = 1;
+    return m->cfg.down.post(m->cfg.down.ctx, &peer->member, m->msg.data, m->msg.len, SC_OPT_QUIET,
+                            posted, w) == APR_SUCCESS;
+}
+
+static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
+{
+    sc_manager_t *m = w->m;
+    sc_pending_t *p = w->pending;
+
+    if (rv == APR_SUCCESS) {
+        sc_count(m->board, acked, 1);
+        if (peer != NULL) {
+            set_lagging(m, peer, 0);
+        }
+    } else if (peer != NULL) {
+        if (rv == APR_EGENERAL && send_whole(w, peer)) {
+            return;
+        }
+        count_failed(m, peer, rv);
+        if (p != NULL) {
+            p->unacked++;
+        }
+    }
+    if (p != NULL) {
+        detach(w);
+    }
+    wait_free(w);
+    if (p != NULL && p->waits == NULL) {
+        finish(p);
+    }
+}
+
+static void posted(void *baton, apr_status_t rv)
+{
+    sc_wait_t *w = baton;
+    sc_manager_t *m = w->m;
+    sc_peer_t *peer = sc_mgr_peer_at(m, w->place, w->serial);
+    sc_wait_kind_t kind = w->kind;
+    apr_uint64_t tag = w->tag;
+
+    if (kind == SC_WAIT_CHANGE) {
+        change_ended(w, peer, rv);
+        return;
+    }
+    wait_free(w);
+    if (peer == NULL) {
+        return;
+    }
+    if (kind == SC_WAIT_GET) {
+        sc_pull_asked(m, peer, tag, rv);
+    } else {
+        sc_donor_sent(m, peer, tag, rv);
+    }
+}
+
+/* ---- posting -------------------------------------------------------------------------------- */
+
+/* @return what the channel said; the wait is freed when it will not hear of an end */
+static apr_status_t post(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t options, sc_wait_t *w)
+{
+    apr_status_t rv = m->msg.err;
+
+    if (rv == APR_SUCCESS) {
+        rv = m->cfg.down.post(m->cfg.down.ctx, &peer->member, m->msg.data, m->msg.len, options,
+                              w != NULL ? posted : NULL, w);
+    }
+    if (rv != APR_SUCCESS && w != NULL) {
+        if (w->pending != NULL) {
+            detach(w);
+        }
+        wait_free(w);
+    }
+    return rv;
+}
+
+/* One target of a change. */
+static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, apr_uint32_t options,
+                        apr_uint16_t context, const sc_id_t *id)
+{
+    sc_wait_t *w = NULL;
+    int awaited = 0;
+    apr_status_t rv;
+
+    if (!(options & SC_OPT_ASYNCHRONOUS)) {
+        w = wait_create(m, peer, SC_WAIT_CHANGE);
+    }
+    if (w != NULL) {
+        w->context = context;
+        w->id = *id;
+        if (p != NULL && !peer->lagging) {
+            w->pending = p;
+            w->sibling = p->waits;
+            p->waits = w;
+            awaited = 1;
+        }
+    }
+    rv = post(m, peer, options, w);
+    if (rv == APR_NOTFOUND) {
+        return; /* it went this moment: we shall be told */
+    }
+    sc_count(m->board, replicated, 1);
+    if (rv != APR_SUCCESS) {
+        count_failed(m, peer, rv);
+        awaited = 0;
+    }
+    if (p != NULL && !awaited) {
+        p->unacked++;
+    }
+}
+
+static void post_all(sc_manager_t *m, sc_pending_t *p, apr_uint32_t options, apr_uint16_t context,
+                     const sc_id_t *id)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            post_change(m, &m->peer[i], p, options, context, id);
+        }
+    }
+}
+
+void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                      apr_uint16_t context, const sc_id_t *id)
+{
+    apr_uint32_t options = m->config->send_options;
+    sc_pending_t *p;
+
+    if (m->npeers == 0 || (options & SC_OPT_ASYNCHRONOUS)) {
+        post_all(m, NULL, options, context, id);
+        sc_mgr_answer(m, call, SC_DONE, since);
+        return;
+    }
+    p = calloc(1, sizeof(*p));
+    if (p == NULL) {
+        post_all(m, NULL, options, context, id);
+        sc_mgr_answer(m, call, outcome_of(m, m->npeers), since);
+        return;
+    }
+    p->m = m;
+    p->call = *call;
+    p->since = since;
+    p->next = m->pendings;
+    p->link = &m->pendings;
+    if (p->next != NULL) {
+        p->next->link = &p->next;
+    }
+    m->pendings = p;
+    post_all(m, p, options, context, id);
+    if (p->waits == NULL || sc_timer_set(m->cfg.timers, &p->timer,
+                                         sc_mgr_now(m) + apr_time_from_msec(m->config->ack_wait_ms),
+                                         time_ran_out, p) != APR_SUCCESS) {
+        /* nobody to wait for; or no memory for a timer, and then waiting could last for ever */
+        p->unacked += p->waits != NULL;
+        finish(p);
+    }
+}
+
+void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    post_all(m, NULL, SC_OPT_QUIET, context, id);
+}
+
+void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            (void)post(m, &m->peer[i], options, NULL);
+        }
+    }
+}
+
+apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, apr_uint64_t tag)
+{
+    sc_wait_t *w = wait_create(m, peer, kind);
+
+    if (w == NULL) {
+        return APR_ENOMEM;
+    }
+    w->tag = tag;
+    return post(m, peer, SC_OPT_QUIET, w);
+}
+
+void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
+{
+    if (m->msg.err == APR_SUCCESS) {
+        (void)m->cfg.down.post(m->cfg.down.ctx, to, m->msg.data, m->msg.len, SC_OPT_QUIET, NULL,
+                               NULL);
+    }
+}
+
+/* ---- ends ----------------------------------------------------------------------------------- */
+
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer)
+{
+    apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
+    sc_pending_t *p;
+    sc_wait_t *w;
+
+    for (w = m->waits; w != NULL; w = w->next) {
+        if (w->place == place && w->serial == peer->serial && w->pending != NULL) {
+            detach(w);
+        }
+    }
+    /* an answer may bring the next request, which changes the list: begin again each time */
+    do {
+        for (p = m->pendings; p != NULL && p->waits != NULL; p = p->next) {
+        }
+        if (p != NULL) {
+            finish(p);
+        }
+    } while (p != NULL);
+}
+
+void sc_mgr_replicate_end(sc_manager_t *m)
+{
+    while (m->pendings != NULL) {
+        pending_free(m->pendings);
+    }
+    while (m->waits != NULL) {
+        wait_free(m->waits);
+    }
+}

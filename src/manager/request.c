@@ -1,0 +1,452 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the children of this node ask for.
+ *
+ * Each request ends in exactly one answer: at once, when the peers have acknowledged the change
+ * (replicate.c), or when a session that is not here has been looked for (fetch.c), which then runs
+ * the request again.
+ *
+ * "Again" requests were sent before, to an engine that died before it answered. It may have done
+ * everything, half of it or nothing; so what is found done is not an error then, and is told to the
+ * peers once more.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+typedef struct sc_request_t {
+    const sc_link_call_t *call;
+    sc_link_op_t op;
+    int again;
+    int fetched; /* it has been looked for elsewhere already */
+    apr_time_t since;
+    const unsigned char *body;
+    apr_size_t len;
+    sc_change_t c;
+    apr_uint16_t context;
+    sc_outcome_t absent; /* what a missing session means now */
+} sc_request_t;
+
+void sc_mgr_answer(sc_manager_t *m, const sc_link_call_t *call, sc_outcome_t outcome,
+                   apr_time_t since)
+{
+    apr_time_t now = sc_mgr_now(m);
+
+    m->cfg.up.answer(m->cfg.up.ctx, call, outcome, now > since ? now - since : 0);
+}
+
+static void answer(sc_manager_t *m, const sc_request_t *q, sc_outcome_t outcome)
+{
+    sc_mgr_answer(m, q->call, outcome, q->since);
+}
+
+/* The session is not here: it may be elsewhere. The request is answered or put off. */
+static void missing(sc_manager_t *m, const sc_request_t *q)
+{
+    if (q->fetched) {
+        answer(m, q, q->absent);
+        return;
+    }
+    if ((m->npeers == 0 && m->state == SC_NODE_READY) ||
+        sc_fetch_known_absent(m, q->context, &q->c.id)) {
+        answer(m, q, SC_ABSENT);
+        return;
+    }
+    if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len, q->since) !=
+        APR_SUCCESS) {
+        answer(m, q, SC_UNKNOWN);
+    }
+}
+
+/* ---- CHANGE --------------------------------------------------------------------------------- */
+
+static void too_large(sc_manager_t *m, const sc_request_t *q, apr_size_t size)
+{
+    char id[SC_ID_MASKED];
+    apr_uint64_t more = 0;
+
+    sc_count(m->board, refused_size, 1);
+    if (sc_log_allowed(&m->limit.large, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0520: session %s of %.*s was not saved: %" APR_SIZE_T_FMT
+               " bytes are more than SessionClusterMaxSessionSize %u (%" APR_UINT64_T_FMT
+               " more before); its old state stays",
+               sc_id_mask(&q->c.id, id), (int)q->c.context_len, q->c.context, size,
+               m->config->max_session, more);
+    }
+}
+
+/* Merge the request's attributes into the body in m->old, to m->out; the delta stays in m->delta.
+ */
+static sc_outcome_t merge_change(sc_manager_t *m, const sc_request_t *q, const sc_stamp_t *stamp)
+{
+    apr_size_t before = sc_body_payload(m->old.data, m->old.len);
+    apr_size_t after;
+    sc_merge_t result;
+    apr_status_t rv;
+
+    rv = sc_change_to_delta(&q->c, stamp, &m->delta, m->scratch);
+    apr_pool_clear(m->scratch);
+    if (rv == APR_SUCCESS) {
+        rv = sc_mgr_merge_body(m, m->old.data, m->old.len, m->delta.data, m->delta.len,
+                               m->body_limit, &result);
+    }
+    if (rv == APR_ENOSPC) {
+        too_large(m, q, q->c.attrs_len);
+        return SC_TOO_LARGE;
+    }
+    if (rv != APR_SUCCESS) {
+        return SC_REFUSED;
+    }
+    after = sc_body_payload(m->out.data, m->out.len);
+    /* a session that is too large for a limit lowered since may still shrink */
+    if (after > m->config->max_session && after >= before) {
+        too_large(m, q, after);
+        return SC_TOO_LARGE;
+    }
+    return SC_DONE;
+}
+
+/* This node changed it last, so it is its primary from now on. */
+static void own(sc_manager_t *m, sc_record_t *rec, const sc_stamp_t *stamp)
+{
+    rec->stamp = *stamp;
+    rec->accessed = sc_mgr_now(m);
+    if (rec->primary != m->own_route) {
+        rec->primary = m->own_route;
+        rec->epoch++;
+    }
+}
+
+static void msg_delta(sc_manager_t *m, sc_event_t event, const sc_record_t *rec,
+                      const sc_id_t *old_id)
+{
+    sc_msg_delta_t d;
+
+    memset(&d, 0, sizeof(d));
+    d.context.s = sc_store_context_name(m->store, rec->context);
+    d.context.len = strlen(d.context.s);
+    d.id = old_id != NULL ? *old_id : rec->id;
+    d.new_id = rec->id;
+    d.flags = SC_MSG_PRIMARY;
+    d.stamp = rec->stamp;
+    d.max_idle_s = rec->max_idle_s;
+    d.epoch = rec->epoch;
+    d.body = m->delta.data;
+    d.body_len = m->delta.len;
+    sc_buf_clear(&m->msg);
+    sc_msg_delta_put(&m->msg, event, &d);
+}
+
+static void msg_created(sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_wire_session_t w;
+
+    sc_mgr_wire(m, rec, m->out.data, m->out.len, &w);
+    sc_buf_clear(&m->msg);
+    sc_msg_created_put(&m->msg, &w);
+}
+
+static void do_create(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_stamp_t stamp = sc_mgr_stamp(m);
+    sc_outcome_t outcome;
+    sc_record_t rec;
+
+    sc_buf_clear(&m->old);
+    outcome = merge_change(m, q, &stamp);
+    if (outcome != SC_DONE) {
+        answer(m, q, outcome);
+        return;
+    }
+    memset(&rec, 0, sizeof(rec));
+    rec.id = q->c.id;
+    rec.context = q->context;
+    rec.max_idle_s = q->c.max_idle_s;
+    rec.created = sc_mgr_now(m);
+    rec.primary = m->own_route;
+    own(m, &rec, &stamp);
+    if (sc_mgr_put(m, &rec, m->out.data, m->out.len) != APR_SUCCESS) {
+        answer(m, q, SC_FULL);
+        return;
+    }
+    sc_count(m->board, created, 1);
+    msg_created(m, &rec);
+    sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
+}
+
+static void do_change(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_outcome_t outcome;
+    sc_record_t rec;
+    sc_stamp_t stamp;
+    apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, &m->old);
+
+    if (rv == APR_NOTFOUND && (q->c.flags & SC_CHANGE_NEW)) {
+        do_create(m, q);
+        return;
+    }
+    if (rv == APR_NOTFOUND) {
+        missing(m, q);
+        return;
+    }
+    if (rv != APR_SUCCESS || (rec.flags & SC_REC_TOMBSTONE)) {
+        answer(m, q, rv != APR_SUCCESS ? SC_UNKNOWN : SC_ABSENT);
+        return;
+    }
+    if ((q->c.flags & SC_CHANGE_NEW) && !q->again) {
+        answer(m, q, SC_REFUSED);
+        return;
+    }
+    if (q->c.nattrs == 0 && q->c.max_idle_s == rec.max_idle_s && rec.primary == m->own_route &&
+        !q->again) {
+        sc_expiry_touch(m, &rec, sc_mgr_now(m)); /* nothing but an access */
+        answer(m, q, SC_DONE);
+        return;
+    }
+    stamp = sc_mgr_stamp(m);
+    outcome = merge_change(m, q, &stamp);
+    if (outcome != SC_DONE) {
+        answer(m, q, outcome);
+        return;
+    }
+    rec.max_idle_s = q->c.max_idle_s;
+    own(m, &rec, &stamp);
+    if (sc_mgr_put(m, &rec, m->out.data, m->out.len) != APR_SUCCESS) {
+        answer(m, q, SC_FULL);
+        return;
+    }
+    sc_count(m->board, changed, 1);
+    if (q->again) {
+        msg_created(m, &rec); /* what of it the peers have is anybody's guess */
+    } else {
+        msg_delta(m, SC_EVT_SESSION_DELTA, &rec, NULL);
+    }
+    sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
+}
+
+/* ---- REMOVE --------------------------------------------------------------------------------- */
+
+static void do_remove(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_record_t rec;
+    sc_stamp_t stamp;
+    apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
+    int dead = rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE);
+
+    if ((rv == APR_NOTFOUND && m->state == SC_NODE_READY) ||
+        (dead && rec.max_idle_s == SC_DEAD_INVALIDATED && !q->again) ||
+        (dead && rec.max_idle_s == SC_DEAD_RENAMED)) {
+        answer(m, q, SC_DONE);
+        return;
+    }
+    stamp = sc_mgr_stamp(m);
+    if (sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED) != APR_SUCCESS) {
+        answer(m, q, rv == APR_NOTFOUND ? SC_UNKNOWN : SC_FULL);
+        return;
+    }
+    if (rv == APR_SUCCESS && !dead) {
+        sc_count(m->board, invalidated, 1);
+    }
+    sc_mgr_msg_death(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED);
+    sc_mgr_replicate(m, q->call, q->since, q->context, &q->c.id);
+}
+
+/* ---- CHANGE_ID ------------------------------------------------------------------------------ */
+
+/* The state of both ids. Returns 1 if the request can go on: the body to begin with stands in
+ * m->old and its record in *rec. */
+static int change_id_begin(sc_manager_t *m, const sc_request_t *q, sc_record_t *rec)
+{
+    sc_record_t heir;
+    int heir_lives = 0, lives = 0;
+    apr_status_t rv;
+
+    rv = sc_store_get(m->store, q->context, &q->c.new_id, &heir, NULL);
+    if (rv == APR_SUCCESS) {
+        heir_lives = !(heir.flags & SC_REC_TOMBSTONE);
+        if (!heir_lives || !q->again) {
+            answer(m, q, SC_REFUSED); /* an id that is taken, or was */
+            return 0;
+        }
+    }
+    rv = sc_store_get(m->store, q->context, &q->c.id, rec, &m->old);
+    lives = rv == APR_SUCCESS && !(rec->flags & SC_REC_TOMBSTONE);
+    if (heir_lives && !lives) {
+        /* the first attempt came as far as that: go on with what it made */
+        rv = sc_store_get(m->store, q->context, &q->c.new_id, rec, &m->old);
+        return rv == APR_SUCCESS;
+    }
+    if (rv == APR_NOTFOUND) {
+        missing(m, q);
+        return 0;
+    }
+    if (!lives) {
+        answer(m, q, SC_ABSENT);
+        return 0;
+    }
+    return 1;
+}
+
+static void do_change_id(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_outcome_t outcome;
+    sc_record_t rec;
+    sc_stamp_t stamp;
+
+    if (memcmp(&q->c.id, &q->c.new_id, sizeof(q->c.id)) == 0) {
+        answer(m, q, SC_REFUSED);
+        return;
+    }
+    if (!change_id_begin(m, q, &rec)) {
+        return;
+    }
+    stamp = sc_mgr_stamp(m);
+    outcome = merge_change(m, q, &stamp);
+    if (outcome != SC_DONE) {
+        answer(m, q, outcome);
+        return;
+    }
+    rec.id = q->c.new_id;
+    rec.max_idle_s = q->c.max_idle_s;
+    own(m, &rec, &stamp);
+    /* the new one first: an engine killed in between leaves two, never none */
+    if (sc_mgr_put(m, &rec, m->out.data, m->out.len) != APR_SUCCESS) {
+        answer(m, q, SC_FULL);
+        return;
+    }
+    (void)sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_RENAMED);
+    sc_apply_alias(m, q->context, &q->c.id, &q->c.new_id);
+    sc_count(m->board, changed, 1);
+    msg_delta(m, SC_EVT_CHANGE_SESSION_ID, &rec, &q->c.id);
+    sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
+}
+
+/* ---- FETCH, TAKEOVER ------------------------------------------------------------------------ */
+
+static void do_fetch(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
+
+    if (rv == APR_NOTFOUND) {
+        missing(m, q);
+    } else if (rv != APR_SUCCESS) {
+        answer(m, q, SC_UNKNOWN);
+    } else {
+        answer(m, q, rec.flags & SC_REC_TOMBSTONE ? SC_ABSENT : SC_FOUND);
+    }
+}
+
+static void do_takeover(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_record_t rec;
+    sc_stamp_t stamp;
+    apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, &m->old);
+
+    if (rv != APR_SUCCESS || (rec.flags & SC_REC_TOMBSTONE)) {
+        answer(m, q, SC_ABSENT);
+        return;
+    }
+    if (rec.primary == m->own_route) {
+        answer(m, q, SC_DONE);
+        return;
+    }
+    stamp = sc_mgr_stamp(m);
+    own(m, &rec, &stamp);
+    rv = sc_mgr_put(m, &rec, m->old.data, m->old.len);
+    if (rv != APR_SUCCESS) {
+        /* no room for a copy: in place then; without the stamp, but served all the same */
+        (void)sc_store_set_location(m->store, q->context, &rec.id, m->own_route, NULL, 0,
+                                    rec.epoch);
+    }
+    sc_buf_clear(&m->delta);
+    msg_delta(m, SC_EVT_SESSION_DELTA, &rec, NULL);
+    sc_mgr_broadcast(m, q->context, &rec.id);
+    answer(m, q, SC_DONE);
+}
+
+/* ---- dispatch ------------------------------------------------------------------------------- */
+
+static void run(sc_manager_t *m, const sc_request_t *q)
+{
+    switch (q->op) {
+    case SC_LINK_CHANGE:
+        do_change(m, q);
+        break;
+    case SC_LINK_REMOVE:
+        do_remove(m, q);
+        break;
+    case SC_LINK_FETCH:
+        do_fetch(m, q);
+        break;
+    case SC_LINK_CHANGE_ID:
+        do_change_id(m, q);
+        break;
+    case SC_LINK_TAKEOVER:
+        do_takeover(m, q);
+        break;
+    default:
+        answer(m, q, SC_REFUSED);
+        break;
+    }
+}
+
+static void start(sc_manager_t *m, sc_request_t *q)
+{
+    if (q->op == SC_LINK_PING) {
+        answer(m, q, SC_DONE);
+        return;
+    }
+    if (m->config->role != SC_ROLE_NODE) {
+        answer(m, q, q->op == SC_LINK_FETCH ? SC_UNKNOWN : SC_REFUSED);
+        return;
+    }
+    if (sc_change_get(&q->c, q->body, q->len) != APR_SUCCESS) {
+        answer(m, q, SC_REFUSED);
+        return;
+    }
+    if (sc_board_get(m->board->quorum_lost)) {
+        answer(m, q, SC_NO_QUORUM);
+        return;
+    }
+    if (sc_mgr_learn_context(m, q->c.context, q->c.context_len, &q->context) != APR_SUCCESS) {
+        answer(m, q, SC_REFUSED);
+        return;
+    }
+    run(m, q);
+}
+
+void sc_manager_request(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
+                        const unsigned char *body, apr_size_t len)
+{
+    sc_request_t q;
+
+    memset(&q, 0, sizeof(q));
+    q.call = call;
+    q.op = op;
+    q.again = again;
+    q.since = sc_mgr_now(m);
+    q.body = body;
+    q.len = len;
+    start(m, &q);
+}
+
+void sc_mgr_resume(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
+                   const unsigned char *body, apr_size_t len, apr_time_t since,
+                   sc_outcome_t fetched)
+{
+    sc_request_t q;
+
+    memset(&q, 0, sizeof(q));
+    q.call = call;
+    q.op = op;
+    q.again = again;
+    q.fetched = 1;
+    q.absent = fetched == SC_FOUND ? SC_ABSENT : fetched;
+    q.since = since;
+    q.body = body;
+    q.len = len;
+    start(m, &q);
+}
