@@ -26,7 +26,8 @@
 #include "sc_session.h"
 #include "sc_store.h"
 
-extern module AP_MODULE_DECLARE_DATA session_cluster_module;
+/** The only symbol that the shared object exports. */
+extern module AP_MODULE_DECLARE_DATA session_cluster_module __attribute__((visibility("default")));
 
 /** Global directives, one set per process; lives in pconf. */
 typedef struct sc_server_conf_t {
