@@ -42,6 +42,7 @@ struct sc_roster_t {
     entry_t entry[ENTRIES_MAX];
     apr_size_t n;
     int held;
+    apr_time_t created;
     apr_time_t checked;   /* when expiry was last looked at */
     apr_time_t forgiving; /* nobody expires before */
     departed_t departed[DEPARTED_MAX];
@@ -171,8 +172,9 @@ static int is_self(sc_roster_t *r, const sc_member_t *m)
     if (!same_node(m, local)) {
         return 0;
     }
-    /* another engine of this node is on its way out or in; another node is misconfigured */
-    if (m->store_id != local->store_id) {
+    /* another engine of this node is on its way out, which is soon over, or another node is
+     * misconfigured */
+    if (m->store_id != local->store_id && now_of(r) - r->created > drop_time(r)) {
         log_two(r, &r->address_log, "SC0422: two nodes announce the same address", local, m,
                 "give each a receiver address that the others can reach "
                 "(SessionClusterReceiver address=)");
@@ -378,6 +380,7 @@ sc_roster_t *sc_roster_create(sc_membership_t *self, apr_pool_t *pool)
 
     if (r != NULL) {
         r->self = self;
+        r->created = now_of(r);
     }
     return r;
 }

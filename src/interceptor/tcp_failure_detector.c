@@ -17,8 +17,8 @@
  * - A member that failed the probe while membership still hears it is probed each second and comes
  *   back with its first answer.
  *
- * A member with the address or the store of another one is its next life: the old one goes at once,
- * since a probe of its address would be answered by the new one.
+ * A member with the address, the store or the route of one that membership has let go takes its
+ * place: the old one goes at once, whatever a probe of its address would say.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -331,6 +331,17 @@ static entry_t *entry_create(detector_t *d, const sc_member_t *m)
     return e;
 }
 
+/** Whether a new member takes the place of one that membership has let go. */
+static int supersedes(const sc_member_t *m, const sc_member_t *old)
+{
+    if (sc_member_same(m, old)) {
+        return 0;
+    }
+    return sc_member_same_address(m, old) || (m->store_id != 0 && m->store_id == old->store_id) ||
+           (m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
+            strcmp(m->route, old->route) == 0);
+}
+
 static void detector_added(sc_interceptor_t *self, const sc_member_t *m)
 {
     detector_t *d = self->state;
@@ -339,8 +350,7 @@ static void detector_added(sc_interceptor_t *self, const sc_member_t *m)
     while (e != NULL) {
         entry_t *next = e->next;
 
-        if (!sc_member_same(&e->m, m) && (sc_member_same_address(&e->m, m) ||
-                                          (m->store_id != 0 && e->m.store_id == m->store_id))) {
+        if (!e->heard && supersedes(m, &e->m)) {
             remove_entry(d, e, 0);
         }
         e = next;

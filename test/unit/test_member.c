@@ -1,0 +1,413 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Member data: byte for byte what Tomcat sends, our mark, and whatever else may come.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <CUnit/CUnit.h>
+
+#include "net_rig.h"
+
+void sc_suite_member(void);
+
+#define HEARTBEAT "mcast-member-heartbeat.bin"
+#define SHUTDOWN "mcast-member-shutdown.bin"
+
+static void our_member(sc_member_t *m)
+{
+    memset(m, 0, sizeof(*m));
+    m->alive_ms = 12345;
+    m->port = 4000;
+    m->secure_port = -1;
+    m->udp_port = -1;
+    sc_member_set_host(m, "10.1.2.3");
+    memset(m->uid.b, 7, sizeof(m->uid.b));
+    m->ours = 1;
+    m->version = SC_PROTOCOL_VERSION;
+    m->role = SC_ROLE_NODE;
+    m->node_state = SC_NODE_READY;
+    m->store_id = APR_UINT64_C(0xFEDCBA9876543210);
+    strcpy(m->route, "node-1");
+    strcpy(m->url, "http://10.1.2.3:80");
+}
+
+static void encode(sc_buf_t *b, const sc_member_t *m)
+{
+    sc_buf_init(b, 4096);
+    sc_member_put(b, m);
+    CU_ASSERT_EQUAL_FATAL(b->err, APR_SUCCESS);
+}
+
+static void test_tomcat_heartbeat(void)
+{
+    static const unsigned char uid[16] = {0xAA, 0x1F, 0x3A, 0xAD, 0x0D, 0xE4, 0x4A, 0xBA,
+                                          0xB2, 0x95, 0x94, 0xF0, 0xFC, 0x33, 0x72, 0x1F};
+    char name[SC_MEMBER_NAME];
+    apr_size_t len = 0;
+    apr_size_t used = 0;
+    unsigned char *bytes = rig_vector(HEARTBEAT, &len);
+    sc_member_t m;
+    sc_buf_t b;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&m, bytes, len, &used), APR_SUCCESS);
+    CU_ASSERT_EQUAL(used, 77);
+    CU_ASSERT_EQUAL(m.alive_ms, 1019);
+    CU_ASSERT_EQUAL(m.port, 4100);
+    CU_ASSERT_EQUAL(m.secure_port, -1);
+    CU_ASSERT_EQUAL(m.udp_port, -1);
+    CU_ASSERT_EQUAL(m.host_len, 4);
+    CU_ASSERT_EQUAL(memcmp(m.uid.b, uid, 16), 0);
+    CU_ASSERT_FALSE(m.ours);
+    CU_ASSERT_FALSE(sc_member_leaving(&m));
+    CU_ASSERT_STRING_EQUAL(sc_member_name(&m, name), "127.0.0.1:4100");
+    encode(&b, &m);
+    CU_ASSERT_EQUAL_FATAL(b.len, len);
+    CU_ASSERT_EQUAL(memcmp(b.data, bytes, len), 0);
+    sc_buf_free(&b);
+    free(bytes);
+}
+
+static void test_tomcat_shutdown(void)
+{
+    apr_size_t len = 0;
+    apr_size_t used = 0;
+    unsigned char *bytes = rig_vector(SHUTDOWN, &len);
+    sc_member_t m;
+    sc_buf_t b;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&m, bytes, len, &used), APR_SUCCESS);
+    CU_ASSERT_EQUAL(used, 86);
+    CU_ASSERT_TRUE(sc_member_leaving(&m));
+    CU_ASSERT_EQUAL(m.port, 4101);
+    encode(&b, &m);
+    CU_ASSERT_EQUAL_FATAL(b.len, len);
+    CU_ASSERT_EQUAL(memcmp(b.data, bytes, len), 0);
+    m.command[0] ^= 1;
+    CU_ASSERT_FALSE(sc_member_leaving(&m));
+    sc_buf_free(&b);
+    free(bytes);
+}
+
+static void test_mark(void)
+{
+    char name[SC_MEMBER_NAME];
+    sc_member_t m;
+    sc_member_t got;
+    apr_size_t used;
+    sc_buf_t b;
+
+    our_member(&m);
+    encode(&b, &m);
+    sc_put(&b, "behind", 6); /* the caller's business */
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    CU_ASSERT_EQUAL(used, b.len - 6);
+    CU_ASSERT_TRUE(got.ours);
+    CU_ASSERT_EQUAL(got.version, SC_PROTOCOL_VERSION);
+    CU_ASSERT_EQUAL(got.role, SC_ROLE_NODE);
+    CU_ASSERT_EQUAL(got.node_state, SC_NODE_READY);
+    CU_ASSERT_EQUAL(got.store_id, m.store_id);
+    CU_ASSERT_STRING_EQUAL(got.route, "node-1");
+    CU_ASSERT_STRING_EQUAL(got.url, "http://10.1.2.3:80");
+    CU_ASSERT_STRING_EQUAL(sc_member_name(&got, name), "node-1 (10.1.2.3:4000)");
+    CU_ASSERT_TRUE(sc_member_same(&m, &got));
+    sc_buf_free(&b);
+}
+
+static apr_status_t with_mark(const void *mark, apr_size_t len, sc_member_t *got)
+{
+    sc_member_t m;
+    apr_size_t used;
+    apr_status_t rv;
+    sc_buf_t b;
+
+    our_member(&m);
+    m.ours = 0;
+    memcpy(m.payload, mark, len);
+    m.payload_len = (apr_uint16_t)len;
+    encode(&b, &m);
+    rv = sc_member_get(got, b.data, b.len, &used);
+    sc_buf_free(&b);
+    return rv;
+}
+
+#define STORE_ID "\0\0\0\0\0\0\0\1"
+
+static void test_mark_of_others(void)
+{
+    sc_member_t got;
+
+    /* some other application's payload */
+    CU_ASSERT_EQUAL(with_mark("SCM", 3, &got), APR_SUCCESS);
+    CU_ASSERT_FALSE(got.ours);
+    CU_ASSERT_EQUAL(with_mark("hello world", 11, &got), APR_SUCCESS);
+    CU_ASSERT_FALSE(got.ours);
+    /* a later version may say more */
+    CU_ASSERT_EQUAL(with_mark("SCM1\2\0\3" STORE_ID "\2n1\0more", 22, &got), APR_SUCCESS);
+    CU_ASSERT_TRUE(got.ours);
+    CU_ASSERT_EQUAL(got.version, 2);
+    CU_ASSERT_STRING_EQUAL(got.route, "n1");
+    /* what cannot be read, or means nothing */
+    CU_ASSERT_EQUAL(with_mark("SCM1", 4, &got), APR_EINVAL);
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n1", 18, &got), APR_EINVAL);   /* no url */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\0\0", 17, &got), APR_EINVAL);   /* no route */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\1\3" STORE_ID "\0\0", 17, &got), APR_SUCCESS);  /* balancer */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\2\3" STORE_ID "\2n1\0", 19, &got), APR_EINVAL); /* role */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\5" STORE_ID "\2n1\0", 19, &got), APR_EINVAL); /* state */
+    CU_ASSERT_EQUAL(with_mark("SCM1\0\0\3" STORE_ID "\2n1\0", 19, &got), APR_EINVAL); /* version */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n\n\0", 19, &got), APR_EINVAL);
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n\0\0", 19, &got), APR_EINVAL);
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n \0", 19, &got), APR_EINVAL);
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n\x80\0", 19, &got), APR_EINVAL);
+}
+
+static void test_longest_fields(void)
+{
+    unsigned char mark[SC_MEMBER_PAYLOAD_MAX];
+    sc_member_t m;
+    sc_member_t got;
+    apr_size_t used;
+    sc_buf_t b;
+
+    our_member(&m);
+    memset(m.route, 'r', SC_ROUTE_MAX);
+    m.route[SC_ROUTE_MAX] = '\0';
+    memset(m.url, 'u', SC_URL_MAX);
+    m.url[SC_URL_MAX] = '\0';
+    m.domain_len = SC_MEMBER_DOMAIN_MAX;
+    m.command_len = SC_MEMBER_COMMAND_MAX;
+    encode(&b, &m);
+    CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(got.route, m.route);
+    CU_ASSERT_STRING_EQUAL(got.url, m.url);
+    sc_buf_free(&b);
+    /* a route of one more byte */
+    memcpy(mark, "SCM1\1\0\3" STORE_ID "\x40", 16);
+    memset(mark + 16, 'r', 65);
+    CU_ASSERT_EQUAL(with_mark(mark, 16 + 64 + 1, &got), APR_EINVAL);
+    mark[15] = 63;
+    mark[16 + 63] = 0;
+    CU_ASSERT_EQUAL(with_mark(mark, 16 + 63 + 1, &got), APR_SUCCESS);
+}
+
+/** A Tomcat may announce more than we can hold: it must still be recognised as foreign. */
+static void test_over_our_limits(void)
+{
+    sc_member_t m;
+    sc_member_t got;
+    apr_size_t used;
+    sc_buf_t b;
+
+    our_member(&m);
+    m.ours = 0;
+    sc_buf_init(&b, 4096);
+    sc_member_put(&b, &m);
+    /* 600 bytes of payload: before the end marker, both lengths mended */
+    b.len -= 10;
+    memset(sc_buf_reserve(&b, 600), 'x', 600);
+    b.len += 600;
+    sc_put(&b, "TRIBES-E\1", 10);
+    sc_buf_patch_u32(&b, 10, (apr_uint32_t)(b.len - 24));
+    sc_buf_patch_u32(&b, (apr_size_t)(77 - 10 - 4), 600);
+    CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_ENOSPC);
+    CU_ASSERT_EQUAL(used, b.len);
+    CU_ASSERT_FALSE(got.ours);
+    CU_ASSERT_TRUE(sc_member_same(&got, &m));
+    sc_buf_free(&b);
+}
+
+/** Every length and every single flipped byte of what Tomcat and we send. */
+static void hostile(const unsigned char *bytes, apr_size_t len)
+{
+    apr_size_t used;
+    apr_size_t i;
+    int bit;
+    sc_member_t m;
+
+    for (i = 0; i < len; i++) {
+        unsigned char *copy = malloc(i > 0 ? i : 1); /* so that a sanitizer sees the end */
+
+        memcpy(copy, bytes, i);
+        CU_ASSERT_EQUAL(sc_member_get(&m, copy, i, &used), APR_EINVAL);
+        free(copy);
+    }
+    for (i = 0; i < len; i++) {
+        for (bit = 0; bit < 8; bit++) {
+            unsigned char *copy = malloc(len);
+            apr_status_t rv;
+
+            memcpy(copy, bytes, len);
+            copy[i] ^= (unsigned char)(1 << bit);
+            rv = sc_member_get(&m, copy, len, &used);
+            CU_ASSERT(rv == APR_SUCCESS || rv == APR_EINVAL || rv == APR_ENOSPC);
+            if (rv == APR_SUCCESS) {
+                CU_ASSERT(used == len && m.command_len <= SC_MEMBER_COMMAND_MAX &&
+                          m.domain_len <= SC_MEMBER_DOMAIN_MAX &&
+                          m.payload_len <= SC_MEMBER_PAYLOAD_MAX);
+            }
+            free(copy);
+        }
+    }
+}
+
+static void test_hostile(void)
+{
+    apr_size_t len = 0;
+    unsigned char *bytes;
+    sc_member_t m;
+    sc_buf_t b;
+
+    bytes = rig_vector(HEARTBEAT, &len);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    hostile(bytes, len);
+    free(bytes);
+    bytes = rig_vector(SHUTDOWN, &len);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    hostile(bytes, len);
+    free(bytes);
+    our_member(&m);
+    encode(&b, &m);
+    hostile(b.data, b.len);
+    sc_buf_free(&b);
+}
+
+/** Inner lengths that do not add up to the outer one, which Tribes would not notice. */
+static void test_lengths_must_add_up(void)
+{
+    static const apr_size_t at[] = {39, 43, 63}; /* command, domain, payload of an IPv4 member */
+    static const apr_uint32_t values[] = {1, 2, 10, 0x7fffffff, 0x80000000u, 0xffffffffu};
+    apr_size_t len = 0;
+    apr_size_t used;
+    unsigned char *bytes = rig_vector(HEARTBEAT, &len);
+    sc_member_t m;
+    apr_size_t i;
+    apr_size_t k;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        for (k = 0; k < sizeof(values) / sizeof(values[0]); k++) {
+            unsigned char old[4];
+            sc_buf_t b = {bytes, len, len, len, APR_SUCCESS};
+
+            memcpy(old, bytes + at[i], 4);
+            sc_buf_patch_u32(&b, at[i], values[k]);
+            CU_ASSERT_EQUAL(sc_member_get(&m, bytes, len, &used), APR_EINVAL);
+            memcpy(bytes + at[i], old, 4);
+        }
+    }
+    CU_ASSERT_EQUAL(sc_member_get(&m, bytes, len, &used), APR_SUCCESS);
+    bytes[34] = 5; /* an address of no kind that exists */
+    CU_ASSERT_EQUAL(sc_member_get(&m, bytes, len, &used), APR_EINVAL);
+    free(bytes);
+}
+
+static void test_addresses(void)
+{
+    char host[SC_HOST_MAX + 1];
+    char name[SC_MEMBER_NAME];
+    sc_member_t m;
+    sc_member_t got;
+    apr_size_t used;
+    sc_buf_t b;
+
+    our_member(&m);
+    CU_ASSERT_EQUAL(sc_member_set_host(&m, "no.number"), APR_EINVAL);
+    CU_ASSERT_EQUAL(sc_member_set_host(&m, "10.0.0"), APR_EINVAL);
+    CU_ASSERT_EQUAL(sc_member_set_host(&m, ""), APR_EINVAL);
+    CU_ASSERT_STRING_EQUAL(sc_member_host(&m, host), "10.1.2.3"); /* unchanged */
+    CU_ASSERT_TRUE(sc_member_usable(&m));
+    CU_ASSERT_EQUAL(sc_member_set_host(&m, "2001:db8::1"), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(sc_member_name(&m, name), "node-1 ([2001:db8::1]:4000)");
+    CU_ASSERT_TRUE(sc_member_usable(&m));
+    m.ours = 0;
+    encode(&b, &m);
+    CU_ASSERT_EQUAL(b.len, 89); /* tribes-protocol 1.1: IPv6 without extras */
+    CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    CU_ASSERT_TRUE(sc_member_same(&got, &m));
+    sc_buf_free(&b);
+
+    sc_member_set_host(&m, "0.0.0.0");
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    sc_member_set_host(&m, "::");
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    sc_member_set_host(&m, "228.0.0.4");
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    sc_member_set_host(&m, "255.255.255.255");
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    sc_member_set_host(&m, "ff02::1");
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    sc_member_set_host(&m, "127.0.0.1");
+    m.port = 0;
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    m.port = 65536;
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    m.port = -1;
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    m.port = 65535;
+    CU_ASSERT_TRUE(sc_member_usable(&m));
+    m.host_len = 0;
+    CU_ASSERT_FALSE(sc_member_usable(&m));
+    CU_ASSERT_STRING_EQUAL(sc_member_host(&m, host), "-");
+}
+
+/** Absolute order (tribes-protocol 4.13): shorter address, address, port, unique id. */
+static void test_order(void)
+{
+    sc_member_t a;
+    sc_member_t b;
+
+    our_member(&a);
+    b = a;
+    CU_ASSERT_EQUAL(sc_member_order(&a, &b), 0);
+    b.uid.b[15]++;
+    CU_ASSERT(sc_member_order(&a, &b) < 0);
+    CU_ASSERT_FALSE(sc_member_same(&a, &b));
+    CU_ASSERT_TRUE(sc_member_same_address(&a, &b));
+    a.port = b.port + 1;
+    CU_ASSERT(sc_member_order(&a, &b) > 0);
+    CU_ASSERT_FALSE(sc_member_same_address(&a, &b));
+    sc_member_set_host(&b, "200.1.2.3");
+    CU_ASSERT(sc_member_order(&a, &b) < 0);
+    sc_member_set_host(&a, "::1");
+    CU_ASSERT(sc_member_order(&a, &b) > 0);
+}
+
+static void test_no_room(void)
+{
+    sc_member_t m;
+    apr_size_t limit;
+    sc_buf_t whole;
+
+    our_member(&m);
+    encode(&whole, &m);
+    for (limit = 0; limit < whole.len; limit++) {
+        sc_buf_t b;
+
+        sc_buf_init(&b, limit);
+        sc_member_put(&b, &m);
+        CU_ASSERT_EQUAL(b.err, APR_ENOSPC);
+        CU_ASSERT(b.len <= limit);
+        sc_buf_free(&b);
+    }
+    sc_buf_free(&whole);
+}
+
+void sc_suite_member(void)
+{
+    CU_pSuite s = CU_add_suite("member", NULL, NULL);
+
+    CU_add_test(s, "a heartbeat of Tomcat, byte for byte", test_tomcat_heartbeat);
+    CU_add_test(s, "a good-bye of Tomcat, byte for byte", test_tomcat_shutdown);
+    CU_add_test(s, "our mark", test_mark);
+    CU_add_test(s, "marks of others, of later versions, and broken ones", test_mark_of_others);
+    CU_add_test(s, "the longest fields", test_longest_fields);
+    CU_add_test(s, "a foreign member over our limits", test_over_our_limits);
+    CU_add_test(s, "every length and every flipped bit", test_hostile);
+    CU_add_test(s, "lengths must add up", test_lengths_must_add_up);
+    CU_add_test(s, "addresses", test_addresses);
+    CU_add_test(s, "absolute order", test_order);
+    CU_add_test(s, "no room", test_no_room);
+}
