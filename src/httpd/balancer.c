@@ -1,0 +1,723 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The balancer's side: lbmethod "bysession" for mod_proxy_balancer, and the states of its workers.
+ *
+ * mod_proxy_balancer sends a session to the worker of its route by itself. It asks an lbmethod only
+ * when that worker cannot be used, or when there is no route, also on the second attempt of one
+ * request. So the method has one thing to decide, which member takes over a session, and every
+ * front end must decide alike: the live members of the view, other than the dead one, in the order
+ * of sc_placement.h; the first of them that has a usable worker. A request without a session goes
+ * to an ordinary method (SessionClusterBalancerMethod).
+ *
+ * The finder runs with the balancer's mutex held: it reads memory, never waits, never does I/O.
+ *
+ * Workers of members that are gone are marked down (health check failed, "C" in balancer-manager:
+ * the only state that mod_proxy never lifts by itself), and up again when the member is back. Every
+ * child does this when the view on the noticeboard has changed, because the workers' shared memory
+ * is made anew at each restart and the engine, which outlives restarts, does not see it. The marks
+ * are single atomic operations and say the same whoever sets them, so children need not agree on
+ * who does it; what mod_proxy's own unlocked updates overwrite is repaired by the next walk.
+ * When a balancer would be left without any live member, nothing is marked: then it is more likely
+ * that this httpd lost the cluster's network than that all nodes died at once, and if they did,
+ * trying them costs no more than refusing.
+ *
+ * No symbol of mod_proxy is needed to load this module: its structures are reached through httpd's
+ * list of modules, its functions are optional ones.
+ */
+
+#include "sc_httpd.h"
+#include "sc_placement.h"
+
+#include "ap_provider.h"
+#include "apr_lib.h"
+#include "apr_optional.h"
+#include "mod_proxy.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+#define METHOD "bysession"
+#define ATTEMPTS_KEY "mod_session_cluster:attempts"
+#define BALANCER_URL "proxy:" BALANCER_PREFIX
+/** The states of workers are looked over at least this often, whatever the view says. */
+#define WALK_INTERVAL apr_time_from_sec(10)
+/** The engine writes the view once a second; one that has not for so long is not believed. */
+#define VIEW_AGE_MAX apr_time_from_sec(15)
+
+#define STATES_BY_ADMIN (PROXY_WORKER_IN_SHUTDOWN | PROXY_WORKER_DISABLED | PROXY_WORKER_STOPPED)
+
+/** One of these per configuration; each child works on its own copy. */
+typedef struct balancer_side_t {
+    proxy_balancer_method method; /**< what mod_proxy knows; its context is this object */
+    proxy_balancer_method *inner; /**< for requests without a session */
+    module *proxy;                /**< mod_proxy; NULL: not loaded */
+    server_rec *server;           /**< main server */
+    APR_OPTIONAL_FN_TYPE(ap_proxy_retry_worker) * retry;
+    APR_OPTIONAL_FN_TYPE(proxy_balancer_get_best_worker) * best;
+    apr_uint32_t walked_gen; /**< the view that workers' states were set from */
+    apr_time_t next_walk;    /**< look again then; 0: not yet done in this child */
+    apr_uint32_t walking;    /**< 1: a thread does it now */
+} balancer_side_t;
+
+/** What one request has tried; lives as long as its pool. */
+typedef struct attempts_t {
+    request_rec *r;  /**< an internal redirect has the same pool, but is another request */
+    const char *url; /**< balancer://..., as mod_proxy_balancer looks for the session in */
+    apr_array_header_t *tried; /**< proxy_worker *: chosen before, so they failed */
+    sc_view_t *view;           /**< of the first choice in this request */
+    int have_view;
+} attempts_t;
+
+/** The session that a request belongs to. */
+typedef struct ticket_t {
+    const char *id;
+    apr_size_t id_len;
+    const char *route; /**< NULL or "": none */
+} ticket_t;
+
+/* ---- the session of a request ---------------------------------------------------------------- */
+
+/* The value of a parameter in the URL: "name=value" anywhere. Where the search goes on behind a
+ * name without a value is mod_proxy_balancer's way here and below: both must mean the same session.
+ */
+static const char *path_value(apr_pool_t *p, const char *url, const char *name, int semicolon)
+{
+    const char *delimiters = semicolon ? ";?&" : "?&";
+    const char *at = strstr(url, name);
+
+    while (at) {
+        at += strlen(name);
+        if (at[0] == '=' && at[1]) {
+            at++;
+            at += strspn(at, delimiters);
+            return at[0] ? apr_pstrmemdup(p, at, strcspn(at, delimiters)) : NULL;
+        }
+        at = at[0] ? strstr(at + 1, name) : NULL;
+    }
+    return NULL;
+}
+
+static const char *cookie_value(apr_pool_t *p, const char *cookies, const char *name)
+{
+    const char *at = strstr(cookies, name);
+
+    while (at) {
+        if (at == cookies || at[-1] == ';' || at[-1] == ',' || apr_isspace(at[-1])) {
+            at += strlen(name);
+            while (apr_isspace(at[0])) {
+                at++;
+            }
+            if (at[0] == '=' && at[1]) {
+                at++;
+                return apr_pstrmemdup(p, at, strcspn(at, ";,"));
+            }
+            at += at[0] ? 1 : 0;
+        }
+        at = at[0] ? strstr(at + 1, name) : NULL;
+    }
+    return NULL;
+}
+
+/* Our own cookies may carry a hint behind the id: 32 hex digits, "-", hint. Others' ids stay as
+ * they are. */
+static apr_size_t id_length(const char *id, apr_size_t len)
+{
+    if (len <= SC_ID_HEX || id[SC_ID_HEX] != '-') {
+        return len;
+    }
+    for (apr_size_t i = 0; i < SC_ID_HEX; i++) {
+        if (!apr_isxdigit(id[i])) {
+            return len;
+        }
+    }
+    return SC_ID_HEX;
+}
+
+/* @return 1 when the request names a session, 0 when not */
+static int take_ticket(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url)
+{
+    const char *cookies = apr_table_get(r->headers_in, "Cookie");
+    const char *value = NULL;
+    const char *dot = NULL;
+
+    memset(t, 0, sizeof(*t));
+    if (!s->sticky[0]) {
+        return 0;
+    }
+    if (s->sticky_path[0]) {
+        value = path_value(r->pool, url, s->sticky_path, s->scolonsep);
+    }
+    if (!value && cookies) {
+        value = cookie_value(r->pool, cookies, s->sticky);
+    }
+    if (!value) {
+        return 0;
+    }
+    t->id = value;
+    t->id_len = strlen(value);
+    t->route = value;
+    if (s->sticky_separator) {
+        dot = strchr(value, s->sticky_separator);
+        t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
+        t->route = dot ? dot + 1 : NULL;
+    }
+    t->id_len = id_length(t->id, t->id_len);
+    return 1;
+}
+
+/* ---- what a request has tried -----------------------------------------------------------------
+ */
+
+static attempts_t *attempts_of(request_rec *r)
+{
+    void *found = NULL;
+    attempts_t *a;
+
+    (void)apr_pool_userdata_get(&found, ATTEMPTS_KEY, r->pool);
+    a = found;
+    if (!a || a->r != r) {
+        a = apr_pcalloc(r->pool, sizeof(*a));
+        a->r = r;
+        (void)apr_pool_userdata_setn(a, ATTEMPTS_KEY, NULL, r->pool);
+    }
+    return a;
+}
+
+static int was_tried(const attempts_t *a, const proxy_worker *worker)
+{
+    for (int i = 0; a->tried && i < a->tried->nelts; i++) {
+        if (APR_ARRAY_IDX(a->tried, i, const proxy_worker *) == worker) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The view, once per request: all its attempts choose from the same members. NULL when there is no
+ * engine, or when its view names no other node (stand-alone, or it has only just begun). */
+static const sc_view_t *view_of(attempts_t *a)
+{
+    const sc_board_t *board = sc_httpd()->board;
+
+    if (!board) {
+        return NULL;
+    }
+    if (!a->view) {
+        a->view = apr_palloc(a->r->pool, sizeof(*a->view));
+        a->have_view = sc_board_view(board, a->view) == APR_SUCCESS;
+    }
+    if (a->have_view) {
+        for (apr_uint32_t i = 0; i < a->view->count; i++) {
+            const sc_board_member_t *m = &a->view->member[i];
+            if (m->role == SC_ROLE_NODE && !m->self && m->route[0]) {
+                return a->view;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- the choice -------------------------------------------------------------------------------
+ */
+
+/* What the view says about a route. */
+typedef enum standing_t {
+    STANDING_UNKNOWN, /**< never heard of */
+    STANDING_GONE,    /**< known, and no live member has it */
+    STANDING_PASSING, /**< lives, but has not all sessions yet, or is about to leave */
+    STANDING_GOOD
+} standing_t;
+
+/* @param alive receives the newest live member of that route; may be NULL */
+static standing_t standing(const sc_view_t *view, const char *route,
+                           const sc_board_member_t **alive)
+{
+    standing_t best = STANDING_UNKNOWN;
+
+    for (apr_uint32_t i = 0; i < view->count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+        standing_t is;
+
+        if (m->role != SC_ROLE_NODE || strcmp(m->route, route) != 0) {
+            continue;
+        }
+        if (m->state == SC_MEMBER_GONE) {
+            is = STANDING_GONE;
+        } else {
+            is = m->node_state == SC_NODE_READY ? STANDING_GOOD : STANDING_PASSING;
+            if (alive && (!*alive || m->since > (*alive)->since)) {
+                *alive = m;
+            }
+        }
+        best = is > best ? is : best;
+    }
+    return best;
+}
+
+/* What the configuration and the view prefer, before placement decides: workers in service before
+ * spares before standbys, a lower lbset, a member that has all sessions. Smaller is better; -1: not
+ * at all. */
+static int preference(const proxy_worker *worker, const sc_view_t *view)
+{
+    standing_t is = view ? standing(view, worker->s->route, NULL) : STANDING_GOOD;
+    int reserve = PROXY_WORKER_IS_STANDBY(worker) ? 2 : PROXY_WORKER_IS_SPARE(worker) ? 1 : 0;
+
+    if (is < STANDING_PASSING || PROXY_WORKER_IS_DRAINING(worker)) {
+        return -1;
+    }
+    return reserve << 16 | (worker->s->lbset & 0x7fff) << 1 | (is != STANDING_GOOD);
+}
+
+/* The worker that takes over a session: the same on every front end that sees the same members. */
+static proxy_worker *place(const balancer_side_t *side, proxy_balancer *balancer, request_rec *r,
+                           attempts_t *a, const ticket_t *t)
+{
+    const sc_view_t *view = view_of(a);
+    apr_uint64_t seed = sc_placement_seed(t->id, t->id_len);
+    proxy_worker *best = NULL;
+    apr_uint64_t best_weight = 0;
+    int best_preference = 0;
+
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+        apr_uint64_t weight;
+        int pref;
+
+        if (!w->s->route[0] || (t->route && strcmp(w->s->route, t->route) == 0) ||
+            was_tried(a, w)) {
+            continue;
+        }
+        pref = preference(w, view);
+        if (pref < 0) {
+            continue;
+        }
+        if (!PROXY_WORKER_IS_USABLE(w) && side->retry) {
+            (void)side->retry("BALANCER", w, r->server); /* its time of punishment may be over */
+        }
+        if (!PROXY_WORKER_IS_USABLE(w)) {
+            continue;
+        }
+        weight = sc_placement_weight(seed, w->s->route);
+        if (!best || pref < best_preference ||
+            (pref == best_preference &&
+             sc_placement_before(weight, w->s->route, best_weight, best->s->route))) {
+            best = w;
+            best_weight = weight;
+            best_preference = pref;
+        }
+    }
+    return best;
+}
+
+/* A worker chosen here counts for the inner method as one that it has chosen itself. */
+static void account(const proxy_balancer_method *inner, proxy_balancer *balancer,
+                    proxy_worker *chosen, server_rec *s)
+{
+    int sum = 0;
+
+    if (inner && inner->updatelbstatus) {
+        (void)inner->updatelbstatus(balancer, chosen, s);
+        return;
+    }
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+        if (PROXY_WORKER_IS_USABLE(w)) {
+            w->s->lbstatus += w->s->lbfactor;
+            sum += w->s->lbfactor;
+        }
+    }
+    chosen->s->lbstatus -= sum;
+}
+
+/* Stands in for the inner method when it is not there: least busy for its share. */
+static int less_busy(proxy_worker *current, proxy_worker *best, void *baton)
+{
+    (void)baton;
+    return !best || current->s->busy * (apr_size_t)best->s->lbfactor <
+                        best->s->busy * (apr_size_t)current->s->lbfactor;
+}
+
+static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
+{
+    if (side->inner) {
+        return side->inner->finder(balancer, r);
+    }
+    return side->best ? side->best(balancer, r, less_busy, NULL) : NULL;
+}
+
+/* A route from a cookie, as it may appear in logs and in the environment of programs. */
+static const char *printable_route(apr_pool_t *p, const char *route)
+{
+    char *out = apr_pstrmemdup(p, route, strnlen(route, SC_ROUTE_MAX));
+
+    for (char *c = out; *c; c++) {
+        if (!apr_isalnum(*c) && !strchr("-_.:", *c)) {
+            *c = '?';
+        }
+    }
+    return out;
+}
+
+static void note_failover(request_rec *r, const char *how, const ticket_t *t, const proxy_worker *w)
+{
+    if (!t->route || !t->route[0] || strcmp(t->route, w->s->route) == 0) {
+        return;
+    }
+    apr_table_setn(
+        r->subprocess_env, "SESSION_CLUSTER_FAILOVER",
+        apr_pstrcat(r->pool, printable_route(r->pool, t->route), ">", w->s->route, NULL));
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                  "SC0701: session %.*s... of route %s goes to %s (%s)", t->id_len >= 16 ? 4 : 0,
+                  t->id, printable_route(r->pool, t->route), w->s->route, how);
+}
+
+static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
+{
+    balancer_side_t *side = balancer->lbmethod->context;
+    attempts_t *a = attempts_of(r);
+    const char *how = "placement";
+    proxy_worker *chosen = NULL;
+    ticket_t t;
+
+    if (!a->url) {
+        a->url = strncmp(r->filename, "proxy:", 6) == 0 ? r->filename + 6 : r->filename;
+    }
+    /* An empty id (".n1": the usual recipe for backends without sessions of their own) says
+     * nothing about the session: all of them would move to one node. */
+    if (take_ticket(&t, balancer->s, r, a->url) && t.id_len) {
+        chosen = place(side, balancer, r, a, &t);
+        if (chosen) {
+            account(side->inner, balancer, chosen, r->server);
+        }
+    }
+    if (!chosen) {
+        how = "inner";
+        chosen = by_inner(side, balancer, r);
+    }
+    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", how);
+    if (chosen) {
+        if (!a->tried) {
+            a->tried = apr_array_make(r->pool, 4, sizeof(proxy_worker *));
+        }
+        APR_ARRAY_PUSH(a->tried, proxy_worker *) = chosen;
+        note_failover(r, how, &t, chosen);
+    }
+    return chosen;
+}
+
+/* ---- the states of workers --------------------------------------------------------------------
+ */
+
+/* Whether the engine is one to believe now. A frozen one, or one that has only just begun, must not
+ * take workers out of service. */
+static int engine_works(const sc_board_t *board)
+{
+    apr_uint32_t state = sc_board_get(board->node_state);
+
+    return state == SC_NODE_JOINING || state == SC_NODE_READY;
+}
+
+static int view_fresh(const sc_view_t *view, apr_time_t mono)
+{
+    apr_time_t newest = 0;
+
+    for (apr_uint32_t i = 0; i < view->count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+        if (m->state == SC_MEMBER_ALIVE && m->heard > newest) {
+            newest = m->heard;
+        }
+    }
+    return newest == 0 || mono - newest < VIEW_AGE_MAX;
+}
+
+/* Only workers whose state nobody else rules over: mod_proxy_hcheck has a mind of its own. */
+static int ours_to_mark(const proxy_worker *w)
+{
+    return w->s->route[0] && w->s->method == NONE && PROXY_WORKER_IS_INITIALIZED(w);
+}
+
+static void mark_down(balancer_side_t *side, const proxy_balancer *b, proxy_worker *w)
+{
+    unsigned int old = __atomic_fetch_or(&w->s->status, PROXY_WORKER_HC_FAIL, __ATOMIC_ACQ_REL);
+
+    if (!(old & PROXY_WORKER_HC_FAIL)) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, side->server,
+                     "SC0702: %s: member %s is gone, its worker gets no requests", b->s->name,
+                     w->s->route);
+    }
+}
+
+/* An error that mod_proxy noted before the member came to life says nothing about it now; a later
+ * one does, and is left to mod_proxy. */
+static int error_is_older(const proxy_worker *w, const sc_board_member_t *m, apr_time_t mono)
+{
+    return m->state == SC_MEMBER_ALIVE && m->since &&
+           apr_time_now() - w->s->error_time > mono - m->since;
+}
+
+static void mark_up(balancer_side_t *side, const proxy_balancer *b, proxy_worker *w,
+                    const sc_board_member_t *m, apr_time_t mono)
+{
+    unsigned int status = __atomic_load_n(&w->s->status, __ATOMIC_ACQUIRE);
+    unsigned int clear = status & PROXY_WORKER_HC_FAIL;
+
+    if ((status & PROXY_WORKER_IN_ERROR) && m && (clear || error_is_older(w, m, mono))) {
+        clear |= PROXY_WORKER_IN_ERROR;
+    }
+    if (!clear) {
+        return;
+    }
+    status = __atomic_fetch_and(&w->s->status, ~clear, __ATOMIC_ACQ_REL);
+    if (status & clear) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, side->server,
+                     m ? "SC0703: %s: member %s is there, its worker gets requests again"
+                       : "SC0704: %s: no member is left in the view; the worker of %s is tried "
+                         "nevertheless",
+                     b->s->name, w->s->route);
+    }
+}
+
+/* Whether any member that serves this balancer is alive. */
+static int any_alive(const proxy_balancer *b, const sc_view_t *view)
+{
+    for (int i = 0; i < b->workers->nelts; i++) {
+        const proxy_worker *w = APR_ARRAY_IDX(b->workers, i, const proxy_worker *);
+        if (w->s->route[0] && !(w->s->status & STATES_BY_ADMIN) &&
+            standing(view, w->s->route, NULL) >= STANDING_PASSING) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void mark_balancer(balancer_side_t *side, proxy_balancer *b, const sc_view_t *view,
+                          apr_time_t mono)
+{
+    int some_alive;
+
+    if (!b->s || PROXY_THREAD_LOCK(b) != APR_SUCCESS) {
+        return; /* the next walk will do it */
+    }
+    some_alive = any_alive(b, view);
+    for (int i = 0; i < b->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(b->workers, i, proxy_worker *);
+        const sc_board_member_t *alive = NULL;
+
+        if (!ours_to_mark(w)) {
+            continue;
+        }
+        switch (standing(view, w->s->route, &alive)) {
+        case STANDING_UNKNOWN:
+            break;
+        case STANDING_GONE:
+            if (some_alive) {
+                mark_down(side, b, w);
+            } else {
+                mark_up(side, b, w, NULL, mono);
+            }
+            break;
+        default:
+            mark_up(side, b, w, alive, mono);
+            break;
+        }
+    }
+    (void)PROXY_THREAD_UNLOCK(b);
+}
+
+static void walk(balancer_side_t *side, const sc_view_t *view, apr_time_t mono)
+{
+    for (server_rec *s = side->server; s; s = s->next) {
+        proxy_server_conf *conf = ap_get_module_config(s->module_config, side->proxy);
+
+        for (int i = 0; conf && i < conf->balancers->nelts; i++) {
+            mark_balancer(side, &APR_ARRAY_IDX(conf->balancers, i, proxy_balancer), view, mono);
+        }
+    }
+}
+
+/* Costs a request two loads as long as nothing has changed. */
+static void refresh(balancer_side_t *side, request_rec *r)
+{
+    const sc_board_t *board = sc_httpd()->board;
+    apr_uint32_t gen;
+    apr_time_t mono;
+    sc_view_t *view;
+
+    if (!board || !side->proxy) {
+        return;
+    }
+    gen = sc_board_view_gen(board);
+    if (gen == __atomic_load_n(&side->walked_gen, __ATOMIC_RELAXED) &&
+        r->request_time < __atomic_load_n(&side->next_walk, __ATOMIC_RELAXED)) {
+        return;
+    }
+    if (!engine_works(board) || __atomic_exchange_n(&side->walking, 1, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    view = apr_palloc(r->pool, sizeof(*view));
+    if (sc_board_view(board, view) == APR_SUCCESS) {
+        mono = sc_mono(&sc_clock_system);
+        if (view_fresh(view, mono)) {
+            walk(side, view, mono);
+        }
+        __atomic_store_n(&side->walked_gen, gen, __ATOMIC_RELAXED);
+        __atomic_store_n(&side->next_walk, r->request_time + WALK_INTERVAL, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&side->walking, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- hooks ------------------------------------------------------------------------------------
+ */
+
+/* Where mod_proxy will send the request, when that is a balancer: the URL that its handler will put
+ * together. */
+static const char *balancer_url(request_rec *r)
+{
+    const char *url = NULL;
+
+    if (!r->filename) {
+        return NULL;
+    }
+    if (!r->proxyreq && r->handler &&
+        ap_cstr_casecmpn(r->handler, BALANCER_URL, sizeof(BALANCER_URL) - 1) == 0) {
+        url = apr_pstrcat(r->pool, r->handler + 6, r->filename, NULL);
+    } else if (r->proxyreq &&
+               ap_cstr_casecmpn(r->filename, BALANCER_URL, sizeof(BALANCER_URL) - 1) == 0) {
+        url = r->filename + 6;
+    }
+    /* some releases of mod_proxy add the query here already, others later */
+    if (url && r->args && !strchr(url, '?')) {
+        url = apr_pstrcat(r->pool, url, "?", r->args, NULL);
+    }
+    return url;
+}
+
+static int is_bysession(const balancer_side_t *side, request_rec *r, const char *url)
+{
+    proxy_server_conf *conf = ap_get_module_config(r->server->module_config, side->proxy);
+
+    for (int i = 0; conf && i < conf->balancers->nelts; i++) {
+        const proxy_balancer *b = &APR_ARRAY_IDX(conf->balancers, i, const proxy_balancer);
+        apr_size_t len = strlen(b->s->name);
+
+        if (ap_cstr_casecmpn(url, b->s->name, len) == 0 && strchr("/?", url[len])) {
+            return b->lbmethod == &side->method;
+        }
+    }
+    return 0;
+}
+
+/* Before every handler, so also before mod_proxy's: states of workers are up to date when it looks
+ * for one, and the URL is still as mod_proxy_balancer will search it in every attempt. */
+static int before_handler(request_rec *r)
+{
+    balancer_side_t *side = ap_get_module_config(r->server->module_config, &session_cluster_module);
+    const char *url;
+
+    if (!side || !side->proxy) {
+        return DECLINED;
+    }
+    refresh(side, r);
+    url = balancer_url(r);
+    if (url && is_bysession(side, r, url)) {
+        attempts_of(r)->url = url;
+        /* so it stays unless the finder is asked */
+        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", "route");
+    }
+    return DECLINED;
+}
+
+static balancer_side_t *side_get(void)
+{
+    proxy_balancer_method *method = ap_lookup_provider(PROXY_LBMETHOD, METHOD, "0");
+    return method ? method->context : NULL;
+}
+
+static const char *inner_name(void)
+{
+    const sc_server_conf_t *conf = sc_httpd()->conf;
+    return conf && conf->inner_method ? conf->inner_method : "byrequests";
+}
+
+static int anybody_uses(const balancer_side_t *side, server_rec *s, const module *proxy)
+{
+    for (; s; s = s->next) {
+        proxy_server_conf *conf = ap_get_module_config(s->module_config, proxy);
+
+        for (int i = 0; conf && i < conf->balancers->nelts; i++) {
+            if (APR_ARRAY_IDX(conf->balancers, i, proxy_balancer).lbmethod == &side->method) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    const balancer_side_t *side = side_get();
+    const module *proxy = ap_find_linked_module("mod_proxy.c");
+    const char *name = inner_name();
+
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    if (strcmp(name, METHOD) == 0) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "SC0705: SessionClusterBalancerMethod names the method for requests without a "
+                     "session and cannot be " METHOD " itself; byrequests, bytraffic or bybusyness "
+                     "can");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (side && proxy && anybody_uses(side, s, proxy) &&
+        !ap_lookup_provider(PROXY_LBMETHOD, name, "0")) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "SC0706: SessionClusterBalancerMethod %s: there is no such lbmethod; load "
+                     "mod_lbmethod_%s or name one that is loaded",
+                     name, name);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
+}
+
+/* All modules are loaded now: find what is there of mod_proxy. */
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    balancer_side_t *side = side_get();
+
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    if (!side) {
+        return OK;
+    }
+    side->server = s;
+    side->proxy = ap_find_linked_module("mod_proxy.c");
+    side->retry = APR_RETRIEVE_OPTIONAL_FN(ap_proxy_retry_worker);
+    side->best = APR_RETRIEVE_OPTIONAL_FN(proxy_balancer_get_best_worker);
+    side->inner = ap_lookup_provider(PROXY_LBMETHOD, inner_name(), "0");
+    if (side->inner) { /* NULL has a meaning for mod_proxy, so these are handed through as they are
+                        */
+        side->method.reset = side->inner->reset;
+        side->method.age = side->inner->age;
+        side->method.updatelbstatus = side->inner->updatelbstatus;
+    }
+    /* where the hook finds it without a look-up; this module has no other use for the slot */
+    for (; s; s = s->next) {
+        ap_set_module_config(s->module_config, &session_cluster_module, side);
+    }
+    return OK;
+}
+
+void sc_balancer_register(apr_pool_t *p)
+{
+    balancer_side_t *side = apr_pcalloc(p, sizeof(*side));
+
+    side->method.name = METHOD;
+    side->method.finder = finder;
+    side->method.context = side;
+    ap_register_provider(p, PROXY_LBMETHOD, METHOD, "0", &side->method);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_handler(before_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}
