@@ -441,6 +441,24 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
     return rv;
 }
 
+/* What the manager has posted last waits in the outboxes behind frames that are under way: go on
+ * until all is acknowledged, or the time is over. */
+static void flush_posts(sc_engine_t *e)
+{
+    apr_time_t until = sc_mono(e->setup->clock) + DRAIN_TIME;
+    apr_uint64_t queued;
+
+    do {
+        (void)sc_loop_once(e->loop, apr_time_from_msec(10));
+        memset(&e->view, 0, sizeof(e->view));
+        sc_channel_view(e->channel, &e->view);
+        queued = 0;
+        for (apr_uint32_t i = 0; i < e->view.count; i++) {
+            queued += e->view.member[i].queued;
+        }
+    } while (queued && sc_mono(e->setup->clock) < until);
+}
+
 apr_status_t sc_engine_run(sc_engine_t *e)
 {
     apr_status_t rv;
@@ -457,6 +475,7 @@ apr_status_t sc_engine_run(sc_engine_t *e)
 
     if (e->leave) {
         sc_manager_stop(e->manager);
+        flush_posts(e);
         sc_channel_stop(e->channel);
         sc_net_drain(e->net, DRAIN_TIME);
         sc_board_set(e->board->node_state, SC_NODE_DOWN);
