@@ -187,6 +187,11 @@ static void append(apr_bucket_brigade *bb, apr_bucket *b)
     APR_BRIGADE_INSERT_TAIL(bb, b);
 }
 
+static int is_empty(const apr_bucket_brigade *bb)
+{
+    return APR_BRIGADE_EMPTY(bb);
+}
+
 #ifdef __clang__
 #pragma clang diagnostic pop
 #endif
@@ -198,6 +203,11 @@ static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     chain_t *chain = sc_chain(r, 0);
     ap_filter_t *next = f->next;
 
+    if (is_empty(bb)) {
+        /* mod_include begins so; passed on it would make the headers final, before a page that it
+         * includes had a chance to put something into a new session */
+        return APR_SUCCESS;
+    }
     ap_remove_output_filter(f);
     if (chain && chain->refuse == REFUSE_WANTED) {
         chain->refuse = REFUSE_DONE;
