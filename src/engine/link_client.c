@@ -46,7 +46,7 @@
 
 typedef struct conn_t {
     struct conn_t *next;
-    apr_uint64_t number; /* order in which connections were made */
+    apr_uint64_t number; /* order in which connections came back to the stock; 0: never was there */
     int fd;
     apr_uint32_t serial;      /* of the last request */
     apr_uint32_t outstanding; /* requests sent whose answers have not come completely */
@@ -59,8 +59,8 @@ struct sc_link_client_t {
     conn_t *stock;
     apr_uint32_t kept;
     apr_uint32_t keep;
-    apr_uint64_t made;
-    pid_t owner; /* process that made the connections in stock */
+    apr_uint64_t returns; /* of connections to the stock */
+    pid_t owner;          /* process that made the connections in stock */
 };
 
 /* One sc_link_call under way. */
@@ -165,6 +165,7 @@ static void give_back(sc_link_client_t *client, conn_t *conn)
         apr_thread_mutex_lock(client->mutex);
         room = client->kept < client->keep;
         if (room) {
+            conn->number = ++client->returns;
             conn->next = client->stock;
             client->stock = conn;
             client->kept++;
@@ -176,7 +177,11 @@ static void give_back(sc_link_client_t *client, conn_t *conn)
     }
 }
 
-/** The engine closed connection number n: what was made before it is dead as well. */
+/**
+ * The engine closed a connection that lay in the stock, the one that came back as number n. Those
+ * that came back before it were used even earlier, so they are closed as well, whether the engine
+ * died or makes room; those that came later may belong to its successor.
+ */
 static void drop_older(sc_link_client_t *client, apr_uint64_t n)
 {
     conn_t *dead = NULL;
@@ -296,10 +301,8 @@ static apr_status_t connect_engine(call_t *c, conn_t **conn_out)
     conn->next = NULL;
     conn->fd = fd;
     conn->serial = 0;
+    conn->number = 0;
     conn->outstanding = 0;
-    apr_thread_mutex_lock(c->client->mutex);
-    conn->number = c->client->made++;
-    apr_thread_mutex_unlock(c->client->mutex);
     *conn_out = conn;
     return APR_SUCCESS;
 }

@@ -511,6 +511,47 @@ static void test_slow_reader(void)
     tear_down();
 }
 
+/* An answer must not overtake the rest of another, though the socket has room for it now. */
+static void test_no_overtaking(void)
+{
+    unsigned char *bytes = calloc(1, 3000000);
+    sc_link_head_t head;
+    apr_size_t got = 0;
+    int i;
+    int fd;
+
+    set_up(4);
+    CU_ASSERT_FATAL(bytes != NULL);
+    fd = dial();
+    request(fd, 1, 5);
+    request(fd, 2, 5);
+    settle();
+    CU_ASSERT_EQUAL(nseen, 2);
+    CU_ASSERT_EQUAL(sc_link_answer(server, &seen[0].call, bytes, 3000000), APR_SUCCESS);
+    while (recv(fd, packet, sizeof(packet), MSG_DONTWAIT) > 0) {
+        got += SC_LINK_PIECE;
+    }
+    CU_ASSERT(got > 0 && got < 3000000);
+    CU_ASSERT_EQUAL(sc_link_answer(server, &seen[1].call, bytes, 1), APR_SUCCESS);
+    for (i = 0; i < 1000 && got < 3000000; i++) {
+        ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
+
+        if (n <= 0) {
+            settle();
+            continue;
+        }
+        memcpy(&head, packet, sizeof(head));
+        CU_ASSERT_EQUAL(head.serial, 1);
+        CU_ASSERT_EQUAL(head.offset, got);
+        got += (apr_size_t)n - SC_LINK_HEAD;
+    }
+    settle();
+    CU_ASSERT_EQUAL(recv(fd, packet, sizeof(packet), MSG_DONTWAIT), SC_LINK_HEAD + 1);
+    close(fd);
+    free(bytes);
+    tear_down();
+}
+
 static void test_answer_twice(void)
 {
     apr_uint32_t serial = 0;
@@ -625,6 +666,30 @@ static void test_max_conns(void)
     }
     settle();
     CU_ASSERT_EQUAL(sc_link_server_conns(server), 0);
+    tear_down();
+}
+
+/* An idle connection whose next request is in the socket already is not idle. */
+static void test_evict_spares_requests(void)
+{
+    int fd[2];
+
+    set_up(1);
+    at_once = 1;
+    fd[0] = dial();
+    request(fd[0], 1, 1);
+    settle();
+    CU_ASSERT_EQUAL(nseen, 1);
+    fd[1] = dial(); /* this is what the server sees first */
+    request(fd[1], 7, 1);
+    request(fd[0], 2, 1);
+    settle();
+    CU_ASSERT_EQUAL(nseen, 3);
+    CU_ASSERT_EQUAL(seen[1].call.serial, 2);
+    CU_ASSERT_EQUAL(seen[2].call.serial, 7);
+    CU_ASSERT(is_closed(fd[0])); /* now it was */
+    close(fd[0]);
+    close(fd[1]);
     tear_down();
 }
 
@@ -750,6 +815,22 @@ static void test_close(void)
     close(fd[0]);
     sc_link_server_close(server);
     tear_down();
+
+    /* also when it had stopped accepting before */
+    set_up(1);
+    for (i = 0; i < 2; i++) {
+        fd[i] = dial();
+        request(fd[i], 1, 10);
+    }
+    settle();
+    CU_ASSERT_EQUAL(nseen, 1);
+    sc_link_server_close(server);
+    settle();
+    CU_ASSERT_EQUAL(sc_link_server_conns(server), 0);
+    CU_ASSERT_EQUAL(nseen, 1);
+    close(fd[0]);
+    close(fd[1]);
+    tear_down();
 }
 
 static void test_create(void)
@@ -784,9 +865,11 @@ void rig_add_server_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, test_too_many_open);
     CU_ADD_TEST(suite, test_abi);
     CU_ADD_TEST(suite, test_slow_reader);
+    CU_ADD_TEST(suite, test_no_overtaking);
     CU_ADD_TEST(suite, test_answer_twice);
     CU_ADD_TEST(suite, test_answer_to_the_dead);
     CU_ADD_TEST(suite, test_max_conns);
+    CU_ADD_TEST(suite, test_evict_spares_requests);
     CU_ADD_TEST(suite, test_silent_conn);
     CU_ADD_TEST(suite, test_crowd);
     CU_ADD_TEST(suite, test_accept_fails);

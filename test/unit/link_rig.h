@@ -78,6 +78,8 @@ int rig_wait(pid_t pid, apr_interval_time_t timeout);
 /** Wait until a process is stopped. */
 int rig_wait_stopped(pid_t pid, apr_interval_time_t timeout);
 
+/** Tests of the client against engines that misbehave (link_fake.c). */
+void rig_add_fake_tests(CU_pSuite suite);
 /** Tests of the server alone, driven packet by packet (link_raw.c). */
 void rig_add_server_tests(CU_pSuite suite);
 

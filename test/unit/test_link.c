@@ -2,8 +2,8 @@
 
 /*
  * The link between children and engine, with engines that are real processes: they are killed,
- * frozen and replaced under the calls. Then the client against engines that misbehave, and the
- * listening socket. The server's own tests are in link_raw.c.
+ * frozen and replaced under the calls; and the listening socket. The client against engines that
+ * misbehave is in link_fake.c, the server alone in link_raw.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -140,6 +140,7 @@ typedef struct worker_t {
     rig_t *rig;
     unsigned int seed;
     int calls;
+    apr_uint32_t delay; /* ms that each call takes; 0: as fast as it can */
     int bad;
 } worker_t;
 
@@ -152,7 +153,10 @@ static void *work(void *baton)
     int i;
 
     sc_buf_init(&got, RIG_MAX_MESSAGE);
-    for (i = 0; i < w->calls; i++) {
+    for (i = 0; i < w->calls && w->delay != 0; i++) {
+        w->bad += rig_call_u32(w->rig, RIG_DELAY, w->delay, RIG_LONG, &got) != APR_SUCCESS;
+    }
+    for (i = 0; i < w->calls && w->delay == 0; i++) {
         apr_size_t n = (apr_size_t)(w->seed * 31 + (unsigned int)i * 17) % sizeof(bytes);
 
         rig_fill(bytes, n, w->seed * 100000 + (unsigned int)i);
@@ -166,7 +170,7 @@ static void *work(void *baton)
 }
 
 /* @return calls that failed */
-static int run_threads(int calls)
+static int run_threads(int calls, apr_uint32_t delay)
 {
     worker_t w[THREADS];
     int bad = 0;
@@ -176,6 +180,7 @@ static int run_threads(int calls)
         w[i].rig = &rig;
         w[i].seed = (unsigned int)i + 1;
         w[i].calls = calls;
+        w[i].delay = delay;
         w[i].bad = pthread_create(&w[i].thread, NULL, work, &w[i]) == 0 ? 0 : -1;
     }
     for (i = 0; i < THREADS; i++) {
@@ -195,7 +200,7 @@ static void test_threads(void)
 
     set_up(1);
     fds = rig_count_fds();
-    CU_ASSERT_EQUAL(run_threads(CALLS), 0);
+    CU_ASSERT_EQUAL(run_threads(CALLS, 0), 0);
     CU_ASSERT(rig_count_fds() <= fds + 4); /* what the client may keep */
     tear_down();
 }
@@ -312,7 +317,7 @@ static void test_engine_dies(void)
 
 static int work_hard(void)
 {
-    return run_threads(CALLS / 4) != 0;
+    return run_threads(CALLS / 4, 0) != 0;
 }
 
 static void test_engines_killed(void)
@@ -329,17 +334,18 @@ static void test_engine_replaced(void)
     int fds;
 
     set_up(1);
-    CU_ASSERT_EQUAL(run_threads(20), 0); /* several connections in stock */
     fds = rig_count_fds();
+    CU_ASSERT_EQUAL(run_threads(1, 100), 0); /* at the same time, over a connection each */
+    CU_ASSERT(rig_count_fds() > fds + 1);
     rig_kill(&rig);
     rig_spawn(&rig);
     assert_info(&info);
     CU_ASSERT_EQUAL(info.again, 0);
     CU_ASSERT_EQUAL(info.pid, (apr_uint32_t)rig.engine);
-    CU_ASSERT(rig_count_fds() <= fds);
+    CU_ASSERT_EQUAL(rig_count_fds(), fds + 1); /* the dead ones are gone, all of them */
     assert_info(&info);
     CU_ASSERT_EQUAL(info.again, 0);
-    CU_ASSERT_EQUAL(info.conns, 1); /* it is in stock, the dead ones are not in its way */
+    CU_ASSERT_EQUAL(info.conns, 1);
     tear_down();
 }
 
@@ -597,197 +603,6 @@ static void test_no_descriptors(void)
     tear_down();
 }
 
-/* ---- engines that misbehave --------------------------------------------------------------- */
-
-/* A thread that accepts, reads one packet, sends one or two and closes or waits for the end. */
-typedef struct fake_t {
-    pthread_t thread;
-    int listen_fd;
-    int accepts; /* connections to serve, one after the other */
-    int silent;  /* of these, closed without an answer */
-    sc_link_head_t answer[2];
-    apr_size_t bytes[2]; /* 0: not sent; otherwise at most the length of a packet */
-    int wait;            /* wait for the client to close */
-    unsigned int again;  /* requests that came with SC_LINK_AGAIN */
-} fake_t;
-
-static void *fake_engine(void *baton)
-{
-    fake_t *f = baton;
-    int i;
-
-    for (i = 0; i < f->accepts; i++) {
-        unsigned char packet[SC_LINK_PACKET];
-        sc_link_head_t head;
-        int fd = accept(f->listen_fd, NULL, NULL);
-        int k;
-
-        if (fd < 0 || recv(fd, packet, sizeof(packet), 0) < SC_LINK_HEAD) {
-            return NULL;
-        }
-        memcpy(&head, packet, sizeof(head));
-        f->again += (head.flags & SC_LINK_AGAIN) != 0;
-        memset(packet, 'x', sizeof(packet));
-        for (k = 0; k < 2 && i >= f->silent && f->bytes[k] > 0; k++) {
-            sc_link_head_t out = f->answer[k];
-
-            out.serial += head.serial;
-            memcpy(packet, &out, sizeof(out));
-            if (send(fd, packet, f->bytes[k], MSG_NOSIGNAL) < 0) {
-                break;
-            }
-        }
-        while (f->wait && recv(fd, packet, sizeof(packet), 0) > 0) {
-        }
-        close(fd);
-    }
-    return NULL;
-}
-
-/* An answer's head as it should be; the serial is added to the request's. */
-static sc_link_head_t head_of(apr_uint32_t total, apr_uint32_t offset)
-{
-    sc_link_head_t head;
-
-    sc_wire_head(&head, 0, SC_LINK_CHANGE | SC_LINK_ANSWER, 0, total);
-    head.offset = offset;
-    return head;
-}
-
-static apr_status_t call_fake(fake_t *f, apr_size_t n, apr_interval_time_t timeout)
-{
-    unsigned char *bytes = calloc(1, n + 1);
-    apr_status_t rv;
-
-    f->listen_fd = rig.listen_fd;
-    CU_ASSERT_EQUAL_FATAL(fcntl(rig.listen_fd, F_SETFL, 0), 0); /* blocking */
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&f->thread, NULL, fake_engine, f), 0);
-    rv = rig_call(&rig, RIG_ECHO, bytes, n, timeout, &answer);
-    /* a fake that waits for the client's close gets it when the stock goes */
-    apr_pool_clear(rig.pool);
-    pthread_join(f->thread, NULL);
-    CU_ASSERT_EQUAL(sc_link_client_create(&rig.client, rig.path, 4, rig.pool), APR_SUCCESS);
-    free(bytes);
-    return rv;
-}
-
-static void test_bad_answers(void)
-{
-    fake_t f;
-    int i;
-
-    set_up(0);
-    for (i = 0; i < 12; i++) {
-        apr_status_t want = APR_EINVAL;
-        apr_status_t rv;
-
-        memset(&f, 0, sizeof(f));
-        f.accepts = 1;
-        f.answer[0] = head_of(1, 0);
-        f.bytes[0] = SC_LINK_HEAD + 1;
-        switch (i) {
-        case 0: /* all is well */
-            want = APR_SUCCESS;
-            break;
-        case 1:
-            f.answer[0].magic++;
-            break;
-        case 2:
-            f.answer[0].abi++;
-            want = APR_EMISMATCH;
-            break;
-        case 3:
-            f.bytes[0] = SC_LINK_HEAD - 1;
-            break;
-        case 4: /* even shorter than what all releases have in common */
-            f.bytes[0] = 1;
-            break;
-        case 5:
-            f.answer[0].op = SC_LINK_CHANGE;
-            break;
-        case 6:
-            f.answer[0].op = SC_LINK_FETCH | SC_LINK_ANSWER;
-            break;
-        case 7:
-            f.answer[0].offset = 1;
-            f.answer[0].total = 2;
-            break;
-        case 8: /* piece longer than the message */
-            f.bytes[0]++;
-            break;
-        case 9:
-            f.answer[0].total = 0xFFFFFFFFu;
-            want = APR_ENOSPC;
-            break;
-        case 10: /* a gap */
-            f.answer[0].total = 3;
-            f.answer[1] = head_of(3, 2);
-            f.bytes[1] = SC_LINK_HEAD + 1;
-            break;
-        default: /* the total changes */
-            f.answer[0].total = 3;
-            f.answer[1] = head_of(2, 1);
-            f.bytes[1] = SC_LINK_HEAD + 1;
-            break;
-        }
-        rv = call_fake(&f, 10, RIG_LONG);
-        CU_ASSERT_EQUAL(rv, want);
-        if (rv != want) {
-            fprintf(stderr, "bad answer %d: %d instead of %d\n", i, rv, want);
-        }
-    }
-    tear_down();
-}
-
-static void test_late_answer_first(void)
-{
-    fake_t f;
-
-    set_up(0);
-    memset(&f, 0, sizeof(f));
-    f.accepts = 1;
-    f.wait = 1;
-    f.answer[0] = head_of(5, 0);
-    f.answer[0].serial = (apr_uint32_t)-1; /* of the request before */
-    f.bytes[0] = SC_LINK_HEAD + 5;
-    f.answer[1] = head_of(3, 0);
-    f.bytes[1] = SC_LINK_HEAD + 3;
-    CU_ASSERT_EQUAL(call_fake(&f, 0, RIG_LONG), APR_SUCCESS);
-    CU_ASSERT_EQUAL(answer.len, 3);
-    tear_down();
-}
-
-/* The connection is reset because the engine did not read all; its answer counts nevertheless. */
-static void test_answer_before_reset(void)
-{
-    fake_t f;
-
-    set_up(0);
-    memset(&f, 0, sizeof(f));
-    f.accepts = 1;
-    f.answer[0] = head_of(0, 0);
-    f.answer[0].abi++;
-    f.bytes[0] = SC_LINK_HEAD;
-    CU_ASSERT_EQUAL(call_fake(&f, 1000000, RIG_LONG), APR_EMISMATCH);
-    CU_ASSERT_EQUAL(f.again, 0);
-    tear_down();
-}
-
-static void test_closed_without_answer(void)
-{
-    fake_t f;
-
-    set_up(0);
-    memset(&f, 0, sizeof(f));
-    f.accepts = 4;
-    f.silent = 3;
-    f.answer[0] = head_of(1, 0);
-    f.bytes[0] = SC_LINK_HEAD + 1;
-    CU_ASSERT_EQUAL(call_fake(&f, 100, RIG_LONG), APR_SUCCESS);
-    CU_ASSERT_EQUAL(f.again, 3);
-    tear_down();
-}
-
 /* ---- the listening socket ----------------------------------------------------------------- */
 
 static void assert_listen(const char *path, apr_status_t want)
@@ -939,12 +754,9 @@ void sc_suite_link(void)
     CU_ADD_TEST(suite, test_appears);
     CU_ADD_TEST(suite, test_queue_full);
     CU_ADD_TEST(suite, test_no_descriptors);
-    CU_ADD_TEST(suite, test_bad_answers);
-    CU_ADD_TEST(suite, test_late_answer_first);
-    CU_ADD_TEST(suite, test_answer_before_reset);
-    CU_ADD_TEST(suite, test_closed_without_answer);
     CU_ADD_TEST(suite, test_listen_mode);
     CU_ADD_TEST(suite, test_listen_stale);
     CU_ADD_TEST(suite, test_path_length);
+    rig_add_fake_tests(suite);
     rig_add_server_tests(suite);
 }
