@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -28,6 +29,11 @@ MODULES = subprocess.run([APXS, "-q", "LIBEXECDIR"], capture_output=True, text=T
 
 # Quick enough for tests, slow enough for two busy cores. A silent member is probed before it goes.
 MEMBERSHIP = "static frequency=200 dropTime=1500"
+
+# SC_CORES=folder: crashing children leave a core there (the folder must be writable for them).
+CORES = os.environ.get("SC_CORES")
+if CORES:
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 NODE_MODULES = ["authn_core", "authz_core", "authn_file", "authz_user", "alias", "dir", "env",
                 "mime", "filter", "headers", "include", "request", "setenvif"]
@@ -206,6 +212,8 @@ class Httpd:
             out += self.load_line(name)
         out += f'<IfModule mod_cgid.c>\n  ScriptSock "{root}/run/cgisock"\n</IfModule>\n'
         out += f'Mutex "file:{root}/run" default\n'
+        if CORES:
+            out += f'CoreDumpDirectory "{CORES}"\n'
         if os.geteuid() == 0:
             out += "User www-data\nGroup www-data\n"
         out += (f'ErrorLog "{self.error_log}"\n'
@@ -468,7 +476,7 @@ class Httpd:
         """No crash of ours may go unnoticed."""
         bad = re.findall(r".*(?:exit signal (?!Killed|Terminated)|AddressSanitizer|stack smashing|"
                          r"double free|undefined symbol).*", self.log())
-        assert not bad, f"{self.name}: {bad[:5]}"
+        assert not bad, f"{self.name}: {bad[:5]}\n{self.tail()}"
 
     # -- requests
 
