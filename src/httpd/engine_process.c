@@ -143,7 +143,7 @@ static void confirm_missing(void *baton, apr_time_t now)
 
     (void)now;
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, p->server,
-                 "SC0401: httpd was restarted without this module; the engine leaves");
+                 "SC0601: httpd was restarted without this module; the engine leaves");
     sc_engine_stop(p->engine, 1);
 }
 
@@ -267,13 +267,13 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
         rv = sc_engine_create(&p.engine, &setup, pool);
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0402: the engine could not be made");
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0602: the engine could not be made");
         _exit(1);
     }
     signalled_engine = p.engine;
     rv = sc_engine_run(p.engine);
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0403: the engine's event loop failed");
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0603: the engine's event loop failed");
     }
     _exit(rv == APR_SUCCESS ? 0 : 1);
 }
@@ -370,7 +370,7 @@ static apr_status_t engine_fork(sc_retained_t *kept, server_rec *s)
         kept->noted = 1;
     }
     watch_engine(kept);
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SC0404: engine started, pid %" APR_PID_T_FMT,
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SC0604: engine started, pid %" APR_PID_T_FMT,
                  pid);
     return APR_SUCCESS;
 }
@@ -399,7 +399,7 @@ static void engine_ended(int reason, void *data, int status)
         kept->not_before = now + CRASH_PAUSE;
     }
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server,
-                 "SC0405: engine %" APR_PID_T_FMT " ended unexpectedly (%s %d); %s", kept->proc.pid,
+                 "SC0605: engine %" APR_PID_T_FMT " ended unexpectedly (%s %d); %s", kept->proc.pid,
                  WIFSIGNALED(status) ? "signal" : "status",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
                  kept->crashes >= CRASH_MAX ? "it keeps failing, the next one starts in 10 s"
@@ -421,7 +421,7 @@ int sc_process_monitor(apr_pool_t *p, server_rec *s)
     if (rv != APR_SUCCESS) {
         kept->not_before = sc_mono(&sc_clock_system) + CRASH_PAUSE;
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0406: no process for the engine; changes of sessions wait and then fail; "
+                     "SC0606: no process for the engine; changes of sessions wait and then fail; "
                      "next try in 10 s");
     }
     return DECLINED;
@@ -518,7 +518,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     } else {
         if (kept->running) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
-                         "SC0416: the %s has changed; the engine is replaced, sessions stay",
+                         "SC0616: the %s has changed; the engine is replaced, sessions stay",
                          strcmp(kept->build, build) ? "module's file" : "configuration");
             sc_process_hand_over(kept);
         }
@@ -527,7 +527,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         kept->not_before = 0;
         rv = engine_fork(kept, s);
         if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "SC0417: no process for the engine");
+            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "SC0617: no process for the engine");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -546,7 +546,7 @@ void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
     rv = sc_link_client_create(&self.link, sc_resources_link_path(pchild), LINK_KEEP, pchild);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     "SC0418: this child has no link to the engine; its sessions cannot change");
+                     "SC0618: this child has no link to the engine; its sessions cannot change");
     }
     if (kept->parent == getpid()) {
         return; /* httpd -X: the sockets are the parent's, too */
@@ -554,7 +554,7 @@ void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
     rv = sc_store_protect(self.store);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                     "SC0419: the store could not be made read-only for this child");
+                     "SC0619: the store could not be made read-only for this child");
     }
     close(kept->link_fd);
     close(kept->control_fd);

@@ -34,7 +34,7 @@ static apr_status_t make_store(sc_retained_t *kept, const sc_server_conf_t *conf
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0407: no shared memory of %" APR_SIZE_T_FMT
+                     "SC0607: no shared memory of %" APR_SIZE_T_FMT
                      " bytes for sessions (SessionClusterMemory)",
                      conf->memory);
         return rv;
@@ -57,7 +57,7 @@ apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, ser
     rv = sc_store_attach(store, kept->base, kept->bytes, pconf);
     if (rv == APR_EMISMATCH) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "SC0408: this build of the module lays out its memory differently: a new "
+                     "SC0608: this build of the module lays out its memory differently: a new "
                      "store is made; sessions come back from the other members, if there are any");
         if (kept->running) {
             sc_process_hand_over(kept);
@@ -67,7 +67,7 @@ apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, ser
     }
     if (rv == APR_SUCCESS && kept->bytes / 4096 != conf->memory / 4096) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "SC0409: SessionClusterMemory has changed; a restart keeps the store at "
+                     "SC0609: SessionClusterMemory has changed; a restart keeps the store at "
                      "%" APR_SIZE_T_FMT " bytes; stop and start httpd for the new size",
                      kept->bytes);
     }
@@ -94,7 +94,7 @@ static apr_status_t make_receiver(sc_retained_t *kept, sc_server_conf_t *conf, s
     if (rv != APR_SUCCESS) {
         kept->listen_fd = -1;
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0410: the receiver cannot listen on %s, ports %u to %u "
+                     "SC0610: the receiver cannot listen on %s, ports %u to %u "
                      "(SessionClusterReceiver address= port= autoBind=)",
                      c->receiver.address, conf->receiver_port,
                      conf->receiver_port +
@@ -127,7 +127,7 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
     if (rv != APR_SUCCESS) {
         kept->group_fd = -1;
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0411: the multicast group %s:%u cannot be joined (%s); is there an "
+                     "SC0611: the multicast group %s:%u cannot be joined (%s); is there an "
                      "interface with multicast (SessionClusterMembership bind=), or should "
                      "membership be static?",
                      c->mcast.address, c->mcast.port, what);
@@ -184,7 +184,7 @@ static apr_status_t make_link(sc_retained_t *kept, server_rec *s, apr_pool_t *p)
     }
     if (other_instance(path)) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0412: another httpd uses %s; give each instance its own DefaultRuntimeDir",
+                     "SC0612: another httpd uses %s; give each instance its own DefaultRuntimeDir",
                      path);
         return APR_EEXIST;
     }
@@ -193,7 +193,7 @@ static apr_status_t make_link(sc_retained_t *kept, server_rec *s, apr_pool_t *p)
     if (rv != APR_SUCCESS) {
         kept->link_fd = -1;
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0413: no UNIX socket %s for the engine (DefaultRuntimeDir)", path);
+                     "SC0613: no UNIX socket %s for the engine (DefaultRuntimeDir)", path);
     }
     return rv;
 }
@@ -210,12 +210,12 @@ static apr_status_t resolve_receiver(sc_server_conf_t *conf, server_rec *s, apr_
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                     "SC0414: no address found for the receiver; name one with "
+                     "SC0614: no address found for the receiver; name one with "
                      "SessionClusterReceiver address=");
     } else if (!conf->secret_none && strncmp(conf->engine.receiver.address, "127.", 4) != 0 &&
                strcmp(conf->engine.receiver.address, "::1") != 0) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0415: the receiver would listen on %s without protection; say "
+                     "SC0615: the receiver would listen on %s without protection; say "
                      "SessionClusterSecret none if only trusted hosts reach it, or "
                      "SessionClusterReceiver address=127.0.0.1",
                      conf->engine.receiver.address);
