@@ -17,12 +17,12 @@
 #include "../../src/engine/link_wire.h"
 #include "link_rig.h"
 
-static rig_t rig;
+static link_rig_t rig;
 static sc_buf_t answer;
 
 static void set_up(void)
 {
-    rig_start(&rig);
+    link_rig_start(&rig);
     sc_buf_init(&answer, RIG_MAX_MESSAGE);
     CU_ASSERT_EQUAL_FATAL(fcntl(rig.listen_fd, F_SETFL, 0), 0); /* blocking */
 }
@@ -30,7 +30,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     sc_buf_free(&answer);
-    rig_end(&rig);
+    link_rig_end(&rig);
 }
 
 /* A thread that accepts, reads one packet, sends one or two and closes or waits for the end. */
@@ -95,7 +95,7 @@ static apr_status_t call_fake(fake_t *f, apr_size_t n, apr_interval_time_t timeo
 
     f->listen_fd = rig.listen_fd;
     CU_ASSERT_EQUAL_FATAL(pthread_create(&f->thread, NULL, fake_engine, f), 0);
-    rv = rig_call(&rig, RIG_ECHO, bytes, n, timeout, &answer);
+    rv = link_rig_call(&rig, RIG_ECHO, bytes, n, timeout, &answer);
     /* a fake that waits for the client's close gets it when the stock goes */
     apr_pool_clear(rig.pool);
     pthread_join(f->thread, NULL);
@@ -221,7 +221,8 @@ static void test_answer_behind_reset(void)
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
-        apr_status_t rv = rig_call(&rig, RIG_ECHO, bytes, 2 * SC_LINK_PIECE, RIG_LONG, &answer);
+        apr_status_t rv =
+            link_rig_call(&rig, RIG_ECHO, bytes, 2 * SC_LINK_PIECE, RIG_LONG, &answer);
 
         _exit(rv == APR_SUCCESS && answer.len == 0 ? 0 : 1);
     }
@@ -231,14 +232,14 @@ static void test_answer_behind_reset(void)
         CU_ASSERT_EQUAL(ioctl(fd, FIONREAD, &queued), 0);
     }
     kill(pid, SIGSTOP);
-    CU_ASSERT(rig_wait_stopped(pid, RIG_LONG));
+    CU_ASSERT(link_rig_wait_stopped(pid, RIG_LONG));
     CU_ASSERT_EQUAL(recv(fd, bytes, SC_LINK_PACKET, 0), SC_LINK_PACKET);
     memcpy(&head, bytes, sizeof(head));
     sc_wire_head(&head, head.serial, SC_LINK_CHANGE | SC_LINK_ANSWER, 0, 0);
     CU_ASSERT_EQUAL(send(fd, &head, sizeof(head), MSG_NOSIGNAL), (ssize_t)sizeof(head));
     close(fd);
     kill(pid, SIGCONT);
-    CU_ASSERT_EQUAL(rig_wait(pid, RIG_LONG), 0);
+    CU_ASSERT_EQUAL(link_rig_wait(pid, RIG_LONG), 0);
     free(bytes);
     tear_down();
 }
@@ -258,7 +259,7 @@ static void test_closed_without_answer(void)
     tear_down();
 }
 
-void rig_add_fake_tests(CU_pSuite suite)
+void link_rig_add_fake_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, test_bad_answers);
     CU_ADD_TEST(suite, test_late_answer_first);

@@ -25,7 +25,7 @@ typedef struct seen_t {
     sc_link_op_t op;
     int again;
     apr_size_t len;
-    int right; /* the body is rig_fill(len, len) */
+    int right; /* the body is link_rig_fill(len, len) */
 } seen_t;
 
 static apr_pool_t *pool;
@@ -50,7 +50,7 @@ static void on_request(void *baton, const sc_link_call_t *call, sc_link_op_t op,
 
     CU_ASSERT_PTR_EQUAL(baton, &seen);
     CU_ASSERT_FATAL(nseen < SEEN && want != NULL);
-    rig_fill(want, len, (unsigned int)len);
+    link_rig_fill(want, len, (unsigned int)len);
     seen[nseen].call = *call;
     seen[nseen].op = op;
     seen[nseen].again = again;
@@ -86,7 +86,7 @@ static void set_up(apr_uint32_t max_conns)
 {
     sc_link_handler_t handler = {&seen, on_request, on_refused};
 
-    fds_before = rig_count_fds();
+    fds_before = link_rig_count_fds();
     nseen = nrefused = 0;
     why = NULL;
     at_once = closing = 0;
@@ -106,7 +106,7 @@ static void tear_down(void)
     apr_pool_destroy(pool);
     close(listen_fd);
     unlink(path);
-    CU_ASSERT_EQUAL(rig_count_fds(), fds_before);
+    CU_ASSERT_EQUAL(link_rig_count_fds(), fds_before);
 }
 
 /* A child's connection; it waits in the queue until the next settle(). */
@@ -139,14 +139,14 @@ static sc_link_head_t head_of(apr_uint32_t serial, apr_uint32_t total, apr_uint3
     return head;
 }
 
-/* Send one packet: a head and n bytes of the message that rig_fill makes of its total. */
+/* Send one packet: a head and n bytes of the message that link_rig_fill makes of its total. */
 static void send_piece(int fd, const sc_link_head_t *head, apr_size_t n)
 {
     unsigned char *bytes = calloc(1, (apr_size_t)MAX_MESSAGE + SC_LINK_PACKET);
 
     CU_ASSERT_FATAL(bytes != NULL && n <= sizeof(packet) - sizeof(*head));
     if (head->total <= MAX_MESSAGE) {
-        rig_fill(bytes, head->total, head->total);
+        link_rig_fill(bytes, head->total, head->total);
     }
     memcpy(packet, head, sizeof(*head));
     memcpy(packet + sizeof(*head), bytes + (head->offset <= MAX_MESSAGE ? head->offset : 0), n);
@@ -451,7 +451,7 @@ static long read_answer(int fd, apr_uint32_t *serial, int *right)
     if (whole) {
         unsigned char *want = malloc(body.len + 1);
 
-        rig_fill(want, body.len, (unsigned int)body.len);
+        link_rig_fill(want, body.len, (unsigned int)body.len);
         *right = body.len == 0 || memcmp(want, body.data, body.len) == 0;
         len = (long)body.len;
         free(want);
@@ -478,7 +478,7 @@ static void test_slow_reader(void)
         settle();
     }
     for (i = 0; i < 4; i++) {
-        rig_fill(bytes, sizes[i], (unsigned int)sizes[i]);
+        link_rig_fill(bytes, sizes[i], (unsigned int)sizes[i]);
         CU_ASSERT_EQUAL(sc_link_answer(server, &seen[i].call, bytes, sizes[i]), APR_SUCCESS);
     }
     memset(bytes, 0, 3000000); /* the server has copies */
@@ -857,7 +857,7 @@ static void test_create(void)
     tear_down();
 }
 
-void rig_add_server_tests(CU_pSuite suite)
+void link_rig_add_server_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, test_pieces);
     CU_ADD_TEST(suite, test_hostile);

@@ -32,7 +32,7 @@ typedef struct delayed_t {
 /* For the signal handler of the engine's process. */
 static sc_loop_t *engine_loop;
 
-void rig_fill(unsigned char *p, apr_size_t n, unsigned int seed)
+void link_rig_fill(unsigned char *p, apr_size_t n, unsigned int seed)
 {
     apr_uint32_t x = seed * 2654435761u + 1;
     apr_size_t i;
@@ -43,7 +43,7 @@ void rig_fill(unsigned char *p, apr_size_t n, unsigned int seed)
     }
 }
 
-int rig_count_fds(void)
+int link_rig_count_fds(void)
 {
     int n = 0;
     int fd;
@@ -66,7 +66,7 @@ static int wait_for(pid_t pid, int options, int *status, apr_interval_time_t tim
     return got == pid;
 }
 
-int rig_wait(pid_t pid, apr_interval_time_t timeout)
+int link_rig_wait(pid_t pid, apr_interval_time_t timeout)
 {
     int status = 0;
 
@@ -76,7 +76,7 @@ int rig_wait(pid_t pid, apr_interval_time_t timeout)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int rig_wait_stopped(pid_t pid, apr_interval_time_t timeout)
+int link_rig_wait_stopped(pid_t pid, apr_interval_time_t timeout)
 {
     int status = 0;
 
@@ -138,7 +138,7 @@ static void on_request(void *baton, const sc_link_call_t *call, sc_link_op_t op,
     switch (command) {
     case RIG_SIZED:
         p = malloc((apr_size_t)v + 1);
-        rig_fill(p, v, v);
+        link_rig_fill(p, v, v);
         (void)sc_link_answer(e->server, call, p, v);
         free(p);
         return;
@@ -179,12 +179,12 @@ static void on_term(int sig)
     sc_loop_stop(engine_loop);
 }
 
-static int engine_main(rig_t *r)
+static int engine_main(link_rig_t *r)
 {
     engine_t e = {0};
     sc_link_handler_t handler = {&e, on_request, on_refused};
     struct sigaction sa;
-    int fds = rig_count_fds();
+    int fds = link_rig_count_fds();
     apr_pool_t *pool;
 
     if (apr_pool_create(&pool, NULL) != APR_SUCCESS ||
@@ -205,10 +205,10 @@ static int engine_main(rig_t *r)
         return 4;
     }
     apr_pool_destroy(pool);
-    return rig_count_fds() == fds ? 0 : 5;
+    return link_rig_count_fds() == fds ? 0 : 5;
 }
 
-void rig_spawn(rig_t *r)
+void link_rig_spawn(link_rig_t *r)
 {
     pid_t pid;
 
@@ -224,10 +224,10 @@ void rig_spawn(rig_t *r)
 
 /* ---- the test's process ------------------------------------------------------------------- */
 
-void rig_start(rig_t *r)
+void link_rig_start(link_rig_t *r)
 {
     memset(r, 0, sizeof(*r));
-    r->fds = rig_count_fds();
+    r->fds = link_rig_count_fds();
     r->max_conns = 64;
     snprintf(r->dir, sizeof(r->dir), "/tmp/sc-link-XXXXXX");
     CU_ASSERT_FATAL(mkdtemp(r->dir) != NULL);
@@ -238,25 +238,25 @@ void rig_start(rig_t *r)
     CU_ASSERT_EQUAL_FATAL(sc_link_client_create(&r->client, r->path, 4, r->pool), APR_SUCCESS);
 }
 
-void rig_kill(rig_t *r)
+void link_rig_kill(link_rig_t *r)
 {
     kill(r->engine, SIGKILL);
-    CU_ASSERT_EQUAL(rig_wait(r->engine, RIG_LONG), 128 + SIGKILL);
+    CU_ASSERT_EQUAL(link_rig_wait(r->engine, RIG_LONG), 128 + SIGKILL);
     r->engine = 0;
 }
 
-void rig_end(rig_t *r)
+void link_rig_end(link_rig_t *r)
 {
     if (r->engine != 0) {
         int code;
 
         /* It answers, so it is past its start and hears signals. */
-        (void)rig_call(r, RIG_ECHO, NULL, 0, RIG_LONG, NULL);
+        (void)link_rig_call(r, RIG_ECHO, NULL, 0, RIG_LONG, NULL);
         kill(r->engine, SIGTERM);
-        code = rig_wait(r->engine, RIG_LONG);
+        code = link_rig_wait(r->engine, RIG_LONG);
         CU_ASSERT_EQUAL(code, 0);
         if (code == -1) {
-            rig_kill(r);
+            link_rig_kill(r);
         }
     }
     apr_pool_destroy(r->pool);
@@ -265,11 +265,11 @@ void rig_end(rig_t *r)
     }
     unlink(r->path);
     CU_ASSERT_EQUAL(rmdir(r->dir), 0);
-    CU_ASSERT_EQUAL(rig_count_fds(), r->fds);
+    CU_ASSERT_EQUAL(link_rig_count_fds(), r->fds);
 }
 
-apr_status_t rig_call(rig_t *r, int command, const void *bytes, apr_size_t n,
-                      apr_interval_time_t timeout, sc_buf_t *answer)
+apr_status_t link_rig_call(link_rig_t *r, int command, const void *bytes, apr_size_t n,
+                           apr_interval_time_t timeout, sc_buf_t *answer)
 {
     sc_buf_t request;
     sc_buf_t own;
@@ -285,8 +285,8 @@ apr_status_t rig_call(rig_t *r, int command, const void *bytes, apr_size_t n,
     return rv;
 }
 
-apr_status_t rig_call_u32(rig_t *r, int command, apr_uint32_t v, apr_interval_time_t timeout,
-                          sc_buf_t *answer)
+apr_status_t link_rig_call_u32(link_rig_t *r, int command, apr_uint32_t v,
+                               apr_interval_time_t timeout, sc_buf_t *answer)
 {
     unsigned char b[4];
 
@@ -294,10 +294,10 @@ apr_status_t rig_call_u32(rig_t *r, int command, apr_uint32_t v, apr_interval_ti
     b[1] = (unsigned char)(v >> 16);
     b[2] = (unsigned char)(v >> 8);
     b[3] = (unsigned char)v;
-    return rig_call(r, command, b, sizeof(b), timeout, answer);
+    return link_rig_call(r, command, b, sizeof(b), timeout, answer);
 }
 
-int rig_info(const sc_buf_t *answer, rig_info_t *info)
+int link_rig_info(const sc_buf_t *answer, link_rig_info_t *info)
 {
     sc_rd_t rd;
 

@@ -24,22 +24,22 @@
 
 void sc_suite_link(void);
 
-static rig_t rig;
+static link_rig_t rig;
 static sc_buf_t answer;
 
 static void set_up(int with_engine)
 {
-    rig_start(&rig);
+    link_rig_start(&rig);
     sc_buf_init(&answer, RIG_MAX_MESSAGE);
     if (with_engine) {
-        rig_spawn(&rig);
+        link_rig_spawn(&rig);
     }
 }
 
 static void tear_down(void)
 {
     sc_buf_free(&answer);
-    rig_end(&rig);
+    link_rig_end(&rig);
 }
 
 static apr_time_t now(void)
@@ -47,24 +47,24 @@ static apr_time_t now(void)
     return sc_mono(&sc_clock_system);
 }
 
-static void assert_info(rig_info_t *info)
+static void assert_info(link_rig_info_t *info)
 {
     memset(info, 0, sizeof(*info));
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_INFO, NULL, 0, RIG_LONG, &answer), APR_SUCCESS);
-    CU_ASSERT(rig_info(&answer, info));
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_INFO, NULL, 0, RIG_LONG, &answer), APR_SUCCESS);
+    CU_ASSERT(link_rig_info(&answer, info));
 }
 
 /* A call whose answer is known: whatever came before, it must get its own. */
-static void assert_echo(rig_t *r, apr_size_t n, unsigned int seed)
+static void assert_echo(link_rig_t *r, apr_size_t n, unsigned int seed)
 {
     unsigned char *bytes = malloc(n + 1);
     apr_status_t rv;
     sc_buf_t got;
 
     CU_ASSERT_FATAL(bytes != NULL);
-    rig_fill(bytes, n, seed);
+    link_rig_fill(bytes, n, seed);
     sc_buf_init(&got, RIG_MAX_MESSAGE);
-    rv = rig_call(r, RIG_ECHO, bytes, n, RIG_LONG, &got);
+    rv = link_rig_call(r, RIG_ECHO, bytes, n, RIG_LONG, &got);
     CU_ASSERT_EQUAL(rv, APR_SUCCESS);
     CU_ASSERT_EQUAL(got.len, n + 1);
     CU_ASSERT(got.len == n + 1 && got.data[0] == RIG_ECHO && memcmp(got.data + 1, bytes, n) == 0);
@@ -94,10 +94,11 @@ static void test_sizes(void)
         unsigned char *want = malloc(sizes[i] + 1);
 
         assert_echo(&rig, sizes[i], (unsigned int)i);
-        CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_SIZED, (apr_uint32_t)sizes[i], RIG_LONG, &answer),
-                        APR_SUCCESS);
+        CU_ASSERT_EQUAL(
+            link_rig_call_u32(&rig, RIG_SIZED, (apr_uint32_t)sizes[i], RIG_LONG, &answer),
+            APR_SUCCESS);
         CU_ASSERT_EQUAL(answer.len, sizes[i]);
-        rig_fill(want, sizes[i], (unsigned int)sizes[i]);
+        link_rig_fill(want, sizes[i], (unsigned int)sizes[i]);
         CU_ASSERT(answer.len == sizes[i] && memcmp(answer.data, want, sizes[i]) == 0);
         free(want);
     }
@@ -106,7 +107,7 @@ static void test_sizes(void)
 
 static void test_ops(void)
 {
-    rig_info_t info;
+    link_rig_info_t info;
     sc_buf_t b;
     int op;
 
@@ -116,7 +117,7 @@ static void test_ops(void)
     for (op = SC_LINK_CHANGE; op <= SC_LINK_PING; op++) {
         CU_ASSERT_EQUAL(sc_link_call(rig.client, (sc_link_op_t)op, &b, RIG_LONG, &answer),
                         APR_SUCCESS);
-        CU_ASSERT(rig_info(&answer, &info));
+        CU_ASSERT(link_rig_info(&answer, &info));
         CU_ASSERT_EQUAL(info.op, (apr_uint32_t)op);
         CU_ASSERT_EQUAL(info.again, 0);
         CU_ASSERT_EQUAL(info.conns, 1); /* one connection served them all */
@@ -137,7 +138,7 @@ enum { THREADS = 8, CALLS = 2000 };
 
 typedef struct worker_t {
     pthread_t thread;
-    rig_t *rig;
+    link_rig_t *rig;
     unsigned int seed;
     int calls;
     apr_uint32_t delay; /* ms that each call takes; 0: as fast as it can */
@@ -154,13 +155,13 @@ static void *work(void *baton)
 
     sc_buf_init(&got, RIG_MAX_MESSAGE);
     for (i = 0; i < w->calls && w->delay != 0; i++) {
-        w->bad += rig_call_u32(w->rig, RIG_DELAY, w->delay, RIG_LONG, &got) != APR_SUCCESS;
+        w->bad += link_rig_call_u32(w->rig, RIG_DELAY, w->delay, RIG_LONG, &got) != APR_SUCCESS;
     }
     for (i = 0; i < w->calls && w->delay == 0; i++) {
         apr_size_t n = (apr_size_t)(w->seed * 31 + (unsigned int)i * 17) % sizeof(bytes);
 
-        rig_fill(bytes, n, w->seed * 100000 + (unsigned int)i);
-        if (rig_call(w->rig, RIG_ECHO, bytes, n, RIG_LONG, &got) != APR_SUCCESS ||
+        link_rig_fill(bytes, n, w->seed * 100000 + (unsigned int)i);
+        if (link_rig_call(w->rig, RIG_ECHO, bytes, n, RIG_LONG, &got) != APR_SUCCESS ||
             got.len != n + 1 || memcmp(got.data + 1, bytes, n) != 0) {
             w->bad++;
         }
@@ -199,24 +200,24 @@ static void test_threads(void)
     int fds;
 
     set_up(1);
-    fds = rig_count_fds();
+    fds = link_rig_count_fds();
     CU_ASSERT_EQUAL(run_threads(CALLS, 0), 0);
-    CU_ASSERT(rig_count_fds() <= fds + 4); /* what the client may keep */
+    CU_ASSERT(link_rig_count_fds() <= fds + 4); /* what the client may keep */
     tear_down();
 }
 
 static void test_keep_none(void)
 {
     sc_link_client_t *kept = rig.client;
-    rig_info_t info;
+    link_rig_info_t info;
     int fds;
 
     set_up(1);
     kept = rig.client;
     CU_ASSERT_EQUAL(sc_link_client_create(&rig.client, rig.path, 0, rig.pool), APR_SUCCESS);
-    fds = rig_count_fds();
+    fds = link_rig_count_fds();
     assert_info(&info);
-    CU_ASSERT_EQUAL(rig_count_fds(), fds);
+    CU_ASSERT_EQUAL(link_rig_count_fds(), fds);
     rig.client = kept;
     tear_down();
 }
@@ -224,7 +225,7 @@ static void test_keep_none(void)
 /* A child of a child must not share its parent's connections. */
 static void test_fork(void)
 {
-    rig_info_t info;
+    link_rig_info_t info;
     pid_t pid;
 
     set_up(1);
@@ -233,13 +234,13 @@ static void test_fork(void)
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
-        int fds = rig_count_fds();
-        int bad = rig_call(&rig, RIG_INFO, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS ||
-                  !rig_info(&answer, &info) || info.conns != 2 || rig_count_fds() != fds;
+        int fds = link_rig_count_fds();
+        int bad = link_rig_call(&rig, RIG_INFO, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS ||
+                  !link_rig_info(&answer, &info) || info.conns != 2 || link_rig_count_fds() != fds;
 
         _exit(bad);
     }
-    CU_ASSERT_EQUAL(rig_wait(pid, RIG_LONG), 0);
+    CU_ASSERT_EQUAL(link_rig_wait(pid, RIG_LONG), 0);
     assert_echo(&rig, 100, 1);
     tear_down();
 }
@@ -263,42 +264,42 @@ static int run_child(int (*fn)(void), int kill_ms)
         _exit(fn());
     }
     while (code == -1 && now() < until) {
-        code = rig_wait(pid, apr_time_from_msec(1));
-        if (rig_wait(rig.engine, 0) != -1) {
-            rig_spawn(&rig);
+        code = link_rig_wait(pid, apr_time_from_msec(1));
+        if (link_rig_wait(rig.engine, 0) != -1) {
+            link_rig_spawn(&rig);
         }
         if (kill_ms == 0) {
             continue;
         }
         if (served == 0) {
-            CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, RIG_LONG, &answer), APR_SUCCESS);
+            CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, RIG_LONG, &answer), APR_SUCCESS);
             served = now();
         } else if (now() - served >= life) {
-            rig_kill(&rig);
-            rig_spawn(&rig);
+            link_rig_kill(&rig);
+            link_rig_spawn(&rig);
             served = 0;
         }
     }
     if (code == -1) {
         kill(pid, SIGKILL);
-        rig_wait(pid, RIG_LONG);
+        link_rig_wait(pid, RIG_LONG);
     }
     return code;
 }
 
 static int die_once(void)
 {
-    rig_info_t info;
-    rig_info_t before;
+    link_rig_info_t info;
+    link_rig_info_t before;
     int i;
 
     for (i = 0; i < 2; i++) { /* over a fresh connection, then over one from the stock */
-        if (i == 1 && (rig_call(&rig, RIG_INFO, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS ||
-                       !rig_info(&answer, &before) || before.again)) {
+        if (i == 1 && (link_rig_call(&rig, RIG_INFO, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS ||
+                       !link_rig_info(&answer, &before) || before.again)) {
             return 1;
         }
-        if (rig_call(&rig, RIG_DIE, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS ||
-            !rig_info(&answer, &info) || !info.again) {
+        if (link_rig_call(&rig, RIG_DIE, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS ||
+            !link_rig_info(&answer, &info) || !info.again) {
             return 2;
         }
         if (i == 1 && info.pid == before.pid) {
@@ -330,19 +331,19 @@ static void test_engines_killed(void)
 /* The engine was replaced while nobody called: nothing was lost, so nothing is repeated. */
 static void test_engine_replaced(void)
 {
-    rig_info_t info;
+    link_rig_info_t info;
     int fds;
 
     set_up(1);
-    fds = rig_count_fds();
+    fds = link_rig_count_fds();
     CU_ASSERT_EQUAL(run_threads(1, 100), 0); /* at the same time, over a connection each */
-    CU_ASSERT(rig_count_fds() > fds + 1);
-    rig_kill(&rig);
-    rig_spawn(&rig);
+    CU_ASSERT(link_rig_count_fds() > fds + 1);
+    link_rig_kill(&rig);
+    link_rig_spawn(&rig);
     assert_info(&info);
     CU_ASSERT_EQUAL(info.again, 0);
     CU_ASSERT_EQUAL(info.pid, (apr_uint32_t)rig.engine);
-    CU_ASSERT_EQUAL(rig_count_fds(), fds + 1); /* the dead ones are gone, all of them */
+    CU_ASSERT_EQUAL(link_rig_count_fds(), fds + 1); /* the dead ones are gone, all of them */
     assert_info(&info);
     CU_ASSERT_EQUAL(info.again, 0);
     CU_ASSERT_EQUAL(info.conns, 1);
@@ -363,13 +364,13 @@ static void test_frozen(void)
 
         assert_echo(&rig, 10, 1);
         begun = now();
-        CU_ASSERT_EQUAL(rig_call(&rig, RIG_FREEZE, "old", 3, timeout, &answer), APR_TIMEUP);
+        CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_FREEZE, "old", 3, timeout, &answer), APR_TIMEUP);
         CU_ASSERT(now() - begun >= timeout);
         CU_ASSERT(now() - begun < RIG_LONG);
-        CU_ASSERT(rig_wait_stopped(rig.engine, RIG_LONG));
+        CU_ASSERT(link_rig_wait_stopped(rig.engine, RIG_LONG));
         /* others, on other connections and on this one */
         begun = now();
-        CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, "older", 5, timeout, &answer), APR_TIMEUP);
+        CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, "older", 5, timeout, &answer), APR_TIMEUP);
         CU_ASSERT(now() - begun >= timeout);
         kill(rig.engine, SIGCONT);
         assert_echo(&rig, 3, 99);
@@ -381,18 +382,19 @@ static void test_frozen(void)
 /* More calls given up in a row than one connection may have open. */
 static void test_many_late(void)
 {
-    rig_info_t info;
+    link_rig_info_t info;
     int i;
 
     set_up(1);
     for (i = 0; i < 12; i++) {
-        CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_DELAY, 40, apr_time_from_msec(2 + i % 3), &answer),
-                        APR_TIMEUP);
+        CU_ASSERT_EQUAL(
+            link_rig_call_u32(&rig, RIG_DELAY, 40, apr_time_from_msec(2 + i % 3), &answer),
+            APR_TIMEUP);
         if (i % 4 == 3) {
             assert_echo(&rig, 5, (unsigned int)i);
         }
     }
-    CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_DELAY, 60, RIG_LONG, &answer), APR_SUCCESS);
+    CU_ASSERT_EQUAL(link_rig_call_u32(&rig, RIG_DELAY, 60, RIG_LONG, &answer), APR_SUCCESS);
     assert_info(&info);
     CU_ASSERT_EQUAL(info.refused, 0);
     CU_ASSERT_EQUAL(info.again, 0);
@@ -406,7 +408,7 @@ static void test_late_and_long(void)
 
     set_up(1);
     for (i = 0; i < 30; i++) {
-        apr_status_t rv = rig_call_u32(&rig, RIG_SIZED, 2000000, 1 + i * 100, &answer);
+        apr_status_t rv = link_rig_call_u32(&rig, RIG_SIZED, 2000000, 1 + i * 100, &answer);
 
         CU_ASSERT(rv == APR_SUCCESS || rv == APR_TIMEUP);
         CU_ASSERT(rv == APR_TIMEUP || answer.len == 2000000);
@@ -418,9 +420,9 @@ static void test_late_and_long(void)
 static void test_no_time(void)
 {
     set_up(1);
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, 0, &answer), APR_TIMEUP);
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, -1, &answer), APR_TIMEUP);
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, APR_INT64_MAX, &answer), APR_SUCCESS);
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, 0, &answer), APR_TIMEUP);
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, -1, &answer), APR_TIMEUP);
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, APR_INT64_MAX, &answer), APR_SUCCESS);
     tear_down();
 }
 
@@ -445,9 +447,9 @@ static void test_signals(void)
     signals = 0;
     sigaction(SIGALRM, &sa, &old);
     setitimer(ITIMER_REAL, &it, NULL);
-    CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_DELAY, 60, RIG_LONG, &answer), APR_SUCCESS);
+    CU_ASSERT_EQUAL(link_rig_call_u32(&rig, RIG_DELAY, 60, RIG_LONG, &answer), APR_SUCCESS);
     begun = now();
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_NEVER, NULL, 0, apr_time_from_msec(60), &answer),
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_NEVER, NULL, 0, apr_time_from_msec(60), &answer),
                     APR_TIMEUP);
     CU_ASSERT(now() - begun >= apr_time_from_msec(60));
     CU_ASSERT(now() - begun < RIG_LONG);
@@ -467,11 +469,11 @@ static void test_answer_limit(void)
 
     set_up(1);
     sc_buf_init(&small, 1000);
-    CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_SIZED, 1000, RIG_LONG, &small), APR_SUCCESS);
+    CU_ASSERT_EQUAL(link_rig_call_u32(&rig, RIG_SIZED, 1000, RIG_LONG, &small), APR_SUCCESS);
     CU_ASSERT_EQUAL(small.len, 1000);
-    CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_SIZED, 1001, RIG_LONG, &small), APR_ENOSPC);
-    CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_SIZED, 200000, RIG_LONG, &small), APR_ENOSPC);
-    CU_ASSERT_EQUAL(rig_call_u32(&rig, RIG_SIZED, 7, RIG_LONG, &small), APR_SUCCESS);
+    CU_ASSERT_EQUAL(link_rig_call_u32(&rig, RIG_SIZED, 1001, RIG_LONG, &small), APR_ENOSPC);
+    CU_ASSERT_EQUAL(link_rig_call_u32(&rig, RIG_SIZED, 200000, RIG_LONG, &small), APR_ENOSPC);
+    CU_ASSERT_EQUAL(link_rig_call_u32(&rig, RIG_SIZED, 7, RIG_LONG, &small), APR_SUCCESS);
     CU_ASSERT_EQUAL(small.len, 7);
     sc_buf_free(&small);
     tear_down();
@@ -483,11 +485,12 @@ static void test_request_too_large(void)
     unsigned char *bytes = calloc(1, RIG_MAX_MESSAGE);
     apr_interval_time_t timeout = apr_time_from_msec(200);
     apr_time_t begun;
-    rig_info_t info;
+    link_rig_info_t info;
 
     set_up(1);
     begun = now();
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, bytes, RIG_MAX_MESSAGE, timeout, &answer), APR_TIMEUP);
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, bytes, RIG_MAX_MESSAGE, timeout, &answer),
+                    APR_TIMEUP);
     CU_ASSERT(now() - begun >= timeout);
     assert_info(&info);
     CU_ASSERT(info.refused >= 1);
@@ -509,7 +512,7 @@ static void test_absent(void)
     rig.listen_fd = -1;
     for (i = 0; i < 2; i++) {
         begun = now();
-        CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, timeout, &answer), APR_TIMEUP);
+        CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, timeout, &answer), APR_TIMEUP);
         CU_ASSERT(now() - begun >= timeout);
         CU_ASSERT(now() - begun < RIG_LONG);
         unlink(rig.path);
@@ -519,7 +522,7 @@ static void test_absent(void)
 
 static int call_echo(void)
 {
-    return rig_call(&rig, RIG_ECHO, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS;
+    return link_rig_call(&rig, RIG_ECHO, NULL, 0, RIG_LONG, &answer) != APR_SUCCESS;
 }
 
 /* The first call comes before the socket is there. */
@@ -535,11 +538,11 @@ static void test_appears(void)
     if (pid == 0) {
         _exit(call_echo());
     }
-    CU_ASSERT_EQUAL(rig_wait(pid, apr_time_from_msec(20)), -1); /* it waits */
+    CU_ASSERT_EQUAL(link_rig_wait(pid, apr_time_from_msec(20)), -1); /* it waits */
     CU_ASSERT_EQUAL(sc_link_listen(rig.path, 16, (apr_uid_t)-1, (apr_gid_t)-1, &rig.listen_fd),
                     APR_SUCCESS);
-    rig_spawn(&rig);
-    CU_ASSERT_EQUAL(rig_wait(pid, RIG_LONG), 0);
+    link_rig_spawn(&rig);
+    CU_ASSERT_EQUAL(link_rig_wait(pid, RIG_LONG), 0);
     tear_down();
 }
 
@@ -567,7 +570,7 @@ static void test_queue_full(void)
     }
     CU_ASSERT_FATAL(i < MANY);
     begun = now();
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, timeout, &answer), APR_TIMEUP);
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, timeout, &answer), APR_TIMEUP);
     CU_ASSERT(now() - begun >= timeout);
     CU_ASSERT(now() - begun < RIG_LONG);
     fflush(NULL);
@@ -575,9 +578,9 @@ static void test_queue_full(void)
     if (pid == 0) {
         _exit(call_echo());
     }
-    CU_ASSERT_EQUAL(rig_wait(pid, apr_time_from_msec(20)), -1);
-    rig_spawn(&rig);
-    CU_ASSERT_EQUAL(rig_wait(pid, RIG_LONG), 0);
+    CU_ASSERT_EQUAL(link_rig_wait(pid, apr_time_from_msec(20)), -1);
+    link_rig_spawn(&rig);
+    CU_ASSERT_EQUAL(link_rig_wait(pid, RIG_LONG), 0);
     while (i > 0) {
         close(fds[--i]);
     }
@@ -597,7 +600,7 @@ static void test_no_descriptors(void)
     none.rlim_cur = 0;
     CU_ASSERT_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
     begun = now();
-    CU_ASSERT_EQUAL(rig_call(&rig, RIG_ECHO, NULL, 0, RIG_LONG, &answer), EMFILE);
+    CU_ASSERT_EQUAL(link_rig_call(&rig, RIG_ECHO, NULL, 0, RIG_LONG, &answer), EMFILE);
     CU_ASSERT(now() - begun < RIG_LONG);
     CU_ASSERT_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
     tear_down();
@@ -757,6 +760,6 @@ void sc_suite_link(void)
     CU_ADD_TEST(suite, test_listen_mode);
     CU_ADD_TEST(suite, test_listen_stale);
     CU_ADD_TEST(suite, test_path_length);
-    rig_add_fake_tests(suite);
-    rig_add_server_tests(suite);
+    link_rig_add_fake_tests(suite);
+    link_rig_add_server_tests(suite);
 }
