@@ -63,9 +63,6 @@
 #define WHEEL_SLOTS 4096      /* of one second each */
 #define WHEEL_DUE WHEEL_SLOTS /* the list of those found due, behind the slots */
 
-/* Puts leave these cells, so that an invalidation finds one even in a full store. */
-#define EMERGENCY_CELLS 2
-
 /* A touch is one word: milliseconds of mono time (35 years) and the generation's low bits. */
 #define TOUCH_GEN_BITS 24
 #define TOUCH_GEN_MASK 0xffffffull

@@ -172,12 +172,8 @@ static apr_status_t lookup(const sc_store_t *s, apr_uint16_t context, const sc_i
             return APR_NOTFOUND;
         }
         if (is_key(&s->cell[ref - 1].rec, word, context)) {
-            /* the copy is checked: these words may have been another record's a moment ago */
-            if (!sc_snap_head(s, ref - 1, gen, snap) || snap->rec.context != context ||
-                memcmp(&snap->rec.id, id, sizeof(*id)) != 0) {
-                return APR_EAGAIN;
-            }
-            return APR_SUCCESS;
+            /* the copy is checked against the generation noted above, so these words are, too */
+            return sc_snap_head(s, ref - 1, gen, snap) ? APR_SUCCESS : APR_EAGAIN;
         }
         holder = ref - 1;
         holder_gen = gen;

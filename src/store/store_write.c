@@ -11,12 +11,12 @@
  *   new sessions           while a reserve of 1/16 of the cells stays free
  *   tombstones of unknown  while half of the reserve stays free: an invalidation that overtook its
  *   ids                    session is worth more than a new session, less than one that is here
- *   sessions that grow     while a quarter of it stays free
- *   other changes          while EMERGENCY_CELLS stay free; so in a store that others have filled a
- *                          session can still be changed as long as it does not grow
- *   tombstones of known    always: an emergency cell takes the tombstone, and what it replaces
- *   ids                    gives back at least that one
- * Tombstones are never thrown out early to make room: that would resurrect a dead id (DESIGN I11).
+ *   sessions that grow     while a quarter of the reserve stays free
+ *   other changes and      whatever is free: they give back at least what they take as soon as the
+ *   tombstones of known    link has swung. So a session can be changed in a store that others have
+ *   ids                    filled, as long as it does not grow, and the last quarter of the
+ * reserve, which nothing keeps for good, has the one cell of a tombstone always Tombstones are
+ * never thrown out early to make room: that would resurrect a dead id (DESIGN I11).
  */
 #include "store_layout.h"
 
@@ -143,16 +143,14 @@ static int has_room(const sc_store_t *s, const sc_record_t *rec, const snap_t *o
 {
     apr_uint32_t nfree = ld32(&s->head->free_count);
     apr_uint32_t reserve = s->ncells / 16;
-    apr_uint32_t keep;
+    apr_uint32_t keep = 0;
 
     if (rec->flags & SC_REC_TOMBSTONE) {
-        keep = old != NULL ? 0 : reserve / 2 + EMERGENCY_CELLS;
+        keep = old != NULL ? 0 : reserve / 2;
     } else if (old == NULL || (old->rec.flags & SC_REC_TOMBSTONE)) {
-        keep = reserve + EMERGENCY_CELLS;
+        keep = reserve;
     } else if (body_cells(rec->body_len) > body_cells(old->rec.body_len)) {
-        keep = reserve / 4 + EMERGENCY_CELLS;
-    } else {
-        keep = EMERGENCY_CELLS;
+        keep = reserve / 4;
     }
     return nfree >= keep && nfree - keep >= need;
 }

@@ -53,6 +53,9 @@ int rig_wait(int pid);
 /* The tests of a full store, of time, of scans, and the comparison with a model (store_flow.c). */
 void rig_add_flow(void *suite);
 
+/* The tests that stop a reader between any two loads (store_interleave.c). */
+void rig_add_interleave(void *suite);
+
 /* The tests with other processes and with damaged memory (store_abuse.c). */
 void rig_add_abuse(void *suite);
 

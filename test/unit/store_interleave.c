@@ -1,0 +1,418 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * A reader stopped between any two of its loads, while the writer works.
+ *
+ * The readers' source is compiled here once more under other names, with a hook in front of every
+ * load from the mapping. The hook counts; at the load in question it runs a little program of the
+ * writer, in this very process, and lets the reader go on. So every interleaving of a read with one
+ * program, and with two programs at two places, is tried: exactly, and the same each time. (What a
+ * machine's memory order may add to that is argued in store_layout.h and left to the tests with
+ * real processes.)
+ *
+ * The ids are chosen so that the session that is read stands at the end of a chain of three, and
+ * the others in a chain beside it: the worst place to be led astray.
+ */
+#define sc_store_read probed_read
+#define sc_store_get probed_get
+#define sc_store_note_access probed_note_access
+#define sc_store_last_access probed_last_access
+#define sc_store_scan probed_scan
+#define sc_snap_head probed_snap_head
+#define sc_snap_body probed_snap_body
+#define sc_snap_sum probed_snap_sum
+
+#include "../../src/store/store_layout.h"
+
+#include <CUnit/CUnit.h>
+
+#include "store_rig.h"
+
+void probe(void);
+
+#define ld32(p) (probe(), ld32(p))
+#define ld64(p) (probe(), ld64(p))
+#define ld32_acquire(p) (probe(), ld32_acquire(p))
+#define unchanged(s, cell, gen) (probe(), unchanged(s, cell, gen))
+
+#include "../../src/store/store_read.c"
+
+#undef ld32
+#undef ld64
+#undef ld32_acquire
+#undef unchanged
+
+enum { ROUTES = 4, LONG = 700, SHORT = 300 };
+
+typedef struct world_t {
+    sc_store_t *store;
+    unsigned int x;      /* the session that is read: the last one of its chain */
+    unsigned int p1, p2; /* in front of it */
+    unsigned int q, r;   /* in another chain */
+    unsigned int version;
+    unsigned int oldest; /* version of x when the read began */
+    int gone;            /* x has been away meanwhile */
+    int dead;            /* x has been a tombstone meanwhile */
+    int probes;          /* loads since the read began */
+    int at[2];           /* loads at which to strike; -1: never */
+    int program[2];
+    int every; /* strike again and again; 0: not */
+    int working;
+} world_t;
+
+/* The hook has no argument to carry it. */
+static world_t world;
+
+/* ---- the writer's programs ------------------------------------------------------------------- */
+
+static void location_of(apr_uint32_t epoch, apr_uint16_t *primary, apr_uint16_t *backups)
+{
+    apr_uint32_t i;
+
+    *primary = (apr_uint16_t)(1 + epoch % ROUTES);
+    for (i = 0; i < SC_BACKUPS_MAX; i++) {
+        backups[i] = (apr_uint16_t)(1 + (epoch * (i + 2) + i) % ROUTES);
+    }
+}
+
+static void rewrite(unsigned int n, apr_size_t len)
+{
+    unsigned int v = ++world.version;
+    sc_record_t rec = rig_record(0, n, v);
+    unsigned char body[LONG];
+
+    rec.epoch = v;
+    location_of(v, &rec.primary, rec.backups);
+    rig_fill(body, len, n, v);
+    CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, body, len), APR_SUCCESS);
+}
+
+static void forget(unsigned int n)
+{
+    sc_id_t id = rig_id(n);
+
+    CU_ASSERT_EQUAL(sc_store_remove(world.store, 0, &id), APR_SUCCESS);
+}
+
+static void relocate(unsigned int n)
+{
+    unsigned int v = ++world.version;
+    sc_id_t id = rig_id(n);
+    apr_uint16_t primary, backups[SC_BACKUPS_MAX];
+
+    location_of(v, &primary, backups);
+    CU_ASSERT_EQUAL(sc_store_set_location(world.store, 0, &id, primary, backups, SC_BACKUPS_MAX, v),
+                    APR_SUCCESS);
+}
+
+/* A session whose body looks like the head of x, in any cell it may come to lie in. */
+static void forge(unsigned int n)
+{
+    sc_record_t rec = rig_record(0, n, ++world.version);
+    apr_uint32_t cell, i;
+    sc_id_t x = rig_id(world.x);
+    unsigned char body[6 * BODY_BYTES];
+
+    for (cell = 0; cell < world.store->ncells; cell++) {
+        if ((world.store->gen[cell] & 1) != 0 &&
+            memcmp(world.store->cell[cell].rec.id, &x, sizeof(x)) == 0) {
+            break;
+        }
+    }
+    for (i = 0; cell < world.store->ncells && i < sizeof(body) / BODY_BYTES; i++) {
+        memcpy(body + i * BODY_BYTES, &world.store->cell[cell], BODY_BYTES);
+    }
+    if (cell < world.store->ncells) {
+        CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, body, sizeof(body)), APR_SUCCESS);
+    }
+}
+
+enum { PROGRAMS = 14 };
+
+static void work(int program)
+{
+    unsigned int i;
+
+    switch (program) {
+    case 0: /* x moves */
+        rewrite(world.x, SHORT);
+        break;
+    case 1: /* x moves, its old head becomes another session's */
+        rewrite(world.x, LONG);
+        rewrite(world.q, SHORT);
+        break;
+    case 2: /* x moves, everything it lay in becomes somebody else's body */
+        rewrite(world.x, SHORT);
+        rewrite(world.q, LONG);
+        rewrite(world.r, LONG);
+        break;
+    case 3: /* the one in front moves, its old head goes to another chain */
+        rewrite(world.p1, SHORT);
+        rewrite(world.q, SHORT);
+        break;
+    case 4: /* likewise the first one */
+        rewrite(world.p2, LONG);
+        rewrite(world.r, SHORT);
+        break;
+    case 5: /* both in front leave, others come, they come back */
+        forget(world.p1);
+        forget(world.p2);
+        rewrite(world.q, LONG);
+        rewrite(world.r, SHORT);
+        rewrite(world.p1, SHORT);
+        rewrite(world.p2, SHORT);
+        break;
+    case 6: /* heads become bodies that look like x */
+        rewrite(world.x, SHORT);
+        forget(world.r);
+        forge(world.r);
+        forge(world.q);
+        break;
+    case 7: /* the same with a head in front of x */
+        rewrite(world.p1, SHORT);
+        forget(world.r);
+        forge(world.r);
+        forge(world.q);
+        break;
+    case 8: /* another place, twice: both copies of the location are written */
+        relocate(world.x);
+        relocate(world.x);
+        break;
+    case 9: /* x goes and comes back, to the front of the chain now */
+        forget(world.x);
+        world.gone = 1;
+        rewrite(world.q, SHORT);
+        rewrite(world.x, SHORT);
+        break;
+    case 10: { /* x dies and is put back by a merge */
+        sc_record_t rec = rig_record(0, world.x, ++world.version);
+
+        rec.flags = SC_REC_TOMBSTONE;
+        rec.epoch = world.version;
+        location_of(rec.epoch, &rec.primary, rec.backups);
+        CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, NULL, 0), APR_SUCCESS);
+        world.dead = 1;
+        rewrite(world.r, LONG);
+        rewrite(world.x, SHORT);
+        break;
+    }
+    case 11: /* a new engine */
+        CU_ASSERT_EQUAL(sc_store_recover(world.store, NULL), APR_SUCCESS);
+        break;
+    case 12: /* everything moves, in a circle */
+        for (i = 0; i < 3; i++) {
+            rewrite(world.p2, SHORT);
+            rewrite(world.x, LONG);
+            rewrite(world.q, SHORT);
+            rewrite(world.p1, LONG);
+            rewrite(world.r, SHORT);
+        }
+        break;
+    default: { /* an access */
+        sc_id_t id = rig_id(world.x);
+
+        CU_ASSERT_EQUAL(sc_store_touch(world.store, 0, &id, SECONDS(5000) + world.version, 1),
+                        APR_SUCCESS);
+    }
+    }
+}
+
+void probe(void)
+{
+    int i;
+
+    if (world.working) {
+        return;
+    }
+    world.working = 1;
+    for (i = 0; i < 2; i++) {
+        if (world.at[i] == world.probes) {
+            work(world.program[i]);
+        }
+    }
+    if (world.every > 0 && world.probes % world.every == 0) {
+        work(12);
+    }
+    world.probes++;
+    world.working = 0;
+}
+
+/* ---- the reader ------------------------------------------------------------------------------ */
+
+/* Chain of x: p2 -> p1 -> x. */
+static void line_up(void)
+{
+    unsigned int n[5] = {world.x, world.p1, world.p2, world.r, world.q};
+    int i;
+
+    world.working = 1;
+    for (i = 0; i < 5; i++) {
+        sc_id_t id = rig_id(n[i]);
+
+        sc_store_remove(world.store, 0, &id);
+    }
+    for (i = 0; i < 5; i++) {
+        rewrite(n[i], SHORT);
+    }
+    world.oldest = world.version - 4;
+    world.gone = world.dead = world.probes = 0;
+    world.working = 0;
+}
+
+/* Read x with the programs striking as told; returns the number of loads. */
+static int read_x(apr_pool_t *pool)
+{
+    sc_id_t id = rig_id(world.x);
+    unsigned int who = 0, v = 0;
+    apr_uint16_t primary, backups[SC_BACKUPS_MAX];
+    sc_stored_t got;
+    apr_status_t rv;
+
+    line_up();
+    rv = probed_read(world.store, 0, &id, pool, &got);
+    world.working = 1;
+    if (rv == APR_NOTFOUND) {
+        CU_ASSERT(world.gone);
+        return world.probes;
+    }
+    CU_ASSERT_EQUAL(rv, APR_SUCCESS); /* two disturbances are no reason to give up */
+    if (rv != APR_SUCCESS) {
+        return world.probes;
+    }
+    location_of(got.rec.epoch, &primary, backups);
+    CU_ASSERT_EQUAL(got.rec.primary, primary);
+    CU_ASSERT(memcmp(got.rec.backups, backups, sizeof(backups)) == 0);
+    if (got.rec.flags & SC_REC_TOMBSTONE) {
+        CU_ASSERT(world.dead);
+        return world.probes;
+    }
+    CU_ASSERT(rig_check(got.body, got.rec.body_len, &who, &v));
+    CU_ASSERT(who == world.x && v >= world.oldest && v <= world.version);
+    CU_ASSERT((got.rec.stamp.hlc & 0xffffffffu) == 0x05060000u + v);
+    return world.probes;
+}
+
+/* Ids in one bucket, and others in another one. */
+static void choose_ids(void)
+{
+    sc_id_t id = rig_id(0);
+    apr_uint32_t home = sc_store_bucket(world.store, 0, &id), other = NO_CELL;
+    unsigned int *mine[] = {&world.p1, &world.p2}, *others[] = {&world.q, &world.r};
+    unsigned int n, i = 0, k = 0;
+
+    world.x = 0;
+    for (n = 1; (i < 2 || k < 2) && n < 10000000; n++) {
+        apr_uint32_t b;
+
+        id = rig_id(n);
+        b = sc_store_bucket(world.store, 0, &id);
+        if (b == home && i < 2) {
+            *mine[i++] = n;
+        } else if (b != home && k < 2 && (other == NO_CELL || b == other)) {
+            other = b;
+            *others[k++] = n;
+        }
+    }
+    CU_ASSERT_FATAL(i == 2 && k == 2);
+}
+
+static apr_pool_t *open_world(void)
+{
+    apr_pool_t *pool;
+    apr_uint16_t k;
+    int i;
+
+    memset(&world, 0, sizeof(world));
+    world.working = 1;
+    world.version = 100;
+    world.at[0] = world.at[1] = -1;
+    apr_pool_create(&pool, NULL);
+    CU_ASSERT_EQUAL_FATAL(sc_store_create(&world.store, SC_STORE_MIN, pool), APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(sc_store_context(world.store, "app", 3, 1, &k), APR_SUCCESS);
+    for (i = 1; i <= ROUTES; i++) {
+        char name = (char)('a' + i);
+
+        CU_ASSERT_EQUAL_FATAL(sc_store_route(world.store, &name, 1, 1, &k), APR_SUCCESS);
+    }
+    choose_ids();
+    return pool;
+}
+
+static void test_one_disturbance(void)
+{
+    apr_pool_t *pool = open_world(), *scratch;
+    int program, at, loads;
+
+    apr_pool_create(&scratch, pool);
+    loads = read_x(scratch);
+    CU_ASSERT(loads > 30 && loads < 1000);
+    for (program = 0; program < PROGRAMS; program++) {
+        world.program[0] = program;
+        for (at = 0; at < loads; at++) {
+            world.at[0] = at;
+            read_x(scratch);
+            apr_pool_clear(scratch);
+        }
+    }
+    CU_ASSERT_EQUAL(rig_audit(world.store, 0).failures, 0);
+    apr_pool_destroy(pool);
+}
+
+static void test_two_disturbances(void)
+{
+    apr_pool_t *pool = open_world(), *scratch;
+    int first, second, at, then, loads;
+
+    apr_pool_create(&scratch, pool);
+    loads = read_x(scratch);
+    for (first = 0; first < PROGRAMS; first++) {
+        second = (first * 5 + 3) % PROGRAMS;
+        world.program[0] = first;
+        world.program[1] = second;
+        for (at = 0; at < loads; at++) {
+            /* close together all of them, further apart some */
+            for (then = at + 1; then < 2 * loads; then += then < at + 12 ? 1 : 7) {
+                world.at[0] = at;
+                world.at[1] = then;
+                read_x(scratch);
+                apr_pool_clear(scratch);
+            }
+        }
+    }
+    CU_ASSERT_EQUAL(rig_audit(world.store, 0).failures, 0);
+    apr_pool_destroy(pool);
+}
+
+/* A writer that never rests: the reader gives up after a bounded number of loads. */
+static void test_endless_disturbance(void)
+{
+    apr_pool_t *pool = open_world();
+    sc_id_t id = rig_id(world.x);
+    int period, gave_up = 0;
+
+    for (period = 1; period < 200; period++) {
+        sc_stored_t got;
+        apr_status_t rv;
+
+        line_up();
+        world.every = period;
+        rv = probed_read(world.store, 0, &id, pool, &got);
+        world.every = 0;
+        CU_ASSERT(rv == APR_SUCCESS || rv == APR_EAGAIN);
+        gave_up += rv == APR_EAGAIN;
+        CU_ASSERT(world.probes < MAX_TRIES * 200);
+        CU_ASSERT_EQUAL(probed_read(world.store, 0, &id, pool, &got), APR_SUCCESS);
+        world.working = 1;
+    }
+    CU_ASSERT(gave_up > 5 && gave_up < 150);
+    apr_pool_destroy(pool);
+}
+
+void rig_add_interleave(void *suite)
+{
+    CU_pSuite s = suite;
+
+    CU_add_test(s, "a read disturbed at any load", test_one_disturbance);
+    CU_add_test(s, "a read disturbed at any two loads", test_two_disturbances);
+    CU_add_test(s, "a read disturbed without end", test_endless_disturbance);
+}
