@@ -90,7 +90,7 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
     if (sc_msg_nocontext_get(r, &name) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    if (sc_log_allowed(&m->limit.context, sc_mgr_now(m), apr_time_from_sec(1), NULL)) {
+    if (sc_log_allowed(&m->limit.nocontext, sc_mgr_now(m), apr_time_from_sec(1), NULL)) {
         sc_log(m->cfg.log, SC_LOG_WARNING, 0,
                "SC0531: node %s does not have context \"%.*s\" of this node (%s), so it keeps no "
                "copies of its sessions. If it is the same application, the virtual hosts have "

@@ -47,10 +47,10 @@ typedef enum sc_job_t {
 } sc_job_t;
 
 typedef struct sc_pull_t {
-    sc_job_t job;          /**< running now */
-    apr_uint64_t serial;   /**< of its request */
-    int asked;             /**< 1: the request has been acknowledged, -1: it was not */
-    int damaged;           /**< a block could not be read */
+    sc_job_t job;        /**< running now */
+    apr_uint64_t serial; /**< of its request */
+    int asked;           /**< 1: the request has been acknowledged, -1: it was not */
+    int damaged;         /**< a block could not be read */
     apr_uint64_t asked_contexts;
     char asked_legacy[SC_ROUTE_MAX + 1];
     apr_time_t heard;      /**< last sign of progress */
@@ -71,9 +71,9 @@ struct sc_peer_t {
     sc_manager_t *m;
     apr_uint32_t serial; /**< of this life in the table; 0: place is free */
     sc_member_t member;
-    int lagging;         /**< let a request run out of time: later ones do not wait for it */
-    int synced;          /**< all it had when it came has been pulled: progress may be believed */
-    int join_tried;      /**< as donor, when joining */
+    int lagging;    /**< let a request run out of time: later ones do not wait for it */
+    int synced;     /**< all it had when it came has been pulled: progress may be believed */
+    int join_tried; /**< as donor, when joining */
     sc_pull_t pull;
     sc_transfer_t *transfer;
 };
@@ -127,7 +127,7 @@ struct sc_manager_t {
     apr_uint32_t node_tag;
     sc_node_state_t state;
     int settled;
-    int fresh;   /**< the store was empty when this engine began */
+    int fresh; /**< the store was empty when this engine began */
     int stopped;
 
     sc_peer_t peer[SC_MEMBERS_MAX];
@@ -182,7 +182,8 @@ struct sc_manager_t {
     } missing[SC_MISSING]; /**< members that went without a word */
 
     struct {
-        sc_log_limit_t full, large, degraded, malformed, future, context, fetches, clock, failed;
+        sc_log_limit_t full, large, degraded, malformed, future, context, nocontext, fetches, clock,
+            failed;
     } limit;
 };
 
@@ -228,8 +229,8 @@ apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr
 /** Replace a session, or nothing, by a tombstone. */
 apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                          const sc_stamp_t *stamp, unsigned int reason);
-/** Read a session, its body to m->old. If its id was changed lately, the one under the new id, which
- *  is then in *id. */
+/** Read a session, its body to m->old. If its id was changed lately, the one under the new id,
+ * which is then in *id. */
 apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec);
 /** Merge what came about a session that is alive here; its body stands in m->old.
  *  @param changed receives 1 if it brought something */
@@ -254,8 +255,8 @@ void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
 /* replicate.c */
 typedef enum sc_wait_kind_t {
     SC_WAIT_CHANGE, /**< of a session; fallback is the whole session */
-    SC_WAIT_GET,  /**< our GET_ALL_SESSIONS */
-    SC_WAIT_BLOCK /**< block of a transfer */
+    SC_WAIT_GET,    /**< our GET_ALL_SESSIONS */
+    SC_WAIT_BLOCK   /**< block of a transfer */
 } sc_wait_kind_t;
 
 /** Post m->msg to all peers and answer the call when they have acknowledged, or as configured.
