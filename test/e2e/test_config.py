@@ -1,0 +1,433 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What a configtest says: every wrong value and every contradiction is refused with a message that
+names what would be right, and what the examples show is accepted."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+MODULE = os.path.abspath(os.environ.get("SC_MODULE",
+                                        os.path.join(TREE, "out", "mod_session_cluster.so")))
+HTTPD = shutil.which("apache2") or shutil.which("httpd") or "/usr/sbin/apache2"
+MODULES = subprocess.run([shutil.which("apxs") or shutil.which("apxs2") or "apxs", "-q",
+                          "LIBEXECDIR"], capture_output=True, text=True, check=True).stdout.strip()
+
+MODULE_LINE = f"LoadModule session_cluster_module {MODULE}\n"
+
+
+def load(*names):
+    return "".join(f"<IfModule !mod_{n}.c>\n  LoadModule {n}_module {MODULES}/mod_{n}.so\n"
+                   "</IfModule>\n" for n in names)
+
+
+SESSION = load("session")
+PROXY = load("proxy", "proxy_http", "slotmem_shm", "proxy_balancer", "lbmethod_byrequests")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config")
+    for folder in ("run", "logs", "htdocs"):
+        (path / folder).mkdir()
+    return path
+
+
+@pytest.fixture
+def configtest(root):
+    """Run a configtest over these lines; exit code and everything that was said."""
+    def run(lines, modules=None):
+        text = (f'ServerRoot "{root}"\nServerName localhost\nListen 127.0.0.1:18080\n'
+                f'DefaultRuntimeDir "{root}/run"\nPidFile "{root}/run/pid"\n'
+                f'ErrorLog "{root}/logs/error.log"\nDocumentRoot "{root}/htdocs"\n')
+        text += load("mpm_event", "unixd", "authz_core", "authz_host", "headers", "alias")
+        text += SESSION + MODULE_LINE if modules is None else modules
+        conf = root / "httpd.conf"
+        conf.write_text(text + lines + "\n")
+        done = subprocess.run([HTTPD, "-t", "-d", str(root), "-f", str(conf)], timeout=30,
+                              capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+    return run
+
+
+# ---- one directive -------------------------------------------------------------------------------
+
+ROUTE = "SessionClusterRoute n1\n"
+STATIC = (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0.1:4001\n"
+          "SessionClusterReceiver address=127.0.0.1 port=4000\n")
+LONG = "x" * 64
+
+WRONG = [
+    # route
+    ("SessionClusterRoute n.1", r"1 to 63 letters, digits, '-' and '_', not \"n\.1\""),
+    ("SessionClusterRoute n;1", r"letters, digits"),
+    ("SessionClusterRoute \"\"", r"takes one argument"),
+    ("SessionClusterRoute " + LONG, r"1 to 63"),
+    ("SessionClusterRotateId " + "n" * 1025, r"On, Off or the name of the attribute"),
+    ("SessionClusterRole proxy", r"node or balancer, not \"proxy\""),
+    # membership
+    ("SessionClusterMembership", r"multicast or static"),
+    ("SessionClusterMembership gossip", r"multicast or static.*\"gossip\""),
+    ("SessionClusterMembership dns name=x", r"dns is not in this version.*multicast and static"),
+    ("SessionClusterMembership static\nSessionClusterMembership multicast", r"given twice"),
+    ("SessionClusterMembership multicast address=10.0.0.1", r"224\.0\.0\.0 to 239\.255\.255\.255"),
+    ("SessionClusterMembership multicast address=ff02::1", r"IPv4 multicast address"),
+    ("SessionClusterMembership multicast port=0", r"port wants a number from 1 to 65535"),
+    ("SessionClusterMembership multicast port=65536", r"1 to 65535, not \"65536\""),
+    ("SessionClusterMembership multicast port=4x", r"1 to 65535, not \"4x\""),
+    ("SessionClusterMembership multicast port=", r"1 to 65535, not \"\""),
+    ("SessionClusterMembership multicast frequency=1", r"milliseconds from 50 to 60000"),
+    ("SessionClusterMembership multicast dropTime=99999999999999999999", r"milliseconds from 100"),
+    ("SessionClusterMembership multicast bind=eth0", r"numeric IPv4 address"),
+    ("SessionClusterMembership multicast ttl=256", r"-1 to 255"),
+    ("SessionClusterMembership multicast ttl=-2", r"-1 to 255"),
+    ("SessionClusterMembership multicast domain=" + LONG, r"at most 63 bytes"),
+    ("SessionClusterMembership multicast nonsense", r"key=value, not \"nonsense\""),
+    ("SessionClusterMembership multicast =1", r"key=value"),
+    ("SessionClusterMembership multicast color=red", r"knows address, port.*not \"color\""),
+    ("SessionClusterMembership multicast port=1 PORT=2", r"port is given twice"),
+    ("SessionClusterMembership multicast soTimeout=500", r"has no soTimeout: .*never blocks"),
+    ("SessionClusterMembership multicast recoveryEnabled=true", r"no recoveryEnabled: .*again"),
+    ("SessionClusterMembership static address=228.0.0.4", r"SessionClusterMember host:port"),
+    ("SessionClusterMembership static bind=127.0.0.1", r"SessionClusterReceiver address="),
+    # members
+    ("SessionClusterMember", r"host:port"),
+    ("SessionClusterMember host", r"host:port.*not \"host\""),
+    ("SessionClusterMember :4000", r"host:port"),
+    ("SessionClusterMember host:", r"host:port"),
+    ("SessionClusterMember host:0", r"host:port"),
+    ("SessionClusterMember host:70000", r"host:port"),
+    ("SessionClusterMember ::1:4000", r"brackets: \[::1\]:4000"),
+    ("SessionClusterMember [::1:4000", r"brackets"),
+    ("SessionClusterMember [::g]:4000", r"brackets"),
+    ("SessionClusterMember []:4000", r"brackets"),
+    ("SessionClusterMember http://host:4000", r"host:port"),
+    ("SessionClusterMember " + "h" * 64 + ":4000", r"at most 63 bytes"),
+    ("SessionClusterMember h:4000 route=a.b", r"route wants.*letters, digits"),
+    ("SessionClusterMember h:4000 weight=1", r"knows route=; not \"weight\""),
+    ("SessionClusterMember h:4000 n1", r"key=value"),
+    ("SessionClusterMember h:4000\nSessionClusterMember H:4000", r"given twice"),
+    ("SessionClusterMember h:1 route=a\nSessionClusterMember h:2 route=a",
+     r"route a belongs to h:1 already; routes are unique"),
+    ("\n".join(f"SessionClusterMember h:{i}" for i in range(1, 66)), r"at most 64 members"),
+    # receiver, sender
+    ("SessionClusterReceiver address=myhost", r"\"auto\" or a numeric address"),
+    ("SessionClusterReceiver address=0.0.0.0", r"that the other members can connect to"),
+    ("SessionClusterReceiver address=::", r"that the other members can connect to"),
+    ("SessionClusterReceiver address=224.0.0.1", r"numeric address of this machine"),
+    ("SessionClusterReceiver port=-1", r"port wants a number from 1 to 65535"),
+    ("SessionClusterReceiver autoBind=0", r"1 to 1000"),
+    ("SessionClusterReceiver maxConnections=1", r"4 to 65535"),
+    ("SessionClusterReceiver maxFrame=1K", r"bytes from 65536"),
+    ("SessionClusterReceiver maxFrame=1KB", r"bytes from 65536"),
+    ("SessionClusterReceiver maxThreads=6", r"has no maxThreads: .*no threads"),
+    ("SessionClusterReceiver selectorTimeout=100", r"has no selectorTimeout: .*never blocks"),
+    ("SessionClusterReceiver udpPort=4001", r"TCP only"),
+    ("SessionClusterReceiver tcpNoDelay=true", r"has no tcpNoDelay: .*chosen"),
+    ("SessionClusterReceiver 4000", r"key=value"),
+    ("SessionClusterSender timeout=5", r"milliseconds from 10"),
+    ("SessionClusterSender maxRetryAttempts=-1", r"0 to 100"),
+    ("SessionClusterSender maxQueueSize=2G", r"to 2146435072"),
+    ("SessionClusterSender poolSize=25", r"has no poolSize: one connection per member"),
+    ("SessionClusterSender keepAliveTime=-1", r"has no keepAliveTime"),
+    # send options
+    ("SessionClusterSendOptions", r"4, 6, 8 or 10"),
+    ("SessionClusterSendOptions 0", r"4, 6, 8 or 10.*nobody would wait"),
+    ("SessionClusterSendOptions 2", r"4, 6, 8 or 10.*nobody would wait"),
+    ("SessionClusterSendOptions use_ack", r"4, 6, 8 or 10.*nobody would wait"),
+    ("SessionClusterSendOptions 12", r"either waited for or not"),
+    ("SessionClusterSendOptions sync,async", r"either waited for or not"),
+    ("SessionClusterSendOptions 7", r"the channel sets this bit itself"),
+    ("SessionClusterSendOptions secure,sync", r"does nothing with it"),
+    ("SessionClusterSendOptions udp", r"TCP only"),
+    ("SessionClusterSendOptions 70", r"TCP only"),
+    ("SessionClusterSendOptions 256", r"4, 6, 8 or 10"),
+    ("SessionClusterSendOptions fast", r"synchronized_ack, use_ack"),
+    ("SessionClusterSendOptions sync,,fast", r"not \"sync,,fast\""),
+    ("SessionClusterSendOptions 6 timeout=1", r"timeout wants milliseconds from 10 to 60000"),
+    ("SessionClusterSendOptions 6 onTimeout=wait", r"onTimeout wants serve or fail"),
+    ("SessionClusterSendOptions 6 wait=1", r"knows timeout and onTimeout; not \"wait\""),
+    ("SessionClusterSendOptions 6 serve", r"key=value"),
+    # manager
+    ("SessionClusterManager", r"delta, then key=value"),
+    ("SessionClusterManager persistent", r"delta, then key=value, not \"persistent\""),
+    ("SessionClusterManager backup backups=2", r"backup is not in this version, which knows delta"),
+    ("SessionClusterManager store provider=redis:h:1", r"store is not in this version"),
+    ("SessionClusterManager delta expireSessionsOnShutdown=maybe", r"true or false"),
+    ("SessionClusterManager delta stateTransferTimeout=0", r"seconds from 1 to 3600"),
+    ("SessionClusterManager delta blockSize=1", r"bytes from 4096"),
+    ("SessionClusterManager delta touchInterval=1", r"milliseconds from 100"),
+    ("SessionClusterManager delta fetchTimeout=0", r"milliseconds from 10"),
+    ("SessionClusterManager delta tombstoneTime=1", r"seconds from 10"),
+    ("SessionClusterManager delta sendAllSessionsSize=1000", r"blockSize= in bytes"),
+    ("SessionClusterManager delta maxActiveSessions=-1", r"SessionClusterMemory"),
+    ("SessionClusterManager delta notifyListenersOnReplication=true", r"no listeners"),
+    # interceptors
+    ("SessionClusterInterceptor", r"a name, then key=value"),
+    ("SessionClusterInterceptor Nonsense", r"TcpFailureDetector.*MessageDispatch|"
+                                           r"MessageDispatch.*TcpFailureDetector"),
+    ("SessionClusterInterceptor " + "N" * 32, r"no interceptor has a name as long"),
+    ("SessionClusterInterceptor MessageDispatch x", r"key=value"),
+    ("SessionClusterInterceptor MessageDispatch " + " ".join(f"a{i}=1" for i in range(9)),
+     r"at most 8 attributes"),
+    ("SessionClusterInterceptor MessageDispatch a=" + "v" * 96, r"too long"),
+    ("SessionClusterInterceptor TcpFailureDetector color=red", r"connectTimeout"),
+    ("SessionClusterInterceptor TcpFailureDetector connectTimeout=soon", r"connectTimeout"),
+    ("SessionClusterInterceptor MessageDispatch\n" * 2, r"twice"),
+    # secret, quorum, sizes
+    ("SessionClusterSecret file:/etc/key", r"not in this version.*\"none\""),
+    ("SessionClusterSecret exec:/bin/key", r"not in this version"),
+    ("SessionClusterSecret swordfish", r"wants none"),
+    ("SessionClusterQuorum 0", r"On, Off or a number of nodes from 1 to 64"),
+    ("SessionClusterQuorum 65", r"from 1 to 64"),
+    ("SessionClusterQuorum most", r"On, Off or a number"),
+    ("SessionClusterMemory 1000", r"bytes from 1M to 256G, not \"1000\""),
+    ("SessionClusterMemory 64MB", r"1M to 256G"),
+    ("SessionClusterMemory -64M", r"1M to 256G"),
+    ("SessionClusterMemory 1T", r"1M to 256G"),
+    ("SessionClusterMemory 999999999999G", r"1M to 256G"),
+    ("SessionClusterMemory 18446744073709551616", r"1M to 256G"),
+    ("SessionClusterMaxSessionSize 1", r"256 to 16M"),
+    ("SessionClusterMaxSessionSize 17M", r"256 to 16M"),
+    ("SessionClusterBalancerMethod bysession", r"requests without a session"),
+    ("SessionClusterBalancerMethod bymood", r"LoadModule lbmethod_bymood_module"),
+    # cookie
+    ("SessionClusterCookieName", r"a cookie's name"),
+    ("SessionClusterCookieName a=b", r"a cookie's name"),
+    ("SessionClusterCookieName a;b", r"a cookie's name"),
+    ("SessionClusterCookieName a,b", r"a cookie's name"),
+    ("SessionClusterCookieName \"a b\"", r"a cookie's name"),
+    ("SessionClusterCookieName " + "n" * 129, r"a cookie's name"),
+    ("SessionClusterCookieName SID Path=/;;HttpOnly", r"one ';' between"),
+    ("SessionClusterCookieName SID ;Path=/", r"one ';' between"),
+    ("SessionClusterCookieName SID Path=app", r"a Path that begins with '/'"),
+    ("SessionClusterCookieName SID Path", r"a Path that begins with '/'"),
+    ("SessionClusterCookieName SID Max-Age=10", r"SessionMaxAge decides"),
+    ("SessionClusterCookieName SID Path=/; expires=never", r"SessionMaxAge decides"),
+    ("SessionClusterCookieName SID SameSite=Maybe", r"SameSite=Strict, SameSite=Lax or"),
+    ("SessionClusterCookieName SID SameSite=None", r"Secure together with SameSite=None"),
+    ("SessionClusterCookieName SID Secure=yes", r"without a value"),
+    ("SessionClusterCookieName SID Path=/\"; HttpOnly", r"no quotes"),
+    ("SessionClusterCookieName SID \"Path=/\" HttpOnly", r"one pair of quotes"),
+    ("SessionClusterCookieName __Host-SID Path=/", r"for a __Host- cookie"),
+    ("SessionClusterCookieName __Host-SID Path=/; Secure; Domain=example.org", r"__Host- cookie"),
+    ("SessionClusterCookieName __Secure-SID Path=/", r"Secure for a __Secure- cookie"),
+    # other things per directory
+    ("SessionClusterContext \"\"", r"takes one argument"),
+    ("SessionClusterContext \"a b\"", r"visible characters"),
+    ("SessionClusterContext " + "c" * 128, r"1 to 127"),
+    ("SessionClusterMaxInactive 0", r"seconds from 1"),
+    ("SessionClusterMaxInactive -1", r"seconds from 1"),
+    ("SessionClusterMaxInactive 30m", r"seconds from 1"),
+    ("SessionClusterFilter (", r"regular expressions"),
+    ("SessionClusterRotateId \"\"", r"takes one argument"),
+]
+
+
+@pytest.mark.parametrize("lines,message", WRONG, ids=[w[0][:60] for w in WRONG])
+def test_wrong_value(configtest, lines, message):
+    code, said = configtest(lines)
+    assert code != 0, said
+    assert re.search(message, said, re.S), said
+
+
+GLOBAL_ONLY = ["Route n1", "Role node", "Membership static", "Member h:1", "Receiver port=1",
+               "Sender timeout=100", "SendOptions 6", "Manager delta", "Interceptor MessageDispatch",
+               "Secret none", "Quorum 2", "Memory 64M", "MaxSessionSize 1K",
+               "BalancerMethod byrequests"]
+
+
+@pytest.mark.parametrize("line", GLOBAL_ONLY)
+@pytest.mark.parametrize("place", ["VirtualHost *:80", "Location /"])
+def test_engine_is_configured_globally(configtest, line, place):
+    code, said = configtest(f"<{place}>\nSessionCluster{line}\n</{place.split()[0]}>")
+    assert code != 0
+    assert re.search(rf"SessionCluster{line.split()[0]} (cannot occur within|not allowed in)",
+                     said), said
+
+
+# ---- the whole -----------------------------------------------------------------------------------
+
+CONTRADICTIONS = [
+    ("SessionClusterMember 127.0.0.1:4001", r"SC0101: .*SessionClusterMembership static"),
+    ("SessionClusterRole balancer", r"SC0102: .*SessionClusterMembership"),
+    (STATIC.replace(ROUTE, ""), r"SC0103: .*SessionClusterRoute"),
+    (ROUTE + "SessionClusterMembership static", r"SC0104: .*SessionClusterMember host:port"),
+    (STATIC.replace("static", "multicast bind=127.0.0.1"), r"SC0105: .*Membership static"),
+    (STATIC.replace("static", "static frequency=1000 dropTime=1999"),
+     r"SC0106: .*dropTime=1999.*twice frequency=1000"),
+    (STATIC.replace("port=4000", "port=65500 autoBind=100"), r"SC0107: .*port 65535"),
+    (STATIC.replace("address=127.0.0.1", "address=192.0.2.1"),
+     r"SC0109: .*192\.0\.2\.1.*SessionClusterSecret none.*address=127\.0\.0\.1"),
+    (STATIC.replace("address=127.0.0.1", "address=2001:db8::1"), r"SC0109: .*Secret none"),
+    (ROUTE + "SessionClusterMembership multicast bind=192.0.2.1", r"SC0109: .*Secret none"),
+    ("SessionClusterMemory 1M\nSessionClusterMaxSessionSize 512K", r"SC0110: .*at least 4 times"),
+    ("SessionClusterReceiver maxFrame=100K\nSessionClusterMaxSessionSize 64K",
+     r"SC0111: .*maxFrame=102400 must be at least twice"),
+    ("SessionClusterReceiver maxFrame=1M\nSessionClusterManager delta blockSize=1M",
+     r"SC0112: .*twice.*blockSize=1048576"),
+    ("SessionClusterSender maxQueueSize=64K", r"SC0113: .*maxQueueSize=65536 must be at least"),
+    ("SessionClusterQuorum 2", r"SC0114: .*take it out"),
+    (ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\nSessionClusterQuorum On",
+     r"SC0115: .*give the number"),
+    (STATIC + "SessionClusterQuorum 3", r"SC0116: .*there are 2 nodes"),
+    (STATIC + "SessionClusterRole balancer\nSessionClusterCookieName SID",
+     r"SC0117: .*SessionClusterCookieName"),
+    ("SessionClusterCookieName SID\n" + "".join(
+        f"<VirtualHost *:80>\nServerName v{i}.example.org\n</VirtualHost>\n" for i in range(64)),
+     r"SC0119: there are 65 session spaces.*at most 64"),
+    ("".join(f"<Location /{i}>\nSessionClusterContext c{i}\n</Location>\n" for i in range(65)),
+     r"SC0119: "),
+    ("<VirtualHost *:80>\nServerName " + "a" * 60 + "." + "b" * 60 + "." + "c" * 10 +
+     "\nSessionClusterCookieName SID\n</VirtualHost>", r"SC0118: .*SessionClusterContext"),
+    ("SessionClusterSendOptions 8 onTimeout=fail", r"SC0121: .*onTimeout=fail cannot happen"),
+]
+
+
+@pytest.mark.parametrize("lines,message", CONTRADICTIONS, ids=[c[1][:6] for c in CONTRADICTIONS])
+def test_contradiction(configtest, lines, message):
+    code, said = configtest(lines)
+    assert code != 0, said
+    assert re.search(message, said, re.S), said
+
+
+def test_all_contradictions_at_once(configtest):
+    _, said = configtest("SessionClusterMembership static\nSessionClusterSender maxQueueSize=64K")
+    assert {"SC0103", "SC0104", "SC0113"} <= set(re.findall(r"SC\d{4}", said))
+
+
+def test_cookie_name_needs_mod_session(configtest):
+    code, said = configtest("SessionClusterCookieName SID", modules=MODULE_LINE)
+    assert code != 0 and "LoadModule session_module first" in said
+
+
+def test_mod_session_has_to_come_first(configtest):
+    code, said = configtest("SessionClusterCookieName SID", modules=MODULE_LINE + SESSION)
+    assert code != 0
+    assert "move the LoadModule line of session_module before" in said
+
+
+@pytest.mark.parametrize("name", ["CookieName SID", "Context shop"])
+def test_what_the_engine_must_know_is_not_for_htaccess(name):
+    """.htaccess files are read by requests, when the engine runs already."""
+    with open(os.path.join(TREE, "src", "httpd", "directives.c"), encoding="utf-8") as f:
+        source = f.read()
+    entry = re.search(rf'"SessionCluster{name.split()[0]}",\s*\w+,\s*NULL,\s*(\w+),', source)
+    assert entry.group(1) == "FILES"
+
+
+# ---- what is right -------------------------------------------------------------------------------
+
+RIGHT = [
+    "",
+    "SessionClusterCookieName SID",
+    "SessionClusterCookieName SID Path=/app; HttpOnly; SameSite=Lax;",
+    'SessionClusterCookieName SID "Path=/app; Secure; SameSite=None"',
+    "SessionClusterCookieName SID domain=example.org;path=/;Partitioned",
+    "SessionClusterCookieName __Host-SID",
+    "SessionClusterCookieName __Host-SID Secure; Path=/",
+    STATIC,
+    STATIC + "SessionClusterQuorum On",
+    STATIC + "SessionClusterQuorum 2",
+    STATIC + "SessionClusterMember 127.0.0.1:4000\nSessionClusterQuorum 2",
+    STATIC.replace("127.0.0.1:4001", "[::1]:4001 route=n2").replace("=127.0.0.1", "=::1"),
+    STATIC.replace("address=127.0.0.1", "address=192.0.2.1") + "SessionClusterSecret none",
+    STATIC.replace(ROUTE, "SessionClusterRole balancer\n"),
+    STATIC + "SessionClusterInterceptor MessageDispatch\n"
+    "SessionClusterInterceptor TcpFailureDetector connectTimeout=500",
+    ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\nSessionClusterQuorum 2",
+    ROUTE + "sessionclustermembership MULTICAST BIND=127.0.0.1 DROPTIME=1000 domain=",
+    "SessionClusterSendOptions synchronized_ack,use_ack timeout=500 onTimeout=fail",
+    "SessionClusterSendOptions sync", "SessionClusterSendOptions async,use_ack",
+    "SessionClusterSendOptions 4", "SessionClusterSendOptions 6", "SessionClusterSendOptions 8",
+    "SessionClusterSendOptions 10",
+    "SessionClusterMemory 1m\nSessionClusterMaxSessionSize 1k",
+    "SessionClusterManager delta expireSessionsOnShutdown=true stateTransferTimeout=10",
+    # one context everywhere, so the names of the servers do not count
+    "SessionClusterCookieName SID\nSessionClusterContext one\n" + "".join(
+        f"<VirtualHost *:80>\nServerName v{i}.example.org\n</VirtualHost>\n" for i in range(70)),
+    # the same context many times
+    "SessionClusterCookieName SID\n" + "".join(
+        f"<Location /{i}>\nSessionClusterContext one\n</Location>\n" for i in range(70)),
+    "<Location /a>\nSessionClusterCookieName A\nSessionClusterRotateId login\n"
+    "SessionClusterMaxInactive 60\nSessionClusterFilter \\.png$ ^/poll\n</Location>\n"
+    "<Location /a/b>\nSessionClusterFilter none\nSessionClusterRotateId Off\n</Location>",
+]
+
+
+@pytest.mark.parametrize("lines", RIGHT, ids=[r.strip()[-60:] or "nothing" for r in RIGHT])
+def test_right(configtest, lines):
+    code, said = configtest(lines)
+    assert code == 0, said
+    assert "SC01" not in said
+
+
+def test_loads_without_mod_session(configtest):
+    lines = STATIC.replace(ROUTE, "SessionClusterRole balancer\n")
+    code, said = configtest(lines + "SessionClusterBalancerMethod byrequests",
+                            modules=PROXY + MODULE_LINE)
+    assert code == 0, said
+
+
+# ---- examples ------------------------------------------------------------------------------------
+
+def reference():
+    with open(os.path.join(TREE, "conf", "session_cluster.conf"), encoding="utf-8") as f:
+        return f.read()
+
+
+def test_reference_is_silent(configtest):
+    code, said = configtest(reference())
+    assert code == 0, said
+
+
+REFERENCE = re.findall(r"^#(SessionCluster.*)$", reference(), re.M)
+
+
+@pytest.mark.parametrize("line", REFERENCE)
+def test_each_line_of_the_reference(configtest, line):
+    """With what else it needs."""
+    extra = ""
+    kind = line.split()[0].replace("SessionCluster", "")
+    if kind in ("Membership", "Member", "Receiver", "Quorum", "Role"):
+        extra += "SessionClusterSecret none\n"
+        if kind != "Membership":
+            extra += "SessionClusterMembership static\n"
+        if kind in ("Receiver", "Quorum", "Role") or line.split()[1] == "static":
+            extra += "SessionClusterMember 192.0.2.2:4000\n"
+        extra += ROUTE
+    code, said = configtest(extra + line)
+    assert code == 0, said
+
+
+def test_reference_knows_every_directive():
+    with open(os.path.join(TREE, "src", "httpd", "directives.c"), encoding="utf-8") as f:
+        names = set(re.findall(r'AP_INIT_\w+\("(SessionCluster\w+)"', f.read()))
+    assert len(names) >= 19
+    assert {line.split()[0] for line in REFERENCE} == names
+
+
+@pytest.mark.parametrize("example,defines,modules", [
+    ("node.conf.example", {}, SESSION + MODULE_LINE),
+    ("node.conf.example", {"SC_ROUTE": "n2", "SC_ADDRESS": "127.0.0.2", "SC_PORT": "4711",
+                           "SC_MEMBER2": "127.0.0.2:4711"}, SESSION + MODULE_LINE),
+    ("balancer.conf.example", {}, PROXY + MODULE_LINE),
+    ("balancer.conf.example", {"SC_PORT": "4712", "SC_BACKEND1": "http://127.0.0.1:9001"},
+     PROXY + MODULE_LINE)])
+def test_examples(configtest, example, defines, modules):
+    lines = "".join(f"Define {k} {v}\n" for k, v in defines.items())
+    code, said = configtest(lines + f'Include "{os.path.join(TREE, "conf", example)}"',
+                            modules=modules)
+    assert code == 0, said
+
+
+def test_load_file():
+    with open(os.path.join(TREE, "conf", "session_cluster.load"), encoding="utf-8") as f:
+        text = f.read()
+    assert re.search(r"^# Depends: session$", text, re.M)
+    assert len(re.findall(r"^LoadModule session_cluster_module \S+/mod_session_cluster\.so$", text,
+                          re.M)) == 1
