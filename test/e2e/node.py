@@ -222,7 +222,7 @@ class Httpd:
                 '%{SESSION_CLUSTER_WAIT_US}e %{SESSION_CLUSTER_FAILOVER}e" sc\n'
                 f'CustomLog "{root}/logs/access.log" sc\n'
                 f'TypesConfig /etc/mime.types\nDocumentRoot "{self.htdocs}"\n'
-                "Timeout 20\nKeepAliveTimeout 5\nMaxKeepAliveRequests 0\n"
+                "Timeout 20\nKeepAliveTimeout 30\nMaxKeepAliveRequests 0\n"
                 "GracefulShutdownTimeout 3\n")
         if self.session_module:
             out += self.load_line("session")
@@ -254,6 +254,8 @@ class Httpd:
     def environment(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(MARK)}
         env[MARK] = self.mark
+        if "SC_PRELOAD" in env:  # a sanitizer's library: make memcheck
+            env["LD_PRELOAD"] = env["SC_PRELOAD"]
         return env
 
     # -- life
@@ -264,6 +266,7 @@ class Httpd:
         self.write()
         with open(os.path.join(self.root, "logs", "console.log"), "ab") as console:
             self.proc = subprocess.Popen(
+                os.environ.get("SC_WRAP", "").split() +  # valgrind: make memcheck
                 [HTTPD, "-X" if self.single else "-DFOREGROUND", "-d", self.root, "-f", self.conf],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 env=self.environment(), start_new_session=True)
@@ -373,8 +376,11 @@ class Httpd:
         """Power failure: no process of this instance runs any more when this returns."""
         if self.proc is None:
             return
+        # nobody may replace what is killed, nor say good-bye when its parent is gone
         if self.proc.poll() is None:
-            send_signal(self.pid, signal.SIGSTOP)  # it must not replace what is killed
+            send_signal(self.pid, signal.SIGSTOP)
+        for pid in self.processes():
+            send_signal(pid, signal.SIGSTOP)
         end = time.monotonic() + 10
         while True:
             pids = self.processes()
@@ -455,6 +461,10 @@ class Httpd:
     def sees(self, *routes):
         """Whether exactly these others are alive."""
         return {r for r, s in self.view().items() if s == "alive"} == set(routes)
+
+    def lost(self, route):
+        """Whether that member has left the view; one that is only suspect has not."""
+        return self.view().get(route, "gone") == "gone"
 
     def sessions(self):
         """Live sessions in the store, all contexts."""

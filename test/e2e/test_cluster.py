@@ -62,7 +62,7 @@ def test_nine_steps(farm):
 
     # 4. A is killed, B drops it from its view
     a.kill9()
-    wait_until(lambda: b.sees(), 10, "B alone")
+    wait_until(lambda: b.lost("A"), 10, "B alone")
     b.wait_log(r"(?i)\bA\b.*127\.0\.0\.1")
 
     # 5. B serves S1 and the cookie says so
@@ -493,11 +493,11 @@ def test_both_wrote_while_cut_off(farm):
     one = a.client()
     one.op("set=base:1")
     b.freeze()
-    wait_until(lambda: a.sees(), 10, "A alone")
+    wait_until(lambda: a.lost("n2"), 10, "A alone")
     one.op("set=a:1&set=both:a")
     a.freeze()
     b.thaw()
-    wait_until(lambda: b.sees(), 15, "B alone")
+    wait_until(lambda: b.lost("n1"), 15, "B alone")
     on(b, one).op("set=b:1")
     a.thaw()
     cluster.wait_together()
@@ -608,7 +608,7 @@ def test_frozen_node_delays_only_within_the_bound(farm):
     assert sum(t > 0.3 for t in slow) <= 6, slow
     assert total < 5, slow
     assert a.count("degraded") >= 1
-    wait_until(lambda: a.sees(), 10, "A drops the frozen B")
+    wait_until(lambda: a.lost("n2"), 10, "A drops the frozen B")
     degraded = a.count("degraded")
     for i in range(5):
         assert one.op(f"set=b:{i}").elapsed < 0.4
@@ -625,7 +625,7 @@ def test_thawed_node_never_answers_from_its_old_copy(farm):
     for one in browsers:
         one.op("set=a:old")
     b.freeze()
-    wait_until(lambda: a.sees(), 10, "A alone")
+    wait_until(lambda: a.lost("n2"), 10, "A alone")
     for one in browsers:
         one.op("set=a:new")
     b.thaw()
@@ -643,7 +643,7 @@ def test_on_timeout_fail(farm):
     b.freeze()
     reply = one.request("/t?set=a:2")
     assert reply.status == 503, reply
-    wait_until(lambda: a.sees(), 10, "A alone")
+    wait_until(lambda: a.lost("n2"), 10, "A alone")
     one.op("set=a:3")
     assert one.values() == {"a": "3"}
 
@@ -702,7 +702,7 @@ def test_multicast_membership(farm):
     # a good-bye is quicker than silence
     begin = time.monotonic()
     assert b.stop()
-    wait_until(lambda: a.sees(), 5, "B left")
+    wait_until(lambda: a.lost("n2"), 5, "B left")
     assert time.monotonic() - begin < 6
     b.start()
     cluster.wait_together()
@@ -722,7 +722,7 @@ def test_multicast_membership(farm):
     assert a.sees("n2") and b.sees("n1")
 
     b.kill9()
-    wait_until(lambda: a.sees(), 10, "B died")
+    wait_until(lambda: a.lost("n2"), 10, "B died")
     b.start()
     cluster.wait_together()
     one.op("set=a:2")
@@ -799,7 +799,7 @@ def test_node_that_leaves_keeps_its_sessions_alive(farm):
     one.op("set=a:1")
     begin = time.monotonic()
     assert a.stop()
-    wait_until(lambda: b.sees(), 5, "A left")
+    wait_until(lambda: b.lost("n1"), 5, "A left")
     assert time.monotonic() - begin < 6
     assert on(b, one).values() == {"a": "1"}
 

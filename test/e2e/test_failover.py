@@ -10,19 +10,20 @@ from client import Load
 from node import MEMBERSHIP, PROXY_MODULES, free_port, proxy_lines, wait_until
 
 
+# Threads for everybody: an httpd that runs short of them closes idle connections, also those that a
+# balancer keeps, and a request that is just being sent on one ends with 502, cluster or not.
+ROOMY = {"threads": 100, "max_children": 3}
+
+
 def routes_of(load):
     return {r.extra.get("route") for r in load.records if r.ok}
-
-
-def gone_from(balancer, route):
-    return balancer.view().get(route) != "alive"
 
 
 # ---- the promise ---------------------------------------------------------------------------------
 
 def test_killed_node(farm):
     """200 browsers count; a node dies. Of the requests that began after its death none fails."""
-    cluster = farm.cluster(3, balancers=1, threads=25).start()
+    cluster = farm.cluster(3, balancers=1, **ROOMY).start()
     victim = cluster[1]
     with Load(cluster.balancer.port, clients=200, rate=300) as load:
         load.run_for(3)
@@ -50,13 +51,13 @@ def test_killed_node(farm):
 
 def test_frozen_node(farm):
     """The same with a node that hangs: it accepts connections and never answers."""
-    cluster = farm.cluster(3, balancers=1, threads=40, max_children=5).start()
+    cluster = farm.cluster(3, balancers=1, **ROOMY).start()
     victim = cluster[1]
     with Load(cluster.balancer.port, clients=200, rate=300) as load:
         load.run_for(3)
         frozen = time.monotonic()
         victim.freeze()
-        wait_until(lambda: gone_from(cluster.balancer, "n2"), 10, "balancer drops n2")
+        wait_until(lambda: cluster.balancer.lost("n2"), 10, "balancer drops n2")
         left = time.monotonic()
         load.run_for(4)
         victim.thaw()
@@ -76,20 +77,24 @@ def test_frozen_node(farm):
         assert values[0] == values[1] == values[2]
 
 
-def test_graceful_stop_of_a_node(farm):
-    """Rolling restart: planned, so nobody may notice but the browsers in the middle of a request."""
-    cluster = farm.cluster(2, balancers=1, threads=25).start()
+def test_rolling_restart(farm):
+    """Node after node is stopped and started: only requests in the middle of a stop may fail."""
+    cluster = farm.cluster(2, balancers=1, **ROOMY).start()
+    stops = []
     with Load(cluster.balancer.port, clients=40, rate=120) as load:
         load.run_for(1.5)
         for node in cluster.nodes:
+            begin = time.monotonic()
             assert node.stop()
+            stops.append((begin, time.monotonic()))
             load.run_for(1)
             node.start()
             cluster.wait_together()
             load.run_for(0.5)
     assert load.check_counters() > 200
     assert load.check_ids() == 40
-    assert len(load.failures()) <= 4, load.failures()[:5]
+    for r in load.failures():
+        assert any(r.end >= begin and r.start <= end for begin, end in stops), r
 
 
 # ---- one request at a time ------------------------------------------------------------------------
@@ -136,11 +141,15 @@ def test_sessions_of_a_dead_node_go_home_no_more(trio):
     """After the node came back the sessions stay where they are."""
     one = sticky_to(trio, "n2")
     trio[1].kill9()
-    took = one.op("set=b:1").json()["route"]
-    wait_until(lambda: gone_from(trio.balancer, "n2"), 10, "n2 gone")
+    # the first ones may come as guests of a node that does not know of the death yet
+    one.op("set=b:1")
+    wait_until(lambda: trio.balancer.lost("n2"), 10, "n2 gone")
+    wait_until(lambda: one.op() and one.route != "n2", 10, "the cookie names another node")
+    took = one.route
     trio[1].start()
     trio.wait_together()
-    assert one.op().json()["route"] == took
+    for _ in range(3):
+        assert one.op().json()["route"] == took
     # but it serves new ones
     sticky_to(trio, "n2")
 
@@ -153,7 +162,7 @@ def test_all_front_ends_choose_the_same_node(farm):
         cluster.balancers[1].client().op("set=x:1")
     cluster[1].kill9()
     for front in cluster.balancers:
-        wait_until(lambda f=front: gone_from(f, "n2"), 10, "n2 gone")
+        wait_until(lambda f=front: f.lost("n2"), 10, "n2 gone")
     chosen = []
     for one in browsers:
         line = f"SID={one.cookies['SID']}"
@@ -167,7 +176,7 @@ def test_balancer_marks_workers_for_its_children(trio):
     """A frozen node: requests of its sessions are quick once the view says so."""
     browsers = [sticky_to(trio, "n2") for _ in range(4)]
     trio[1].freeze()
-    wait_until(lambda: gone_from(trio.balancer, "n2"), 10, "n2 gone")
+    wait_until(lambda: trio.balancer.lost("n2"), 10, "n2 gone")
     with ThreadPoolExecutor(4) as pool:
         for reply in pool.map(lambda b: b.op("set=b:1"), browsers):
             assert reply.elapsed < 2
@@ -190,7 +199,7 @@ def test_balancer_restart_keeps_stickiness(trio):
         one.op("set=a:1")
     was = [one.route for one in browsers]
     trio[2].kill9()
-    wait_until(lambda: gone_from(trio.balancer, "n3"), 10, "n3 gone")
+    wait_until(lambda: trio.balancer.lost("n3"), 10, "n3 gone")
     trio.balancer.restart()  # worker states live in memory made anew at each restart
     for one, route in zip(browsers, was):
         reply = one.op()
@@ -202,7 +211,7 @@ def test_balancer_restart_keeps_stickiness(trio):
 
 def test_new_sessions_avoid_dead_nodes(trio):
     trio[0].kill9()
-    wait_until(lambda: gone_from(trio.balancer, "n1"), 10, "n1 gone")
+    wait_until(lambda: trio.balancer.lost("n1"), 10, "n1 gone")
     for _ in range(12):
         reply = trio.balancer.client().op("set=a:1")
         assert reply.json()["route"] in ("n2", "n3")
