@@ -28,7 +28,7 @@
 
 #include "store_rig.h"
 
-void probe(void);
+static void probe(void);
 
 #define ld32(p) (probe(), ld32(p))
 #define ld64(p) (probe(), ld64(p))
@@ -129,9 +129,55 @@ static void forge(unsigned int n)
 
 enum { PROGRAMS = 14 };
 
+/* Programs that change who stands where; one more starts over. */
+static void work_on_the_way(int program)
+{
+    switch (program) {
+    case 0: /* the one in front of x moves, its old head goes to another chain */
+        rewrite(world.p1, SHORT);
+        rewrite(world.q, SHORT);
+        break;
+    case 1: /* likewise the first one */
+        rewrite(world.p2, LONG);
+        rewrite(world.r, SHORT);
+        break;
+    case 2: /* both in front leave, others come, they come back */
+        forget(world.p1);
+        forget(world.p2);
+        rewrite(world.q, LONG);
+        rewrite(world.r, SHORT);
+        rewrite(world.p1, SHORT);
+        rewrite(world.p2, SHORT);
+        break;
+    case 3: /* a head in front of x becomes a body that looks like x */
+        rewrite(world.p1, SHORT);
+        forget(world.r);
+        forge(world.r);
+        forge(world.q);
+        break;
+    default: /* a new engine */
+        CU_ASSERT_EQUAL(sc_store_recover(world.store, NULL), APR_SUCCESS);
+    }
+}
+
+/* x dies and is put back by a merge. */
+static void die_and_return(void)
+{
+    sc_record_t rec = rig_record(0, world.x, ++world.version);
+
+    rec.flags = SC_REC_TOMBSTONE;
+    rec.epoch = world.version;
+    location_of(rec.epoch, &rec.primary, rec.backups);
+    CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, NULL, 0), APR_SUCCESS);
+    world.dead = 1;
+    rewrite(world.r, LONG);
+    rewrite(world.x, SHORT);
+}
+
 static void work(int program)
 {
-    unsigned int i;
+    sc_id_t x = rig_id(world.x);
+    int i;
 
     switch (program) {
     case 0: /* x moves */
@@ -146,60 +192,30 @@ static void work(int program)
         rewrite(world.q, LONG);
         rewrite(world.r, LONG);
         break;
-    case 3: /* the one in front moves, its old head goes to another chain */
-        rewrite(world.p1, SHORT);
-        rewrite(world.q, SHORT);
-        break;
-    case 4: /* likewise the first one */
-        rewrite(world.p2, LONG);
-        rewrite(world.r, SHORT);
-        break;
-    case 5: /* both in front leave, others come, they come back */
-        forget(world.p1);
-        forget(world.p2);
-        rewrite(world.q, LONG);
-        rewrite(world.r, SHORT);
-        rewrite(world.p1, SHORT);
-        rewrite(world.p2, SHORT);
-        break;
-    case 6: /* heads become bodies that look like x */
+    case 3: /* x moves, its old head becomes a body that looks like x */
         rewrite(world.x, SHORT);
         forget(world.r);
         forge(world.r);
         forge(world.q);
         break;
-    case 7: /* the same with a head in front of x */
-        rewrite(world.p1, SHORT);
-        forget(world.r);
-        forge(world.r);
-        forge(world.q);
-        break;
-    case 8: /* another place, twice: both copies of the location are written */
+    case 4: /* another place, twice: both copies of the location are written */
         relocate(world.x);
         relocate(world.x);
         break;
-    case 9: /* x goes and comes back, to the front of the chain now */
+    case 5: /* x goes and comes back, to the front of the chain now */
         forget(world.x);
         world.gone = 1;
         rewrite(world.q, SHORT);
         rewrite(world.x, SHORT);
         break;
-    case 10: { /* x dies and is put back by a merge */
-        sc_record_t rec = rig_record(0, world.x, ++world.version);
-
-        rec.flags = SC_REC_TOMBSTONE;
-        rec.epoch = world.version;
-        location_of(rec.epoch, &rec.primary, rec.backups);
-        CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, NULL, 0), APR_SUCCESS);
-        world.dead = 1;
-        rewrite(world.r, LONG);
-        rewrite(world.x, SHORT);
+    case 6:
+        die_and_return();
         break;
-    }
-    case 11: /* a new engine */
-        CU_ASSERT_EQUAL(sc_store_recover(world.store, NULL), APR_SUCCESS);
+    case 7: /* an access */
+        CU_ASSERT_EQUAL(sc_store_touch(world.store, 0, &x, SECONDS(5000) + world.version, 1),
+                        APR_SUCCESS);
         break;
-    case 12: /* everything moves, in a circle */
+    case 8: /* everything moves, in a circle */
         for (i = 0; i < 3; i++) {
             rewrite(world.p2, SHORT);
             rewrite(world.x, LONG);
@@ -208,16 +224,12 @@ static void work(int program)
             rewrite(world.r, SHORT);
         }
         break;
-    default: { /* an access */
-        sc_id_t id = rig_id(world.x);
-
-        CU_ASSERT_EQUAL(sc_store_touch(world.store, 0, &id, SECONDS(5000) + world.version, 1),
-                        APR_SUCCESS);
-    }
+    default:
+        work_on_the_way(program - 9);
     }
 }
 
-void probe(void)
+static void probe(void)
 {
     int i;
 
@@ -231,7 +243,7 @@ void probe(void)
         }
     }
     if (world.every > 0 && world.probes % world.every == 0) {
-        work(12);
+        work(8);
     }
     world.probes++;
     world.working = 0;
