@@ -42,8 +42,9 @@ user=
 [ "$(id -u)" -ne 0 ] || user=www-data
 
 next_port=8080
-free_port() { # the next port that nobody has, into $port
-    while grep -qi "$(printf ':%04X ' "$next_port")" /proc/net/tcp /proc/net/tcp6 2>/dev/null; do
+free_port() { # the next port that nobody listens on, into $port
+    while grep -qi "$(printf ': [0-9A-F]*:%04X [0-9A-F]*:[0-9A-F]* 0A ' "$next_port")" \
+        /proc/net/tcp /proc/net/tcp6 2>/dev/null; do
         next_port=$((next_port + 1))
     done
     port=$next_port
@@ -84,6 +85,10 @@ for name in $nodes; do
     define "$name" node
 done
 define balancer balancer
+cat >"$home/start" <<END
+rm -f "$home/\$1/httpd.pid" # of one that was killed
+exec "$httpd" -d "$home/\$1" -f "$home/\$1/httpd.conf" -k start
+END
 
 # ---- starting and stopping ----------------------------------------------------------------------
 
@@ -93,16 +98,18 @@ lives() { # name
     pid=$(pid_of "$1")
     [ -n "$pid" ] && grep -qs "$home/$1/httpd.conf" "/proc/$pid/cmdline"
 }
+alive() { # session: whether any of its processes runs (a zombie does not)
+    pgrep -r D,R,S,T -s "$1" >/dev/null
+}
 launch() {
-    "$httpd" -d "$home/$1" -f "$home/$1/httpd.conf" -k start >>"$home/$1/console.log" 2>&1 ||
+    sh "$home/start" "$1" >>"$home/$1/console.log" 2>&1 ||
         { cat "$home/$1/console.log" "$home/$1/error.log" 2>/dev/null; die "$1 did not start"; }
 }
 kill_node() { # name: all its processes at once, as a power failure would
     pid=$(pid_of "$1")
     pkill -KILL -s "$pid" || true
-    rm -f "$home/$1/httpd.pid"
     tries=0
-    while pgrep -s "$pid" >/dev/null && [ $tries -lt 50 ]; do
+    while alive "$pid" && [ $tries -lt 50 ]; do
         tries=$((tries + 1))
         sleep 0.1
     done
@@ -118,7 +125,7 @@ stop_all() {
     done
     tries=0
     for pid in $sessions; do
-        while pgrep -s "$pid" >/dev/null && [ $tries -lt 60 ]; do
+        while alive "$pid" && [ $tries -lt 60 ]; do
             tries=$((tries + 1))
             sleep 0.1
         done
@@ -161,14 +168,17 @@ url=http://127.0.0.1:$(get http balancer)/
 # ---- by hand ------------------------------------------------------------------------------------
 
 if [ -z "$self_test" ]; then
-    say "" "The shop:          $url" | tr -s '\n'
-    say "What members see:  ${url}sc-status"
+    say ""
+    say "The shop:           $url"
+    say "What members see:   ${url}sc-status"
+    say ""
     for name in $nodes; do
-        say "Node $name:           http://127.0.0.1:$(get http "$name")/sc-status" \
-            "  kill it: pkill -KILL -s $(pid_of "$name")"
+        say "Node $name, pid $(pid_of "$name"): http://127.0.0.1:$(get http "$name")/sc-status"
+        say "    kill it:        pkill -KILL -s \$(cat $home/$name/httpd.pid)"
+        say "    start it again: sh $home/start $name"
     done
-    say "Start a node again: $httpd -d $home/n1 -f $home/n1/httpd.conf   (n1, n2 or n3)"
-    say "Logs:              $home/*/error.log"
+    say ""
+    say "Logs are in $home/*/error.log."
     say "Ctrl-C stops everything."
     while :; do
         sleep 3600 &
