@@ -1,0 +1,397 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Part of the transport's tests: listening, the group, and whole channels on real sockets.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <CUnit/CUnit.h>
+
+#include "net_peer.h"
+
+void sc_suite_transport_group(CU_pSuite s);
+
+/* ---- listening ------------------------------------------------------------------------------ */
+
+static void test_listen(void)
+{
+    apr_uint32_t port = 0;
+    apr_uint32_t next;
+    int first = -1;
+    int fd = -1;
+
+    CU_ASSERT_EQUAL_FATAL(sc_receiver_listen("127.0.0.1", &port, 100, &first), APR_SUCCESS);
+    CU_ASSERT(port > 0 && port < 65536);
+    CU_ASSERT(fcntl(first, F_GETFD) & FD_CLOEXEC);
+    CU_ASSERT(fcntl(first, F_GETFL) & O_NONBLOCK);
+    next = port;
+    CU_ASSERT_EQUAL(sc_receiver_listen("127.0.0.1", &next, 1, &fd), EADDRINUSE);
+    CU_ASSERT_EQUAL(fd, -1);
+    CU_ASSERT_EQUAL(sc_receiver_listen("127.0.0.1", &next, 0, &fd), EADDRINUSE);
+    next = port;
+    CU_ASSERT_EQUAL(sc_receiver_listen("127.0.0.1", &next, 100, &fd), APR_SUCCESS);
+    CU_ASSERT(next > port && next < port + 100);
+    close(fd);
+    next = 70000;
+    CU_ASSERT_EQUAL(sc_receiver_listen("127.0.0.1", &next, 1, &fd), APR_EINVAL);
+    next = port;
+    CU_ASSERT_EQUAL(sc_receiver_listen("localhost", &next, 1, &fd), APR_EINVAL);
+    CU_ASSERT_EQUAL(sc_receiver_listen("", &next, 1, &fd), APR_EINVAL);
+    CU_ASSERT_EQUAL(sc_receiver_listen("192.0.2.77", &next, 100, &fd), EADDRNOTAVAIL);
+    CU_ASSERT_EQUAL(fd, -1);
+    close(first);
+    next = 0;
+    if (sc_receiver_listen("::1", &next, 1, &fd) == APR_SUCCESS) {
+        CU_ASSERT(next > 0);
+        close(fd);
+    }
+}
+
+static void test_auto(void)
+{
+    char address[SC_HOST_MAX + 1];
+    sc_config_t *c = malloc(sizeof(*c));
+    apr_pool_t *pool;
+    sc_member_t m;
+
+    apr_pool_create(&pool, NULL);
+    sc_config_defaults(c);
+    CU_ASSERT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(address, "127.0.0.1");
+    c->membership = SC_MEMBERSHIP_MULTICAST;
+    strcpy(c->mcast.bind, "127.0.0.1");
+    CU_ASSERT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(address, "127.0.0.1");
+    c->mcast.bind[0] = '\0';
+    if (sc_receiver_auto(c, address, pool) == APR_SUCCESS) { /* needs a route */
+        memset(&m, 0, sizeof(m));
+        m.port = 1;
+        CU_ASSERT_EQUAL(sc_member_set_host(&m, address), APR_SUCCESS);
+        CU_ASSERT_TRUE(sc_member_usable(&m));
+    }
+    c->membership = SC_MEMBERSHIP_STATIC;
+    CU_ASSERT_NOT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS); /* towards nobody */
+    c->nmembers = 2;
+    strcpy(c->member[0].host, "no.such.name.invalid");
+    c->member[0].port = 4000;
+    strcpy(c->member[1].host, "127.0.0.1");
+    c->member[1].port = 4000;
+    CU_ASSERT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(address, "127.0.0.1");
+    apr_pool_destroy(pool);
+    free(c);
+}
+
+/* ---- the group ------------------------------------------------------------------------------ */
+
+/** A port that no other run uses at the same time. */
+static apr_uint32_t group_port(void)
+{
+    static apr_uint32_t port;
+
+    port = port != 0 ? port + 1 : 40000 + (apr_uint32_t)getpid() % 20000;
+    return port;
+}
+
+/** Join on loopback. @return 0 after a visible message when this machine cannot */
+static int join_group(peer_node_t *n, const char *address, const char *bind_to, apr_uint32_t port)
+{
+    const char *what = NULL;
+    apr_status_t rv;
+    char text[120];
+
+    strcpy(n->config.mcast.address, address);
+    strcpy(n->config.mcast.bind, bind_to);
+    strcpy(n->config.receiver.address, "127.0.0.1");
+    n->config.mcast.port = port;
+    rv = sc_group_open(&n->config, &n->group_fd, &what);
+    if (rv != APR_SUCCESS) {
+        printf("\n    SKIPPED: %s on %s: %s: %s ", address, bind_to[0] ? bind_to : "any", what,
+               apr_strerror(rv, text, sizeof(text)));
+        return 0;
+    }
+    CU_ASSERT(fcntl(n->group_fd, F_GETFD) & FD_CLOEXEC);
+    return 1;
+}
+
+static void exchange(const char *address, const char *bind_to)
+{
+    peer_env_t *env = peer_env();
+    apr_uint32_t port = group_port();
+    const char *elsewhere = strchr(address, ':') != NULL ? "ff01::4567" : "228.0.0.99";
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        if (!join_group(&env->node[i], i < 2 ? address : elsewhere, bind_to, port)) {
+            peer_env_end(env);
+            return;
+        }
+        peer_start(env, i);
+    }
+    rv = env->node[0].t->group_send(env->node[0].t->ctx, "datagram", 8);
+    if (rv == ENETUNREACH) { /* most loopback interfaces have no route for IPv6 groups */
+        printf("\n    SKIPPED: %s on %s: no route ", address, bind_to);
+        peer_env_end(env);
+        return;
+    }
+    CU_ASSERT_EQUAL(rv, APR_SUCCESS);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &env->node[1].datagrams, 1));
+    CU_ASSERT_STRING_EQUAL(env->node[1].last, "datagram");
+    CU_ASSERT_TRUE(peer_wait(env, &env->node[0].datagrams, 1)); /* the loop is on, as in Tribes */
+    peer_spin(env, 10);
+    CU_ASSERT_EQUAL(env->node[2].datagrams, 0); /* another group on the same port */
+    CU_ASSERT_EQUAL(env->node[2].t->group_send(env->node[2].t->ctx, "x", 1), APR_SUCCESS);
+    CU_ASSERT_TRUE(peer_wait(env, &env->node[2].datagrams, 1));
+    peer_spin(env, 10);
+    CU_ASSERT_EQUAL(env->node[0].datagrams, 1);
+    peer_env_end(env);
+}
+
+static void test_group(void)
+{
+    exchange("228.0.0.4", "127.0.0.1");
+    exchange("228.0.0.4", ""); /* the receiver's interface */
+    exchange("ff01::1234", "::1");
+}
+
+static void test_group_errors(void)
+{
+    sc_config_t *c = malloc(sizeof(*c));
+    const char *what = NULL;
+    int fd = 0;
+
+    sc_config_defaults(c);
+    strcpy(c->mcast.address, "10.0.0.1");
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), APR_EINVAL);
+    CU_ASSERT_EQUAL(fd, -1);
+    strcpy(c->mcast.address, "group");
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), APR_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(what);
+    CU_ASSERT_PTR_NOT_NULL(strstr(what, "address"));
+    strcpy(c->mcast.address, "228.0.0.4");
+    c->mcast.port = 0;
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), APR_EINVAL);
+    c->mcast.port = 70000;
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), APR_EINVAL);
+    c->mcast.port = group_port();
+    strcpy(c->mcast.bind, "192.0.2.77"); /* not of this machine */
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), EADDRNOTAVAIL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(what, "interface"));
+    strcpy(c->mcast.bind, "nonsense");
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), APR_EINVAL);
+    CU_ASSERT_EQUAL(fd, -1);
+    free(c);
+}
+
+/* ---- channels on real sockets --------------------------------------------------------------- */
+
+typedef struct full_t {
+    peer_env_t *env;
+    peer_node_t *n;
+    sc_channel_t *channel;
+    sc_transport_up_t up;
+    int added;
+    int gone;
+    int goodbye;
+    int settled;
+    int records;
+    int gaps;
+    sc_member_t peer;
+    char last[32];
+} full_t;
+
+static apr_status_t full_record(void *baton, const sc_member_t *from, const void *bytes,
+                                apr_size_t len)
+{
+    full_t *f = baton;
+
+    (void)from;
+    f->records++;
+    snprintf(f->last, sizeof(f->last), "%.*s", (int)(len < 30 ? len : 30), (const char *)bytes);
+    return APR_SUCCESS;
+}
+
+static void full_gap(void *baton, const sc_member_t *from)
+{
+    (void)from;
+    ((full_t *)baton)->gaps++;
+}
+
+static void full_progress(void *baton, const sc_member_t *from, apr_uint64_t lsn)
+{
+    (void)baton;
+    (void)from;
+    (void)lsn;
+}
+
+static void full_message(void *baton, const sc_packet_t *packet)
+{
+    (void)baton;
+    (void)packet;
+}
+
+static void full_added(void *baton, const sc_member_t *m)
+{
+    full_t *f = baton;
+
+    f->added++;
+    f->peer = *m;
+}
+
+static void full_changed(void *baton, const sc_member_t *m)
+{
+    (void)baton;
+    (void)m;
+}
+
+static void full_gone(void *baton, const sc_member_t *m, int goodbye)
+{
+    full_t *f = baton;
+
+    (void)m;
+    f->gone++;
+    f->goodbye += goodbye;
+}
+
+static apr_uint64_t full_lsn(void *baton)
+{
+    (void)baton;
+    return 1;
+}
+
+static void full_settled(void *baton)
+{
+    ((full_t *)baton)->settled++;
+}
+
+static apr_status_t full_packet(void *baton, const sc_packet_t *p)
+{
+    full_t *f = baton;
+    return f->up.packet(f->up.baton, p);
+}
+
+static void full_datagram(void *baton, const void *bytes, apr_size_t len)
+{
+    full_t *f = baton;
+    f->up.datagram(f->up.baton, bytes, len);
+}
+
+/** A channel on a net of its own. The receiver listens already. */
+static void full_start(full_t *f, peer_env_t *env, int i)
+{
+    sc_channel_up_t up = {f,          full_record,  full_gap,  full_progress, full_message,
+                          full_added, full_changed, full_gone, full_lsn,      full_settled};
+    sc_transport_up_t tup = {f, full_packet, full_datagram};
+    peer_node_t *n = &env->node[i];
+    sc_channel_config_t cc;
+    sc_net_config_t nc;
+
+    memset(f, 0, sizeof(*f));
+    f->env = env;
+    f->n = n;
+    snprintf(n->config.route, sizeof(n->config.route), "n%d", i + 1);
+    memset(&cc, 0, sizeof(cc));
+    cc.config = &n->config;
+    cc.clock = &env->clock;
+    cc.timers = sc_loop_timers(env->loop);
+    cc.log = &n->log_to;
+    cc.board = &n->board;
+    cc.store_id = (apr_uint64_t)i + 1;
+    CU_ASSERT_EQUAL_FATAL(sc_uid_generate(&cc.uid), APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(sc_channel_create(&f->channel, &cc, &up, env->pool), APR_SUCCESS);
+    f->up = sc_channel_transport_up(f->channel);
+    memset(&nc, 0, sizeof(nc));
+    nc.config = &n->config;
+    nc.listen_fd = n->listen_fd;
+    nc.group_fd = n->group_fd;
+    nc.board = &n->board;
+    nc.log = &n->log_to;
+    CU_ASSERT_EQUAL_FATAL(sc_net_create(&n->net, env->loop, &nc, &tup, env->pool), APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(sc_channel_start(f->channel, sc_net_transport(n->net)), APR_SUCCESS);
+}
+
+static void full_cluster(sc_membership_kind_t membership)
+{
+    static full_t a;
+    static full_t b;
+    peer_env_t *env = peer_env();
+    apr_uint32_t group = group_port();
+    rig_end_t end = {0, APR_EGENERAL};
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        peer_node_t *n = &env->node[i];
+        apr_uint32_t port = 0;
+
+        n->config.membership = membership;
+        n->config.mcast.frequency_ms = 50;
+        n->config.mcast.drop_ms = 5000;
+        CU_ASSERT_EQUAL_FATAL(sc_receiver_listen("127.0.0.1", &port, 1, &n->listen_fd),
+                              APR_SUCCESS);
+        strcpy(n->config.receiver.address, "127.0.0.1");
+        n->config.receiver.port = port;
+        if (membership == SC_MEMBERSHIP_MULTICAST &&
+            !join_group(n, "228.0.0.4", "127.0.0.1", group)) {
+            peer_env_end(env);
+            return;
+        }
+    }
+    for (i = 0; i < 4; i++) { /* both lists name both */
+        sc_config_t *c = &env->node[i % 2].config;
+
+        strcpy(c->member[i / 2].host, i / 2 == 0 ? "127.0.0.1" : "localhost");
+        c->member[i / 2].port = env->node[i / 2].config.receiver.port;
+        c->nmembers = 2;
+    }
+    full_start(&a, env, 0);
+    full_start(&b, env, 1);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &a.added, 1));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b.added, 1));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &a.settled, 1));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b.settled, 1));
+    CU_ASSERT_EQUAL(sc_channel_post(a.channel, &a.peer, "real", 4, 6, rig_ended, &end), 0);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
+    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(b.last, "real");
+    CU_ASSERT_EQUAL(b.gaps, 0);
+    /* leaves: what was posted, then the good-bye */
+    CU_ASSERT_EQUAL(sc_channel_post(a.channel, &a.peer, "last words", 10, 8, NULL, NULL), 0);
+    sc_channel_flush(a.channel);
+    sc_net_drain(env->node[0].net, apr_time_from_sec(1));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b.records, 2));
+    CU_ASSERT_STRING_EQUAL(b.last, "last words");
+    sc_channel_stop(a.channel);
+    sc_net_drain(env->node[0].net, apr_time_from_sec(1));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b.gone, 1));
+    CU_ASSERT_EQUAL(b.goodbye, 1);
+    sc_net_close(env->node[0].net);
+    env->node[0].net = NULL;
+    sc_channel_stop(b.channel);
+    peer_env_end(env);
+}
+
+static void test_channels_multicast(void)
+{
+    full_cluster(SC_MEMBERSHIP_MULTICAST);
+}
+
+static void test_channels_static(void)
+{
+    full_cluster(SC_MEMBERSHIP_STATIC);
+}
+
+void sc_suite_transport_group(CU_pSuite s)
+{
+    CU_add_test(s, "listen", test_listen);
+    CU_add_test(s, "address=auto", test_auto);
+    CU_add_test(s, "group", test_group);
+    CU_add_test(s, "group: what cannot be opened", test_group_errors);
+    CU_add_test(s, "channels, multicast", test_channels_multicast);
+    CU_add_test(s, "channels, static", test_channels_static);
+}
