@@ -171,11 +171,6 @@ void sc_settle_cookie(request_rec *r, session_t *s)
     s->due = COOKIE_KEEP;
 }
 
-static void set_retry_after(request_rec *r)
-{
-    apr_table_setn(sc_response_of(r)->err_headers_out, "Retry-After", RETRY_AFTER);
-}
-
 /* clang objects to how APR's rings find their sentinel, in whatever uses them */
 #ifdef __clang__
 #pragma clang diagnostic push
@@ -187,9 +182,17 @@ static void append(apr_bucket_brigade *bb, apr_bucket *b)
     APR_BRIGADE_INSERT_TAIL(bb, b);
 }
 
-static int is_empty(const apr_bucket_brigade *bb)
+/** Whether a brigade has neither a byte nor a message in it. */
+static int says_nothing(const apr_bucket_brigade *bb)
 {
-    return APR_BRIGADE_EMPTY(bb);
+    const apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (APR_BUCKET_IS_METADATA(b) || b->length != 0) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 #ifdef __clang__
@@ -203,20 +206,25 @@ static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     chain_t *chain = sc_chain(r, 0);
     ap_filter_t *next = f->next;
 
-    if (is_empty(bb)) {
-        /* mod_include begins so; passed on it would make the headers final, before a page that it
-         * includes had a chance to put something into a new session */
+    if (says_nothing(bb)) {
+        /* mod_include may begin so; passed on it would make the headers final, before a page that
+         * it includes had a chance to put something into a new session */
+        apr_brigade_cleanup(bb);
         return APR_SUCCESS;
     }
     ap_remove_output_filter(f);
     if (chain && chain->refuse == REFUSE_WANTED) {
         chain->refuse = REFUSE_DONE;
-        set_retry_after(r);
         apr_brigade_cleanup(bb);
         append(bb, ap_bucket_error_create(HTTP_SERVICE_UNAVAILABLE, NULL, r->pool,
                                           r->connection->bucket_alloc));
         append(bb, apr_bucket_eos_create(r->connection->bucket_alloc));
-    } else if (chain && chain->refuse == REFUSE_NOT) {
+    } else if (chain && chain->refuse == REFUSE_DONE) {
+        /* this is the answer to it, an ErrorDocument perhaps; set earlier, the header is lost */
+        if (sc_response_of(r)->status == HTTP_SERVICE_UNAVAILABLE) {
+            apr_table_setn(sc_response_of(r)->err_headers_out, "Retry-After", RETRY_AFTER);
+        }
+    } else if (chain) {
         for (session_t *s = chain->sessions; s; s = s->next) {
             sc_settle_cookie(r, s);
         }
@@ -249,7 +257,6 @@ static int fixups(request_rec *r)
     chain = sc_chain(r, 0);
     if (chain && chain->refuse == REFUSE_WANTED && !r->main) {
         chain->refuse = REFUSE_DONE;
-        set_retry_after(r);
         return HTTP_SERVICE_UNAVAILABLE;
     }
     return DECLINED;
