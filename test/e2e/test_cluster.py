@@ -239,6 +239,7 @@ def test_reads_cause_no_traffic_beyond_touches(pair):
     frames = busy["frames_out"] - idle["frames_out"]
     assert frames <= idle_rate * seconds * 1.5 + 8 + 2 * seconds, (frames, idle_rate, reads)
     assert busy["changed"] == idle["changed"]
+    assert busy["touches"] - idle["touches"] <= len(browsers) * (seconds + 2), "once per interval"
     assert n2.count("degraded") == 0
 
 

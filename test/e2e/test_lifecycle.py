@@ -223,6 +223,7 @@ def test_stop_leaves_nothing(farm, how):
     node = farm.node().start()
     remember(node, 2)
     assert node.stop(number=how), "processes had to be killed"
+    node.check_log()
     # and it can start again at once, without complaints about leftovers
     node.start()
     browser = node.client()
