@@ -28,10 +28,10 @@ class Options:
 
     def __init__(self, args):
         quick, full = args.quick, args.full
-        self.rounds = args.rounds or (1 if quick else 7 if full else 3)
-        self.seconds = args.seconds or (0.4 if quick else 3.0 if full else 1.5)
+        self.rounds = args.rounds or (1 if quick else 21 if full else 9)
+        self.seconds = args.seconds or (0.4 if quick else 1.0 if full else 0.5)
         self.connections = args.connections
-        self.warmup = 200 if quick else 2000
+        self.warmup = 200 if quick else 1000
         self.joiner = 5000 if quick else 100000
         self.changes = 1000000 if args.million or full else 20000 if quick else 200000
         self.rtt = 5000 if quick else 50000
@@ -53,10 +53,13 @@ def measure(farm, case, op, *, connections, seconds, warmup, rate=None, requests
         load.wait_ready()
         rig.settle(case.nodes)
         before = rig.Cpu(case.nodes)
+        foreign = rig.Foreign(load)
         load.go()
         result = load.result()
+        share = foreign.share(rig.Cpu(case.nodes).since(before).ns)
         rig.settle(case.nodes)
         cpu = rig.Cpu(case.nodes).since(before)
+    result["foreign"] = share
     result["failed"] = result["errors"] + result["wrong"] + result["warmup_errors"]
     result["cpu_us"] = cpu.ns / 1e3 / max(result["count"], 1)
     result["cpu_by"] = {k: v / 1e3 / max(result["count"], 1) for k, v in cpu.by.items()}
@@ -75,6 +78,7 @@ def combine(runs):
     out["requests"] = sum(r["count"] for r in runs)
     out["cpu_by"] = {k: median([r["cpu_by"].get(k, 0.0) for r in runs])
                      for k in sorted({k for r in runs for k in r["cpu_by"]})}
+    out["foreign"] = [r["foreign"] for r in runs]
     out["notes"] = sorted({r["note"] for r in runs if "note" in r})
     return out
 
@@ -210,16 +214,17 @@ def section_joiner(farm, opt, report):
     old, new = case.nodes
     try:
         old.start()
-        empty = old.memory()
+        empty = old.store()
         fill = farm.run_load(["--port", old.port, "--path", "/bench/write", "--connections", 32,
                               "--requests", opt.joiner, "--check", "write", "--fresh-cookies"],
                              timeout=300)
-        full = old.memory()
-        sessions = old.sessions()
+        full = old.store()
+        sessions = full["sessions"]
         report.store = {
             "sessions": sessions, "failed": fill["errors"] + fill["wrong"],
             "creations_per_s": fill["rps"],
             "bytes_per_session": (full["used"] - empty["used"]) / max(sessions, 1),
+            "cells_per_session": (full["cells"] - empty["cells"]) / max(sessions, 1),
         }
         report.aim_store()
         before = rig.Cpu([old])
@@ -231,8 +236,8 @@ def section_joiner(farm, opt, report):
             status = new.try_status()
             now = time.monotonic()
             if status:
-                have = sum(c["sessions"] for c in status["contexts"])
-                if first is None and have:
+                have = status["store"]["sessions"]
+                if first is None and (have or status["transfer"]["running"]):
                     first = now
                 if status["node"]["state"] == "ready" and have >= sessions:
                     joined = now
@@ -240,7 +245,7 @@ def section_joiner(farm, opt, report):
         rig.settle(case.nodes)
         cpu = rig.Cpu([old]).since(before).ns + sum(rig.Cpu([new]).by_pid.values())
         report.joiner = {
-            "sessions": sessions, "arrived": new.sessions(), "complete": bool(joined),
+            "sessions": sessions, "arrived": new.store()["sessions"], "complete": bool(joined),
             "from_start_s": joined - began if joined else None,
             "from_first_s": joined - first if joined else None,
             "start_to_first_s": first - began if first else None,

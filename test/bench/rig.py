@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import random
+import resource
 import select
 import shutil
 import signal
@@ -113,6 +114,37 @@ class Cpu:
         return self
 
 
+def machine_ns():
+    """CPU time that was spent on this machine, by anybody, in ns (steps of 10 ms)."""
+    with open("/proc/stat", encoding="latin-1") as f:
+        fields = [int(x) for x in f.readline().split()[1:9]]
+    busy = sum(fields) - fields[3] - fields[4]  # idle, waiting for a disk
+    return busy * 1000000000 // os.sysconf("SC_CLK_TCK")
+
+
+class Foreign:
+    """Share of all CPUs that others took while something ran: neither the nodes that are measured
+    nor the load generator. Others are noise."""
+
+    def __init__(self, load):
+        self.machine = machine_ns()
+        self.children = self.ended()
+        self.load = process_ns(load.proc.pid)
+        self.began = time.monotonic_ns()
+
+    @staticmethod
+    def ended():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        return int(1e9 * (usage.ru_utime + usage.ru_stime + own.ru_utime + own.ru_stime))
+
+    def share(self, nodes_ns):
+        """After the load generator has ended."""
+        ours = nodes_ns + self.ended() - self.children - self.load
+        all_of_it = (time.monotonic_ns() - self.began) * os.cpu_count()
+        return max(0.0, (machine_ns() - self.machine - ours) / all_of_it)
+
+
 def settle(nodes, quiet_ns=1000000, step=0.05, timeout=5.0):
     """Wait until what goes on behind the answers (asynchronous replication) is over."""
     end = time.monotonic() + timeout
@@ -209,6 +241,8 @@ class Httpd:
                  "KeepAlive On", "MaxKeepAliveRequests 0", "KeepAliveTimeout 60", "Timeout 60",
                  f'ErrorLog "{self.error_log}"', "LogLevel warn",
                  f'DocumentRoot "{root}/htdocs"',
+                 "<Directory />", "  AllowOverride None", "  Options FollowSymLinks",
+                 "</Directory>",
                  f'<Directory "{root}/htdocs">', "  Require all granted", "</Directory>"]
         if os.geteuid() == 0:
             lines += [f"User {USER}", f"Group {grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name}"]
@@ -250,7 +284,7 @@ class Httpd:
         status = self.try_status()
         if not status or status["node"]["state"] != "ready":
             return False
-        alive = [m for m in status["members"] if not m.get("self") and m["state"] == "alive"]
+        alive = [m for m in status["view"]["members"] if not m.get("self") and m["state"] == "alive"]
         self.engine = status["node"]["engine_pid"]
         return len(alive) == others and len(self.processes()) == 2 + CHILDREN
 
@@ -336,13 +370,13 @@ class Httpd:
     def engine_pid(self):
         return self.status()["node"]["engine_pid"]
 
-    def sessions(self):
-        return sum(c["sessions"] for c in self.status()["contexts"])
-
-    def memory(self):
-        """Cells in use, in bytes."""
-        m = self.status()["memory"]
-        return {"used": (m["cells"] - m["cells_free"]) * m["cell_bytes"]}
+    def store(self):
+        """Sessions, and the bytes of the store that are taken: cells in use with their share of
+        everything else in it, index and access times."""
+        s = self.status()["store"]
+        used = s["cells"] - s["cells_free"]
+        return {"sessions": s["sessions"], "cells": used,
+                "used": used * s["bytes"] / s["cells"]}
 
 
 class Farm:
