@@ -154,8 +154,11 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     sc_record_t rec;
     apr_status_t rv = sc_store_get(f->m->store, f->context, &f->id, &rec, NULL);
 
-    if (rv == APR_SUCCESS) {
-        return rec.flags & SC_REC_TOMBSTONE ? SC_ABSENT : SC_FOUND;
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+        return SC_ABSENT;
+    }
+    if (rv == APR_SUCCESS) { /* while this node is behind, its own copy alone proves nothing */
+        return f->m->lapsed && !f->found && !all_answered(f) ? SC_UNKNOWN : SC_FOUND;
     }
     if (f->full) {
         return SC_FULL;
@@ -245,6 +248,25 @@ static void ask(sc_fetch_t *f, sc_peer_t *peer)
     sc_buf_clear(&m->msg);
     sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE, &msg);
     sc_mgr_reply(m, &peer->member); /* if it does not get there, it does not answer */
+}
+
+void sc_fetch_repeat(sc_manager_t *m)
+{
+    apr_uint32_t i, k;
+    sc_fetch_t *f;
+
+    for (i = 0; i < SC_FETCH_BUCKETS; i++) {
+        for (f = m->fetch[i]; f != NULL; f = f->next) {
+            for (k = 0; k < SC_MEMBERS_MAX; k++) {
+                asked_t *a = &f->asked[k];
+
+                if (a->serial != 0 && a->serial == m->peer[k].serial && !a->answered) {
+                    a->serial = 0;
+                    ask(f, &m->peer[k]);
+                }
+            }
+        }
+    }
 }
 
 static void ask_everybody(sc_fetch_t *f)

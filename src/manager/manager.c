@@ -252,6 +252,7 @@ apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const v
 void sc_manager_start(sc_manager_t *m)
 {
     sc_expiry_start(m);
+    sc_lease_start(m);
     if (m->config->membership == SC_MEMBERSHIP_NONE) {
         m->settled = 1;
         sc_mgr_set_state(m, SC_NODE_READY);
@@ -278,6 +279,7 @@ static apr_status_t manager_cleanup(void *data)
     int i;
 
     sc_expiry_stop(m);
+    sc_timer_cancel(m->cfg.timers, &m->lease_timer);
     sc_fetch_end(m);
     sc_donor_end(m);
     sc_mgr_replicate_end(m);

@@ -329,9 +329,16 @@ static void do_fetch(sc_manager_t *m, const sc_request_t *q)
 {
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
+    int here = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
 
+    sc_lease_check(m);
     if (rv == APR_NOTFOUND) {
         missing(m, q);
+    } else if (here && m->lapsed && m->npeers > 0) {
+        if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len,
+                         q->since) != APR_SUCCESS) {
+            answer(m, q, SC_UNKNOWN);
+        }
     } else if (rv != APR_SUCCESS) {
         answer(m, q, SC_UNKNOWN);
     } else {
