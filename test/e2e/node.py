@@ -236,7 +236,9 @@ class Httpd:
         out += f'<Directory "{self.htdocs}">\n  Require all granted\n  Options +Includes\n'
         out += "</Directory>\n"
         if self.cluster_module:
-            out += "<Location /sc-status>\n  SetHandler session-cluster-status\n</Location>\n"
+            out += "<Location /sc-status>\n  SetHandler session-cluster-status\n"
+            out += "  Session Off\n" if self.session_module else ""
+            out += "</Location>\n"
         return out + self.head + "\n" + self.config + "\n"
 
     def write(self):
@@ -277,12 +279,12 @@ class Httpd:
             s.settimeout(1)
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def wait_listening(self, timeout=15.0):
+    def wait_listening(self, timeout=15.0, pause=0.05):
         def check():
             if self.proc.poll() is not None:
                 raise AssertionError(f"{self.name} ended at start:\n{self.tail()}")
             return self.listens()
-        wait_until(check, timeout, f"{self.name} listening")
+        wait_until(check, timeout, f"{self.name} listening", pause)
         return self
 
     def wait_ready(self, timeout=20.0):
