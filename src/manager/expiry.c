@@ -23,6 +23,7 @@
 #include "internal.h"
 
 #define TICK apr_time_from_sec(1)
+#define PROGRESS_TICKS 5
 #define DUE_MAX 1000 /* records per tick */
 #define SILENT_GRACE apr_time_from_sec(10)
 #define TOUCH_MIN_MS 10 /* an interval of 0 would keep the engine busy with nothing */
@@ -339,6 +340,9 @@ static void tick(void *baton, apr_time_t now)
     note_lsn(m, now);
     if (m->due_timer.index == 0) {
         work_due(m, now);
+    }
+    if (m->ncheckpoints % PROGRESS_TICKS == 0) {
+        sc_mgr_tell_progress(m);
     }
     (void)sc_timer_set(m->cfg.timers, &m->tick_timer, now + TICK, tick, m);
 }

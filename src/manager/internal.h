@@ -9,6 +9,7 @@
  *   replicate.c  posting to members, waiting for acknowledgements
  *   apply.c      live changes of peers          merge.c  the rules by which versions merge
  *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
+ *   lease.c      whether the store may be read without asking
  *   pull.c       state wanted from peers        donor.c  state given to peers
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
@@ -53,6 +54,7 @@ typedef struct sc_pull_t {
     int damaged;         /**< a block could not be read */
     apr_uint64_t asked_contexts;
     char asked_legacy[SC_ROUTE_MAX + 1];
+    apr_uint64_t asked_legacy_ms;
     apr_time_t heard;      /**< last sign of progress */
     apr_uint64_t total;    /**< sessions announced */
     apr_uint32_t failures; /**< in a row */
@@ -61,8 +63,10 @@ typedef struct sc_pull_t {
 
     int want_missed;            /**< SC_JOB_MISSED to run (again) */
     apr_uint64_t want_contexts; /**< SC_JOB_CONTEXTS: bits by context index */
+    apr_time_t missed_since;    /**< something may be missing since then; 0: nothing is */
     int want_legacy;
     char legacy[SC_ROUTE_MAX + 1]; /**< route of the dead member, "" when there were several */
+    apr_uint64_t legacy_ms;        /**< of what time */
 } sc_pull_t;
 
 /* ---- peers: the members of role node, self not included -------------------------------------- */
@@ -71,9 +75,10 @@ struct sc_peer_t {
     sc_manager_t *m;
     apr_uint32_t serial; /**< of this life in the table; 0: place is free */
     sc_member_t member;
-    int lagging;    /**< let a request run out of time: later ones do not wait for it */
-    int synced;     /**< all it had when it came has been pulled: progress may be believed */
-    int join_tried; /**< as donor, when joining */
+    int lagging;           /**< let a request run out of time: later ones do not wait for it */
+    int synced;            /**< all it had when it came has been pulled: progress may be believed */
+    int join_tried;        /**< as donor, when joining */
+    apr_uint64_t told_lsn; /**< change number of the own store at the last post to it */
     sc_pull_t pull;
     sc_transfer_t *transfer;
 };
@@ -129,6 +134,12 @@ struct sc_manager_t {
     int settled;
     int fresh; /**< the store was empty when this engine began */
     int stopped;
+
+    /* lease.c */
+    int lapsed;                     /**< the store may be behind: children must ask */
+    apr_interval_time_t lease_time; /**< 0: none is needed */
+    apr_time_t lease_seen;          /**< the timer was on time until then */
+    sc_timer_t lease_timer;
 
     sc_peer_t peer[SC_MEMBERS_MAX];
     apr_uint32_t npeers;
@@ -271,6 +282,8 @@ void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options);
 apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, apr_uint64_t tag);
 /** Post m->msg as an answer to whoever it is; failure is not our business. */
 void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to);
+/** Let peers know how far the own store is that have not been posted anything since it changed. */
+void sc_mgr_tell_progress(sc_manager_t *m);
 void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer);
 void sc_mgr_replicate_end(sc_manager_t *m);
 
@@ -313,7 +326,14 @@ apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
 void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer);
 /** A peer went, or the membership has settled: some may have their answer now. */
 void sc_fetch_review(sc_manager_t *m);
+/** Ask again those that have not answered: they may not have known this node before. */
+void sc_fetch_repeat(sc_manager_t *m);
 void sc_fetch_end(sc_manager_t *m);
+
+/* lease.c */
+void sc_lease_start(sc_manager_t *m);
+/** Notice that this node stood still, before the timer does. */
+void sc_lease_check(sc_manager_t *m);
 
 /* pull.c */
 void sc_pull_join(sc_manager_t *m);

@@ -77,7 +77,7 @@ static void describe(const sc_manager_t *m, const sc_peer_t *peer, sc_msg_get_al
             g->recent_ms = RECENT_MS + (apr_uint64_t)apr_time_as_msec(now - m->join.began);
         }
     } else if (p->job == SC_JOB_LEGACY) {
-        g->recent_ms = (apr_uint64_t)m->config->mcast.drop_ms + m->config->ack_wait_ms + 2000;
+        g->recent_ms = p->asked_legacy_ms;
         g->primary.s = p->asked_legacy;
         g->primary.len = strlen(p->asked_legacy);
     }
@@ -115,6 +115,7 @@ static int choose(sc_pull_t *p)
     } else if (p->want_legacy) {
         p->job = SC_JOB_LEGACY;
         memcpy(p->asked_legacy, p->legacy, sizeof(p->asked_legacy));
+        p->asked_legacy_ms = p->legacy_ms;
         p->want_legacy = 0;
     }
     return p->job != SC_JOB_NONE;
@@ -185,6 +186,7 @@ static void want_again(sc_pull_t *p)
         p->want_missed = 1;
     } else if (p->job == SC_JOB_LEGACY && !p->want_legacy) {
         p->want_legacy = 1;
+        p->legacy_ms = p->asked_legacy_ms;
         memcpy(p->legacy, p->asked_legacy, sizeof(p->legacy));
     }
     p->job = SC_JOB_NONE;
@@ -246,6 +248,7 @@ static void completed(sc_manager_t *m, sc_peer_t *peer, const sc_msg_complete_t 
         sc_board_peer_set(m->board, peer->member.store_id, c->lsn, now);
         peer->synced = 1;
         if (!p->want_missed) {
+            p->missed_since = 0;
             m->cfg.down.resynced(m->cfg.down.ctx, &peer->member);
         }
     }
@@ -486,13 +489,21 @@ void sc_pull_join(sc_manager_t *m)
 
 /* ---- members and gaps ----------------------------------------------------------------------- */
 
-void sc_pull_added(sc_manager_t *m, sc_peer_t *peer)
+static void want_missed(sc_manager_t *m, sc_peer_t *peer)
 {
     peer->pull.want_missed = 1;
+    if (peer->pull.missed_since == 0) {
+        peer->pull.missed_since = sc_mgr_now(m);
+    }
     start_next(m, peer);
 }
 
-static void want_legacy(sc_manager_t *m, const char *route)
+void sc_pull_added(sc_manager_t *m, sc_peer_t *peer)
+{
+    want_missed(m, peer);
+}
+
+static void want_legacy(sc_manager_t *m, const char *route, apr_uint64_t ms)
 {
     int i;
 
@@ -504,9 +515,11 @@ static void want_legacy(sc_manager_t *m, const char *route)
         }
         if (!p->want_legacy) {
             p->want_legacy = 1;
+            p->legacy_ms = ms;
             memcpy(p->legacy, route, sizeof(p->legacy));
         } else if (strcmp(p->legacy, route) != 0) {
             p->legacy[0] = '\0'; /* of several: whatever is recent */
+            p->legacy_ms = p->legacy_ms > ms ? p->legacy_ms : ms;
         }
         start_next(m, &m->peer[i]);
     }
@@ -514,21 +527,26 @@ static void want_legacy(sc_manager_t *m, const char *route)
 
 void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goodbye)
 {
+    /* what it did in the time it took to notice that it is gone, and to acknowledge */
+    apr_uint64_t ms = (apr_uint64_t)m->config->mcast.drop_ms + m->config->ack_wait_ms + 2000;
+
     sc_timer_cancel(m->cfg.timers, &peer->pull.timer);
     clear_progress(m);
     if (m->join.active && m->join.main == serial && !m->join.main_done) {
         join_next(m);
     }
     join_review(m);
-    if (!goodbye && m->settled) {
-        want_legacy(m, peer->member.route);
+    if (peer->pull.missed_since != 0) {
+        ms += (apr_uint64_t)apr_time_as_msec(sc_mgr_now(m) - peer->pull.missed_since);
+    }
+    if (m->settled && (!goodbye || peer->pull.missed_since != 0)) {
+        want_legacy(m, peer->member.route, ms);
     }
 }
 
 void sc_pull_gap(sc_manager_t *m, sc_peer_t *peer)
 {
-    peer->pull.want_missed = 1;
-    start_next(m, peer);
+    want_missed(m, peer);
 }
 
 void sc_pull_context(sc_manager_t *m, apr_uint16_t context)

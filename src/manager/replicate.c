@@ -260,9 +260,11 @@ static void posted(void *baton, apr_status_t rv)
 /* ---- posting -------------------------------------------------------------------------------- */
 
 /* @return what the channel said; the wait is freed when it will not hear of an end */
-static apr_status_t post(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t options, sc_wait_t *w)
+static apr_status_t post(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t options, sc_wait_t *w)
 {
     apr_status_t rv = m->msg.err;
+
+    peer->told_lsn = sc_mgr_lsn(m); /* each envelope carries it */
 
     if (rv == APR_SUCCESS) {
         rv = m->cfg.down.post(m->cfg.down.ctx, &peer->member, m->msg.data, m->msg.len, options,
@@ -372,6 +374,25 @@ void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options)
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
             (void)post(m, &m->peer[i], options, NULL);
+        }
+    }
+}
+
+/*
+ * Changes of others that were applied here count in this store's change number, too. Without a word
+ * now and then, a peer would know an old number of a node that only listens, and ask for all those
+ * changes when one of the two comes back.
+ */
+void sc_mgr_tell_progress(sc_manager_t *m)
+{
+    apr_uint64_t lsn = sc_mgr_lsn(m);
+    apr_uint32_t i;
+
+    sc_buf_clear(&m->msg);
+    sc_msg_groups_put(&m->msg, SC_EVT_SESSION_ACCESSED, 0);
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && m->peer[i].told_lsn != lsn) {
+            (void)post(m, &m->peer[i], SC_OPT_ASYNCHRONOUS, NULL);
         }
     }
 }
