@@ -225,8 +225,8 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
         complain(c, "SC0107: SessionClusterReceiver port=%u autoBind=%u goes beyond port 65535",
                  conf->receiver_port, conf->receiver_auto_bind);
     }
-    if (conf->secret_none) {
-        return;
+    if (conf->secret_none || (e->membership == SC_MEMBERSHIP_STATIC && e->nmembers == 0)) {
+        return; /* without members there is nobody whose direction "auto" could mean */
     }
     apr_cpystrn(address, conf->receiver_address, sizeof(address));
     if (strcmp(address, "auto") == 0) {

@@ -88,6 +88,8 @@ apr_status_t sc_ask(request_rec *r, sc_link_op_t op, const sc_change_t *change,
 /** Bring a session's due cookie onto the response. */
 void sc_settle_cookie(request_rec *r, session_t *s);
 
+/** Remember a place's configuration: a copy, since that of a sub-request goes with it. */
+void sc_session_place(chain_t *chain, session_t *s, const sc_dir_conf_t *dir);
 /** Hook session_load. */
 int sc_session_load(request_rec *r, session_rec **z);
 /** Whether the session has been given a new id a moment ago. */

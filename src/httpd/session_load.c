@@ -273,7 +273,7 @@ static void found(request_rec *r, chain_t *chain, session_t *s, const sc_stored_
         return;
     }
     s->state = SESSION_LOADED;
-    if (!filtered(chain->top, s->dir)) {
+    if (!filtered(chain->top, sc_config_dir(r))) {
         sc_store_note_access(h->store, stored->cell, stored->gen, now);
     }
     arm_expiry(r, s, stored, last, now);
@@ -353,6 +353,16 @@ static const sc_cookie_t *take(chain_t *chain, request_rec *r, const char *name)
     return &t->cookie;
 }
 
+void sc_session_place(chain_t *chain, session_t *s, const sc_dir_conf_t *dir)
+{
+    sc_dir_conf_t *copy = apr_pmemdup(chain->top->pool, dir, sizeof(*dir));
+
+    /* names and cookie attributes come from configuration files only and live as long as those */
+    copy->rotate_attr = apr_pstrdup(chain->top->pool, dir->rotate_attr);
+    copy->filter = NULL;
+    s->dir = copy;
+}
+
 static session_t *new_session(chain_t *chain, const sc_dir_conf_t *dir, const char *context)
 {
     session_t *s = apr_pcalloc(chain->top->pool, sizeof(*s));
@@ -361,7 +371,7 @@ static session_t *new_session(chain_t *chain, const sc_dir_conf_t *dir, const ch
     s->z.entries = apr_table_make(chain->top->pool, 10);
     s->name = dir->cookie_name;
     s->context = apr_pstrdup(chain->top->pool, context);
-    s->dir = dir;
+    sc_session_place(chain, s, dir);
     s->next = chain->sessions;
     chain->sessions = s;
     return s;

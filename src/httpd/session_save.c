@@ -253,7 +253,7 @@ int sc_session_save(request_rec *r, session_rec *z)
     }
     if (!s->saved) {
         if (dir->cookie_name && strcmp(dir->cookie_name, s->name) == 0) {
-            s->dir = dir;
+            sc_session_place(chain, s, dir);
         }
         s->save_rv = save(r, chain, s);
         s->saved = 1;
