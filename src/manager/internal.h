@@ -334,6 +334,8 @@ void sc_fetch_end(sc_manager_t *m);
 void sc_lease_start(sc_manager_t *m);
 /** Notice that this node stood still, before the timer does. */
 void sc_lease_check(sc_manager_t *m);
+/** Something that it may have waited for has come. */
+void sc_lease_review(sc_manager_t *m);
 
 /* pull.c */
 void sc_pull_join(sc_manager_t *m);

@@ -79,20 +79,26 @@ void sc_lease_check(sc_manager_t *m)
     }
 }
 
+void sc_lease_review(sc_manager_t *m)
+{
+    sc_lease_check(m);
+    if (m->lease_time != 0 && m->lapsed && caught_up(m)) {
+        m->lapsed = 0;
+        renew(m, sc_mgr_now(m));
+        sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0581: this node knows the latest of all sessions");
+    }
+}
+
 static void lease_due(void *baton, apr_time_t now)
 {
     sc_manager_t *m = baton;
 
-    sc_lease_check(m);
+    sc_lease_review(m);
     m->lease_seen = now;
-    if (m->lapsed && caught_up(m)) {
-        m->lapsed = 0;
-        sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0581: this node knows the latest of all sessions");
-    }
-    if (!m->lapsed) {
-        renew(m, now);
-    } else {
+    if (m->lapsed) {
         sc_fetch_repeat(m);
+    } else {
+        renew(m, now);
     }
     arm(m, now);
 }

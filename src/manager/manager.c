@@ -39,6 +39,7 @@ void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state)
     sc_board_set(m->board->node_state, state);
     sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0570: this node is %s", sc_node_state_name(state));
     m->cfg.down.announce(m->cfg.down.ctx, state);
+    sc_lease_review(m);
 }
 
 /* ---- peers ---------------------------------------------------------------------------------- */

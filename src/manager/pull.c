@@ -253,6 +253,7 @@ static void completed(sc_manager_t *m, sc_peer_t *peer, const sc_msg_complete_t 
         }
     }
     start_next(m, peer);
+    sc_lease_review(m);
     if (job == SC_JOB_MISSED && m->join.active && m->join.main == peer->serial) {
         join_main_done(m, peer, c->ready != 0);
     }
