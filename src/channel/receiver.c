@@ -210,9 +210,8 @@ static apr_status_t take_frames(conn_t *c, int *frames)
         if (rv == APR_EAGAIN) {
             return APR_SUCCESS;
         }
-        /* nobody acknowledges anything to a receiver */
-        if (rv != APR_SUCCESS || kind != SC_FRAME_DATA ||
-            sc_packet_get(&packet, data, len) != APR_SUCCESS) {
+        /* an acknowledgement is no packet either: nobody owes one to a receiver */
+        if (rv != APR_SUCCESS || sc_packet_get(&packet, data, len) != APR_SUCCESS) {
             return APR_EINVAL;
         }
         rv = handle(c, &packet);

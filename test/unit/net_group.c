@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <CUnit/CUnit.h>
@@ -119,6 +121,20 @@ static int join_group(peer_node_t *n, const char *address, const char *bind_to, 
     return 1;
 }
 
+/** A datagram to the port, but not to the group: nobody's business. */
+static void unicast(apr_uint32_t port, int v6)
+{
+    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons((apr_uint16_t)port)};
+    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons((apr_uint16_t)port)};
+    int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    a4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a6.sin6_addr = in6addr_loopback;
+    /* refused or lost, as long as it does not arrive */
+    (void)sendto(fd, "unicast", 7, 0, v6 ? (void *)&a6 : (void *)&a4, v6 ? sizeof(a6) : sizeof(a4));
+    close(fd);
+}
+
 static void exchange(const char *address, const char *bind_to)
 {
     peer_env_t *env = peer_env();
@@ -148,8 +164,11 @@ static void exchange(const char *address, const char *bind_to)
     CU_ASSERT_EQUAL(env->node[2].datagrams, 0); /* another group on the same port */
     CU_ASSERT_EQUAL(env->node[2].t->group_send(env->node[2].t->ctx, "x", 1), APR_SUCCESS);
     CU_ASSERT_TRUE(peer_wait(env, &env->node[2].datagrams, 1));
+    unicast(env->node[0].config.mcast.port, strchr(address, ':') != NULL);
     peer_spin(env, 10);
     CU_ASSERT_EQUAL(env->node[0].datagrams, 1);
+    CU_ASSERT_EQUAL(env->node[1].datagrams, 1);
+    CU_ASSERT_EQUAL(env->node[2].datagrams, 1);
     peer_env_end(env);
 }
 

@@ -283,6 +283,7 @@ static void net_forget(void *ctx, const sc_member_t *member)
     rig_node_t *n = ctx;
     rig_event_t *e;
 
+    n->forgets++;
     for (e = n->rig->events; e != NULL; e = e->next) {
         if (e->from == n->index && e->done != NULL && sc_member_same(&e->member, member)) {
             answer(e, APR_ECONNABORTED, 0);

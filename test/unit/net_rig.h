@@ -63,6 +63,7 @@ typedef struct rig_node_t {
     int control_frames;
     int datagrams;
     int probes;
+    int forgets;
     apr_size_t data_bytes;
     apr_uint32_t last_options; /**< of the last data frame */
     char log[8192];            /**< what it has logged, a line each */

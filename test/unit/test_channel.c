@@ -51,6 +51,7 @@ static void join_and_leave(sc_membership_kind_t membership)
     CU_ASSERT_PTR_NULL(rig_member(rig, 2, 1));
     CU_ASSERT_EQUAL(rig->node[0].seen.gone, 1);
     CU_ASSERT_EQUAL(rig->node[0].seen.goodbye, 1);
+    CU_ASSERT_EQUAL(rig->node[0].forgets, 1); /* its connections go with it */
     rig_run(rig, apr_time_from_sec(10));
     CU_ASSERT_EQUAL(rig->node[0].seen.gone, 1);
     rig_destroy(rig);
@@ -875,6 +876,7 @@ static void test_hostile_envelopes(void)
 static void test_strangers(void)
 {
     static const char envelope[] = HEAD "\3abc";
+    static const char elsewhere[] = "SCE1\1STREAM-1\2\0\0\0\0\0\0\x07\xd2\5\3abc";
     rig_t *rig = cluster(SC_MEMBERSHIP_MULTICAST, 2);
     rig_node_t *n = &rig->node[0];
     sc_member_t from = *rig_member(rig, 0, 1);
@@ -891,6 +893,9 @@ static void test_strangers(void)
     from.ours = 1;
     from.store_id++; /* in the view with another store: the view's is believed */
     CU_ASSERT_EQUAL(receive(n, &from, 7, envelope, sizeof(envelope) - 1), APR_SUCCESS);
+    CU_ASSERT_EQUAL(n->seen.records, 1);
+    /* and an envelope with changes of another store than the member's is none of its */
+    CU_ASSERT_EQUAL(receive(n, &from, 7, elsewhere, sizeof(elsewhere) - 1), APR_EINVAL);
     CU_ASSERT_EQUAL(n->seen.records, 1);
     /* Java objects are ignored, byte messages are somebody else's */
     CU_ASSERT_EQUAL(receive(n, &from, 6, "\xAC\xED\0\5whatever", 12), APR_SUCCESS);

@@ -283,6 +283,7 @@ static void test_lengths_must_add_up(void)
     apr_size_t used;
     unsigned char *bytes = rig_vector(HEARTBEAT, &len);
     sc_member_t m;
+    sc_buf_t b;
     apr_size_t i;
     apr_size_t k;
 
@@ -290,15 +291,25 @@ static void test_lengths_must_add_up(void)
     for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
         for (k = 0; k < sizeof(values) / sizeof(values[0]); k++) {
             unsigned char old[4];
-            sc_buf_t b = {bytes, len, len, len, APR_SUCCESS};
+            sc_buf_t in_place = {bytes, len, len, len, APR_SUCCESS};
 
             memcpy(old, bytes + at[i], 4);
-            sc_buf_patch_u32(&b, at[i], values[k]);
+            sc_buf_patch_u32(&in_place, at[i], values[k]);
             CU_ASSERT_EQUAL(sc_member_get(&m, bytes, len, &used), APR_EINVAL);
             memcpy(bytes + at[i], old, 4);
         }
     }
     CU_ASSERT_EQUAL(sc_member_get(&m, bytes, len, &used), APR_SUCCESS);
+    our_member(&m);
+    m.ours = 0;
+    memcpy(m.payload, "payload", 7);
+    m.payload_len = 7;
+    encode(&b, &m);
+    sc_buf_patch_u32(&b, 63, 6); /* a byte is left that belongs to nothing */
+    CU_ASSERT_EQUAL(sc_member_get(&m, b.data, b.len, &used), APR_EINVAL);
+    sc_buf_patch_u32(&b, 63, 7);
+    CU_ASSERT_EQUAL(sc_member_get(&m, b.data, b.len, &used), APR_SUCCESS);
+    sc_buf_free(&b);
     bytes[34] = 5; /* an address of no kind that exists */
     CU_ASSERT_EQUAL(sc_member_get(&m, bytes, len, &used), APR_EINVAL);
     free(bytes);

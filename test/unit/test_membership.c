@@ -248,6 +248,60 @@ static void test_late_datagrams(void)
     rig_destroy(rig);
 }
 
+/** Whoever was stopped itself has not heard the others; that is not their fault. */
+static void test_stopped_listener(void)
+{
+    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
+    rig_node_t *n = &rig->node[0];
+    sc_member_t m;
+    int i;
+
+    other(&m, 50);
+    rig_run(rig, RIG_MS(1500));
+    say(rig, &m);
+    rig_freeze(rig, 0);
+    rig_run(rig, apr_time_from_sec(60));
+    rig_thaw(rig, 0);
+    rig_run(rig, RIG_MS(400));
+    CU_ASSERT_EQUAL(n->seen.gone, 0);
+    for (i = 0; i < 6; i++) {
+        say(rig, &m);
+        rig_run(rig, RIG_MS(500));
+    }
+    CU_ASSERT_EQUAL(n->seen.gone, 0);
+    /* but who stays silent then is dropped soon */
+    rig_freeze(rig, 0);
+    rig_run(rig, apr_time_from_sec(60));
+    rig_thaw(rig, 0);
+    rig_run(rig, RIG_MS(1600));
+    CU_ASSERT_EQUAL(n->seen.gone, 1);
+    rig_destroy(rig);
+}
+
+/** A node that comes back elsewhere while its old entry has not expired: no reason for an alarm. */
+static void test_moved_node(void)
+{
+    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
+    rig_node_t *n = &rig->node[0];
+    sc_member_t m;
+    int i;
+
+    other(&m, 50);
+    rig_run(rig, RIG_MS(1500));
+    say(rig, &m);
+    rig_run(rig, RIG_MS(1500));
+    other(&m, 51);
+    strcpy(m.route, "r50");
+    for (i = 0; i < 5; i++) {
+        say(rig, &m);
+        rig_run(rig, RIG_MS(500));
+    }
+    CU_ASSERT_EQUAL(n->seen.added, 2);
+    CU_ASSERT_EQUAL(n->seen.gone, 1);
+    CU_ASSERT_PTR_NULL(strstr(n->log, "SC0423"));
+    rig_destroy(rig);
+}
+
 /** The same engine cannot be another node than before. */
 static void test_other_identity(void)
 {
@@ -506,6 +560,8 @@ void sc_suite_membership(void)
     CU_add_test(s, "multicast: foreign members in disguise", test_foreign_in_disguise);
     CU_add_test(s, "multicast: domains", test_domain);
     CU_add_test(s, "multicast: datagrams that come late", test_late_datagrams);
+    CU_add_test(s, "multicast: a listener that was stopped", test_stopped_listener);
+    CU_add_test(s, "multicast: a node that moved", test_moved_node);
     CU_add_test(s, "multicast: another identity", test_other_identity);
     CU_add_test(s, "multicast: our own address", test_own_address);
     CU_add_test(s, "multicast: too many", test_too_many);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -125,6 +126,14 @@ static void test_many_in_order(void)
     peer_env_end(env);
 }
 
+/** Bytes that the process has allocated. */
+static apr_size_t in_use(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
 static void test_big_frame(void)
 {
     peer_env_t *env = peer_env();
@@ -132,6 +141,7 @@ static void test_big_frame(void)
     unsigned char *body = malloc(max);
     rig_end_t end = {0, APR_EGENERAL};
     peer_node_t *b = &env->node[1];
+    apr_size_t before = in_use();
 
     memset(body, 'b', max);
     b->config.receiver.max_frame = 8 * 1024 * 1024;
@@ -141,6 +151,8 @@ static void test_big_frame(void)
     CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
     CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
     CU_ASSERT_EQUAL(b->last_len, max - 117);
+    peer_spin(env, 3);
+    CU_ASSERT(in_use() < before + max / 2); /* an idle connection keeps no big buffer */
     /* one byte more is more than the receiver takes: it closes, twice */
     peer_send_bytes(&env->node[0], &b->member, body, max - 116, SYNC, &end);
     CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 2));
@@ -318,6 +330,7 @@ static void test_idle_close(void)
     sc_member_t m;
     int listener = peer_listen(&m);
     int fd;
+    int i;
 
     env->node[0].config.sender.max_retries = 0;
     peer_start(env, 0);
@@ -332,9 +345,48 @@ static void test_idle_close(void)
     CU_ASSERT_TRUE_FATAL(peer_read(env, fd, frame, sizeof(frame)));
     CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 2));
     CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
+    /* closed, and written to before that could be noticed: an error, but no signal */
+    close(fd);
+    for (i = 0; i < 4; i++) {
+        peer_send(&env->node[0], &m, "x", 0, &end);
+        poll(NULL, 0, 5);
+    }
+    fd = peer_accept(env, listener);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 6));
+    CU_ASSERT_TRUE_FATAL(peer_read(env, fd, frame, sizeof(frame)));
     /* bytes that nobody asked for */
     CU_ASSERT_EQUAL(send(fd, sc_frame_ack(0), SC_ACK_FRAME, 0), SC_ACK_FRAME);
     CU_ASSERT_TRUE(peer_closed(env, fd));
+    close(fd);
+    close(listener);
+    peer_env_end(env);
+}
+
+/** Acknowledged and closed in one breath: what waits behind has not even been tried yet. */
+static void test_ack_and_close(void)
+{
+    peer_env_t *env = peer_env();
+    rig_end_t first = {0, APR_EGENERAL};
+    rig_end_t second = {0, APR_EGENERAL};
+    char frame[136];
+    sc_member_t m;
+    int listener = peer_listen(&m);
+    int fd;
+
+    env->node[0].config.sender.max_retries = 0;
+    peer_start(env, 0);
+    peer_send(&env->node[0], &m, "x", SYNC, &first);
+    peer_send(&env->node[0], &m, "y", SYNC, &second);
+    fd = peer_accept(env, listener);
+    CU_ASSERT_TRUE_FATAL(peer_read(env, fd, frame, sizeof(frame)));
+    CU_ASSERT_EQUAL(send(fd, sc_frame_ack(0), SC_ACK_FRAME, 0), SC_ACK_FRAME);
+    close(fd);
+    fd = peer_accept(env, listener);
+    CU_ASSERT_TRUE_FATAL(peer_read(env, fd, frame, sizeof(frame)));
+    CU_ASSERT_EQUAL(frame[128], 'y');
+    CU_ASSERT_EQUAL(send(fd, sc_frame_ack(0), SC_ACK_FRAME, 0), SC_ACK_FRAME);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &second.calls, 1));
+    CU_ASSERT(first.rv == APR_SUCCESS && second.rv == APR_SUCCESS);
     close(fd);
     close(listener);
     peer_env_end(env);
@@ -638,6 +690,20 @@ static void test_too_many_connections(void)
 
 #define HOGS 24
 
+/** Each gets up to 1 MiB less a bit, as far as it is read. */
+static void hog(peer_env_t *env, const int *fd, int n, const char *bytes)
+{
+    int round;
+    int i;
+
+    for (round = 0; round < 100; round++) {
+        for (i = 0; i < n; i++) {
+            (void)send(fd[i], bytes, 10000, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+        peer_spin(env, 1);
+    }
+}
+
 /** Many half frames of the largest size: their memory is bounded, and small frames still pass. */
 static void test_memory_bound(void)
 {
@@ -646,7 +712,6 @@ static void test_memory_bound(void)
     char *bytes = calloc(1, max);
     peer_node_t *b = &env->node[1];
     int fd[HOGS];
-    int round;
     int i;
 
     b->config.receiver.max_frame = max;
@@ -657,12 +722,7 @@ static void test_memory_bound(void)
         fd[i] = peer_connect(b);
         CU_ASSERT_EQUAL(send(fd[i], bytes, 11, 0), 11);
     }
-    for (round = 0; round < 200; round++) {
-        for (i = 0; i < HOGS; i++) {
-            (void)send(fd[i], bytes + 11, 40000, MSG_NOSIGNAL | MSG_DONTWAIT);
-        }
-        peer_spin(env, 1);
-    }
+    hog(env, fd, HOGS, bytes + 11);
     /* 8 frames of the largest size, a step of growth, and what everybody may have */
     CU_ASSERT(b->board.count.bytes_in < (8 + 2) * (apr_uint64_t)max + HOGS * 65536);
     CU_ASSERT(b->board.count.bytes_in > 4 * (apr_uint64_t)max);
@@ -674,6 +734,48 @@ static void test_memory_bound(void)
         close(fd[i]);
     }
     good_goes_on(env);
+    free(bytes);
+    peer_env_end(env);
+}
+
+/* 300 KB each lie in buffers of 512 KB: nearly the 8 MiB that there are, none has to wait */
+#define FEW 15
+
+/** A big frame that waits for memory goes on when others give theirs back. */
+static void test_memory_given_back(void)
+{
+    peer_env_t *env = peer_env();
+    apr_uint32_t max = 1024 * 1024;
+    char *bytes = calloc(1, max);
+    peer_node_t *b = &env->node[1];
+    rig_end_t end = {0, APR_EGENERAL};
+    int fd[FEW];
+    int i;
+
+    b->config.receiver.max_frame = max;
+    peer_start(env, 0);
+    peer_start(env, 1);
+    memcpy(bytes, "FLT2002\0\x10\0\0", 11);
+    for (i = 0; i < FEW; i++) {
+        fd[i] = peer_connect(b);
+        CU_ASSERT_EQUAL(send(fd[i], bytes, 11, 0), 11);
+    }
+    for (i = 0; i < 30; i++) {
+        int k;
+
+        for (k = 0; k < FEW; k++) {
+            CU_ASSERT_EQUAL(send(fd[k], bytes, 10000, MSG_NOSIGNAL), 10000);
+        }
+        peer_spin(env, 2);
+    }
+    peer_send_bytes(&env->node[0], &b->member, bytes, 900 * 1024, SYNC, &end);
+    peer_spin(env, 50);
+    CU_ASSERT_EQUAL(end.calls, 0);
+    for (i = 0; i < FEW; i++) {
+        close(fd[i]);
+    }
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
+    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
     free(bytes);
     peer_env_end(env);
 }
@@ -744,6 +846,7 @@ void sc_suite_transport(void)
     CU_add_test(s, "a peer killed in the middle of a frame", test_killed_in_the_middle);
     CU_add_test(s, "wrong answers", test_wrong_answers);
     CU_add_test(s, "a connection closed while idle", test_idle_close);
+    CU_add_test(s, "acknowledged and closed at once", test_ack_and_close);
     CU_add_test(s, "forget", test_forget);
     CU_add_test(s, "close", test_close);
     CU_add_test(s, "the bound of a line", test_queue_bound);
@@ -753,6 +856,7 @@ void sc_suite_transport(void)
     CU_add_test(s, "slow senders", test_slow_sender);
     CU_add_test(s, "too many connections", test_too_many_connections);
     CU_add_test(s, "memory of half frames", test_memory_bound);
+    CU_add_test(s, "memory that is given back", test_memory_given_back);
     CU_add_test(s, "acknowledgements that nobody reads", test_unread_acks);
     sc_suite_transport_group(s);
 }
