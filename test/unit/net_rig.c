@@ -576,6 +576,23 @@ void rig_destroy(rig_t *rig)
     free(rig);
 }
 
+rig_t *rig_cluster(sc_membership_kind_t membership, int nodes)
+{
+    rig_t *rig = rig_create(membership, nodes);
+    int i;
+
+    for (i = 0; i < nodes; i++) {
+        rig_start(rig, i, 0);
+    }
+    rig_run(rig, RIG_MS(2500));
+    for (i = 0; i < nodes; i++) {
+        CU_ASSERT_EQUAL(rig_members(rig, i), nodes - 1);
+        CU_ASSERT_EQUAL(rig->node[i].seen.settled, 1);
+        CU_ASSERT_EQUAL(rig->node[i].seen.added_before_settled, nodes - 1);
+    }
+    return rig;
+}
+
 /* ---- questions ------------------------------------------------------------------------------ */
 
 const sc_member_t *rig_member(rig_t *rig, int at, int other)

@@ -84,6 +84,8 @@ struct rig_t {
 
 /** @param membership of all nodes; with static all RIG_NODES addresses are in everybody's list */
 rig_t *rig_create(sc_membership_kind_t membership, int nodes);
+/** The same with all nodes started, settled, and known to each other. */
+rig_t *rig_cluster(sc_membership_kind_t membership, int nodes);
 void rig_destroy(rig_t *rig);
 
 /** A new life of a node: same address and route, new unique id, and a new store unless told so. */
