@@ -281,8 +281,12 @@ static void probe(detector_t *d, entry_t *e)
     memset(&packet, 0, sizeof(packet));
     packet.options = SC_OPT_BYTE_MESSAGE;
     if (d->attr[PERFORM_READ_TEST]) {
+        /* one bound for both, not their sum: a process that stands still is connected to at once
+         * and then silent, and requests hang until it has been found out */
+        apr_interval_time_t read_test = apr_time_from_msec(d->attr[READ_TEST_TIMEOUT]);
+
         packet.options |= SC_OPT_USE_ACK;
-        timeout += apr_time_from_msec(d->attr[READ_TEST_TIMEOUT]);
+        timeout = timeout > read_test ? timeout : read_test;
     }
     sc_packet_stamp(env, &packet);
     packet.body = probe_text;

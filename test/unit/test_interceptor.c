@@ -492,7 +492,7 @@ static void test_detector_added(void)
     CU_ASSERT_EQUAL(b->nprobes, 1);
     CU_ASSERT_TRUE(b->probe_packet);
     CU_ASSERT_EQUAL(b->probe_options, SC_OPT_BYTE_MESSAGE | SC_OPT_USE_ACK); /* an answer */
-    CU_ASSERT_EQUAL(b->probe_timeout, apr_time_from_sec(2));
+    CU_ASSERT_EQUAL(b->probe_timeout, apr_time_from_sec(1));
     end_open(&b->probe[0], APR_SUCCESS);
     expect(b, "+a ");
     /* one that does not answer is asked each second, and welcome when it does */
