@@ -418,6 +418,11 @@ static apr_status_t make_local(sc_channel_t *ch)
                c->receiver.address, c->receiver.port);
         return APR_EINVAL;
     }
+    if (c->mcast.frequency_ms == 0) {
+        sc_log(ch->cfg.log, SC_LOG_ERROR, 0,
+               "SC0411: the frequency of membership must be at least 1 ms");
+        return APR_EINVAL;
+    }
     if (m->role == SC_ROLE_NODE && m->route[0] == '\0') {
         sc_log(ch->cfg.log, SC_LOG_ERROR, 0, "SC0408: a node in a cluster needs a route");
         return APR_EINVAL;

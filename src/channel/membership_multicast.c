@@ -248,11 +248,6 @@ static apr_status_t multicast_create(sc_membership_t *self, apr_pool_t *pool)
 {
     multicast_t *mc = apr_pcalloc(pool, sizeof(*mc));
 
-    if (self->env->config->mcast.frequency_ms == 0) {
-        sc_log(self->env->log, SC_LOG_ERROR, 0,
-               "SC0435: the frequency of membership must be at least 1 ms");
-        return APR_EINVAL;
-    }
     mc->roster = sc_roster_create(self, pool);
     self->state = mc;
     return APR_SUCCESS;

@@ -303,11 +303,6 @@ static apr_status_t static_create(sc_membership_t *self, apr_pool_t *pool)
     fixed_t *f = apr_pcalloc(pool, sizeof(*f));
     apr_size_t i;
 
-    if (c->mcast.frequency_ms == 0) {
-        sc_log(self->env->log, SC_LOG_ERROR, 0,
-               "SC0435: the frequency of membership must be at least 1 ms");
-        return APR_EINVAL;
-    }
     f->self = self;
     f->roster = sc_roster_create(self, pool);
     f->ntargets = c->nmembers < SC_MEMBERS_MAX ? c->nmembers : SC_MEMBERS_MAX;

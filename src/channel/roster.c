@@ -204,7 +204,7 @@ static int loses_against(sc_roster_t *r, const sc_member_t *m, entry_t *known)
     if (now - known->heard > 2 * frequency(r)) {
         return 1;
     }
-    log_two(r, &r->route_log, "SC0423: two nodes have the same route", &known->m, m,
+    log_two(r, &r->route_log, "SC0424: two nodes have the same route", &known->m, m,
             "only the older is taken for a member; give each its own SessionClusterRoute");
     return started(m, now) + AGE_MARGIN >= started(&known->m, known->heard);
 }

@@ -105,7 +105,7 @@ static void message_ended(void *baton, apr_status_t rv)
     message_t *m = baton;
 
     if (rv != APR_SUCCESS) {
-        sc_log(m->d->self->env->log, SC_LOG_DEBUG, rv, "SC0501: an asynchronous message was lost");
+        sc_log(m->d->self->env->log, SC_LOG_DEBUG, rv, "SC0471: an asynchronous message was lost");
     }
     m->d->outstanding -= m->bytes;
     free(m);

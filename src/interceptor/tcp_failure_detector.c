@@ -219,7 +219,7 @@ static void found_dead(detector_t *d, entry_t *e)
         e->complained = 1;
         sc_log(
             d->self->env->log, SC_LOG_WARNING, 0,
-            "SC0511: member %s is heard but its receiver does not answer; it is asked again each "
+            "SC0461: member %s is heard but its receiver does not answer; it is asked again each "
             "second",
             sc_member_name(&e->m, name));
     }

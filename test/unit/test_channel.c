@@ -228,7 +228,7 @@ static void test_duplicate_route(void)
     /* both of them say who the two are */
     CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[0].log, "n1 (10.0.0.1:4000) and n1 (10.0.0.2:4000)"));
     CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[1].log, "n1 (10.0.0.2:4000) and n1 (10.0.0.1:4000)"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[2].log, "SC0423"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[2].log, "SC0424"));
     /* once a minute is often enough */
     CU_ASSERT_PTR_NULL(strstr(strstr(rig->node[0].log, "SC0423") + 1, "SC0423"));
     /* when the older is gone the other is welcome */

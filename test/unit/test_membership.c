@@ -298,7 +298,7 @@ static void test_moved_node(void)
     }
     CU_ASSERT_EQUAL(n->seen.added, 2);
     CU_ASSERT_EQUAL(n->seen.gone, 1);
-    CU_ASSERT_PTR_NULL(strstr(n->log, "SC0423"));
+    CU_ASSERT_PTR_NULL(strstr(n->log, "SC0424"));
     rig_destroy(rig);
 }
 
