@@ -221,6 +221,9 @@ apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     } else if (rv == APR_SUCCESS) {
         incoming_delta(m, from, &d, &rec, &in);
         rv = sc_mgr_merge_live(m, &rec, &in, &changed);
+        if (changed) {
+            sc_mgr_tell_heir(m, context, &d.id, &rec.id);
+        }
     }
     count_result(m, rv, changed);
     return rv == APR_EINVAL ? APR_EGENERAL : rv;

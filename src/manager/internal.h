@@ -243,6 +243,9 @@ apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *i
 /** Read a session, its body to m->old. If its id was changed lately, the one under the new id,
  * which is then in *id. */
 apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec);
+/** What came for old_id has changed the session id: if that is another one, tell all peers. */
+void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
+                      const sc_id_t *id);
 /** Merge what came about a session that is alive here; its body stands in m->old.
  *  @param changed receives 1 if it brought something */
 apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in,

@@ -303,12 +303,46 @@ apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id,
     return rv;
 }
 
-apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
-                                const sc_wire_session_t *w, int *changed)
+/* A session that is alive elsewhere. *id: where it went, when its id was changed lately. */
+static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_wire_session_t *w,
+                                sc_id_t *id, int *changed)
 {
     apr_time_t now = sc_mgr_now(m);
     sc_incoming_t in;
     sc_record_t rec;
+    apr_status_t rv;
+
+    in.stamp = w->stamp;
+    in.max_idle_s = w->max_idle_s;
+    in.primary = route_index(m, w->primary, w->primary_len);
+    in.epoch = w->epoch;
+    in.created = sc_mgr_ago(now, w->age_ms);
+    in.accessed = sc_mgr_ago(now, w->idle_ms);
+    in.body = w->body;
+    in.body_len = w->body_len;
+    in.always = 0;
+
+    *id = w->id;
+    rv = sc_mgr_get_heir(m, context, id, &rec);
+    if (rv == APR_NOTFOUND) {
+        return put_new(m, context, id, &in, changed);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!(rec.flags & SC_REC_TOMBSTONE)) {
+        return sc_mgr_merge_live(m, &rec, &in, changed);
+    }
+    if (rec.max_idle_s == SC_DEAD_IDLE &&
+        (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 || outlives(m, w->max_idle_s, w->idle_ms))) {
+        return put_new(m, context, id, &in, changed);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                const sc_wire_session_t *w, int *changed)
+{
     apr_status_t rv;
     sc_id_t id;
     int revive;
@@ -321,32 +355,21 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
     if (w->flags & SC_REC_TOMBSTONE) {
         return sc_mgr_merge_death(m, context, &w->id, &w->stamp, w->max_idle_s, changed, &revive);
     }
-    in.stamp = w->stamp;
-    in.max_idle_s = w->max_idle_s;
-    in.primary = route_index(m, w->primary, w->primary_len);
-    in.epoch = w->epoch;
-    in.created = sc_mgr_ago(now, w->age_ms);
-    in.accessed = sc_mgr_ago(now, w->idle_ms);
-    in.body = w->body;
-    in.body_len = w->body_len;
-    in.always = 0;
+    rv = merge_alive(m, context, w, &id, changed);
+    if (*changed) {
+        sc_mgr_tell_heir(m, context, &w->id, &id);
+    }
+    return rv;
+}
 
-    id = w->id;
-    rv = sc_mgr_get_heir(m, context, &id, &rec);
-    if (rv == APR_NOTFOUND) {
-        return put_new(m, context, &id, &in, changed);
+/* Who buries an old id without knowing its heir, its sender included, drops what was changed under
+ * it; so who has led a change to the heir tells everybody. */
+void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
+                      const sc_id_t *id)
+{
+    if (memcmp(old_id, id, sizeof(*id)) != 0 && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
+        sc_mgr_broadcast(m, context, id);
     }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (!(rec.flags & SC_REC_TOMBSTONE)) {
-        return sc_mgr_merge_live(m, &rec, &in, changed);
-    }
-    if (rec.max_idle_s == SC_DEAD_IDLE &&
-        (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 || outlives(m, w->max_idle_s, w->idle_ms))) {
-        return put_new(m, context, &id, &in, changed);
-    }
-    return APR_SUCCESS;
 }
 
 /* Whether a session here outlives the news that it has idled out elsewhere. */
