@@ -159,7 +159,7 @@ def section_traffic(farm, all_cases, opt, report):
             time.sleep(1.5)
             return window(lambda: (run.go(), run.result())[1])
 
-    _, idle, idle_seconds = window(lambda: time.sleep(1))
+    _, idle, idle_seconds = window(lambda: time.sleep(max(opt.seconds, 1)))
     reads, during_reads, read_seconds = load("read")
     writes, during_writes, write_seconds = load("write")
     rate = idle["bytes_out"] / idle_seconds
@@ -243,9 +243,11 @@ def section_joiner(farm, opt, report):
                     joined = now
             time.sleep(0.01)
         rig.settle(case.nodes)
+        arrived = new.store()
         cpu = rig.Cpu([old]).since(before).ns + sum(rig.Cpu([new]).by_pid.values())
         report.joiner = {
-            "sessions": sessions, "arrived": new.store()["sessions"], "complete": bool(joined),
+            "sessions": sessions, "arrived": arrived["sessions"],
+            "complete": bool(joined) and arrived["data"] == full["data"],
             "from_start_s": joined - began if joined else None,
             "from_first_s": joined - first if joined else None,
             "start_to_first_s": first - began if first else None,

@@ -86,7 +86,7 @@ class Report:
 
     def aim_joiner(self):
         j = self.joiner
-        text = "not complete within 60 s"
+        text = "not complete within 60 s, or not the same data"
         met = False
         if j["complete"]:
             text = (f"{j['from_start_s']:.2f} s from the start of its process, "
@@ -120,7 +120,7 @@ class Report:
         if t:
             lines.append(
                 f"traffic, 2 nodes: idle {t['idle_bytes_per_s']:.0f} bytes/s; beyond that "
-                f"{t['read_bytes'] / max(t['reads'], 1):.3f} bytes per read, "
+                f"{max(t['read_bytes'], 0) / max(t['reads'], 1):.3f} bytes per read, "
                 f"{t['write_bytes'] / max(t['writes'], 1):.0f} bytes and "
                 f"{t['write_frames'] / max(t['writes'], 1):.2f} frames per write; "
                 f"{t['degraded']} writes degraded, {t['not_delivered']} not delivered")

@@ -373,9 +373,11 @@ class Httpd:
     def store(self):
         """Sessions, and the bytes of the store that are taken: cells in use with their share of
         everything else in it, index and access times."""
-        s = self.status()["store"]
+        status = self.status()
+        s = status["store"]
         used = s["cells"] - s["cells_free"]
         return {"sessions": s["sessions"], "cells": used,
+                "data": sum(c["bytes"] for c in status["contexts"]),
                 "used": used * s["bytes"] / s["cells"]}
 
 
