@@ -16,18 +16,6 @@ from node import APXS, HERE, Farm  # noqa: E402  pylint: disable=wrong-import-po
 TREE = os.path.dirname(os.path.dirname(HERE))
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes a minute by its nature; SC_SLOW=1 runs it")
-
-
-def pytest_collection_modifyitems(items):
-    if os.environ.get("SC_SLOW"):
-        return
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="slow; SC_SLOW=1 runs it"))
-
-
 def output(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
