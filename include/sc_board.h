@@ -55,7 +55,9 @@ typedef struct sc_board_member_t {
 
 typedef struct sc_view_t {
     apr_uint32_t count;
-    apr_uint32_t gen;             /**< generation: rises whenever a member's state changes */
+    apr_uint32_t gen;             /**< rises whenever the view is written, once a second at least */
+    apr_uint32_t changes;         /**< rises only when a member joined, left or changed its state */
+    apr_uint32_t reserved;        /**< 0; keeps the members on a word border */
     sc_board_member_t member[SC_MEMBERS_MAX];
 } sc_view_t;
 

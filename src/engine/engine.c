@@ -87,6 +87,23 @@ static void keep_gone(sc_engine_t *e, apr_time_t now)
     }
 }
 
+/* Whether anything but ages and queue lengths differs. */
+static int view_changed(const sc_view_t *a, const sc_view_t *b)
+{
+    if (a->count != b->count) {
+        return 1;
+    }
+    for (apr_uint32_t i = 0; i < a->count; i++) {
+        const sc_board_member_t *x = &a->member[i], *y = &b->member[i];
+
+        if (memcmp(&x->uid, &y->uid, sizeof(x->uid)) != 0 || x->state != y->state ||
+            x->node_state != y->node_state || strcmp(x->route, y->route) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void publish(sc_engine_t *e)
 {
     apr_time_t now = sc_mono(e->setup->clock);
@@ -97,6 +114,7 @@ static void publish(sc_engine_t *e)
     memset(&e->view, 0, sizeof(e->view));
     sc_channel_view(e->channel, &e->view);
     keep_gone(e, now);
+    e->view.changes = e->old.changes + (apr_uint32_t)view_changed(&e->old, &e->view);
     sc_board_publish(e->board, &e->view);
 }
 

@@ -19,7 +19,7 @@
  * | node.receiver              | address:port where replication is received, "" stand-alone       |
  * | node.quorum_lost           | true: fewer live members than SessionClusterQuorum asks for      |
  * | node.restarts              | restarts of httpd that the store has survived                    |
- * | view.generation            | rises whenever the view is written, at least once a second       |
+ * | view.generation            | rises when a member joined, left or changed its state            |
  * | view.members[]             | this node and the others, also those that are gone               |
  * | ...route, host, port, role | name, address and port of its receiver, node or balancer         |
  * | ...state                   | alive, suspect (silent, being asked), gone                       |
@@ -358,7 +358,7 @@ static void put_view(page_t *page, const sc_board_t *b, apr_time_t now)
         view->count = 0; /* it changes all the time: next call */
     }
     open_object(page, "view");
-    put_number(page, "generation", view->gen);
+    put_number(page, "generation", view->changes);
     open_list(page, "members");
     for (apr_uint32_t i = 0; i < view->count && i < SC_MEMBERS_MAX; i++) {
         put_member(page, &view->member[i], now);

@@ -22,7 +22,7 @@ typedef apr_uint64_t __attribute__((may_alias)) word_t;
 
 _Static_assert(sizeof(sc_view_t) % sizeof(word_t) == 0, "a view is made of whole words");
 _Static_assert(sizeof(sc_board_member_t) % sizeof(word_t) == 0, "and so is a member");
-_Static_assert(offsetof(sc_view_t, member) == sizeof(word_t), "count and gen are the first word");
+_Static_assert(offsetof(sc_view_t, member) % sizeof(word_t) == 0, "members begin with a word");
 
 static void words_in(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
 {
