@@ -70,8 +70,9 @@ typedef struct sc_wire_session_t {
     const char *primary;        /**< route */
     apr_size_t primary_len;
     apr_uint32_t epoch;
-    const unsigned char *body;
+    const unsigned char *body;  /**< a tombstone has none */
     apr_size_t body_len;
+    sc_id_t heir;               /**< SC_DEAD_RENAMED: the session's new id */
 } sc_wire_session_t;
 
 /** Append: length of all that follows, then the fields. */
@@ -110,7 +111,7 @@ apr_status_t sc_msg_delta_get(sc_rd_t *r, sc_event_t event, sc_msg_delta_t *d);
 /** Sessions of one context, and for EXPIRED of one reason. */
 typedef struct sc_group_t {
     sc_text_t context;
-    unsigned int reason; /**< EXPIRED: SC_DEAD_*; ACCESSED: 0 */
+    unsigned int reason; /**< EXPIRED: SC_DEAD_INVALIDATED or _IDLE; ACCESSED: 0 */
     apr_uint64_t n;      /**< items */
     const unsigned char *items;
     apr_size_t items_len;

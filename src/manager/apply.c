@@ -7,15 +7,13 @@
  * said by a failure, upon which the sender sends the whole session; and the session is asked for
  * besides, because a sender that waits for no acknowledgement does not learn of the failure.
  *
- * What still comes for an old id after a change of id was meant for the same session, by a node
- * that had not heard of it yet; for a while it is led to the new id. That holds for peers only.
- * Children of this node get "absent" for an old id at once: that is what ids are changed for.
+ * What still comes for an old id after a change of id was meant for the same session, by a node that
+ * had not heard of it yet, and is led to the new id (death.c). That holds for peers only. Children of
+ * this node get "absent" for an old id at once: that is what ids are changed for.
  */
 #include <string.h>
 
 #include "internal.h"
-
-#define ALIAS_TIME apr_time_from_sec(30)
 
 static void count_result(sc_manager_t *m, apr_status_t rv, int changed)
 {
@@ -100,34 +98,6 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
     return APR_SUCCESS;
 }
 
-/* ---- ids that were changed ------------------------------------------------------------------ */
-
-void sc_apply_alias(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                    const sc_id_t *new_id)
-{
-    sc_alias_t *a = &m->alias[m->next_alias++ % SC_ALIASES];
-
-    a->context = context;
-    a->old_id = *old_id;
-    a->new_id = *new_id;
-    a->until = sc_mgr_now(m) + ALIAS_TIME;
-}
-
-const sc_id_t *sc_apply_heir(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
-{
-    apr_time_t now = sc_mgr_now(m);
-    apr_uint32_t i;
-
-    for (i = 0; i < SC_ALIASES; i++) {
-        const sc_alias_t *a = &m->alias[i];
-
-        if (a->until > now && a->context == context && memcmp(&a->old_id, id, sizeof(*id)) == 0) {
-            return &a->new_id;
-        }
-    }
-    return NULL;
-}
-
 /* ---- CREATED -------------------------------------------------------------------------------- */
 
 apr_status_t sc_apply_created(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
@@ -150,28 +120,13 @@ apr_status_t sc_apply_created(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
 
 /* ---- DELTA ---------------------------------------------------------------------------------- */
 
-/* A peer changed what was invalidated here: it missed that. */
+/* A peer changed what is dead here: it missed that. */
 static void tell_dead(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec)
 {
-    if (rec->max_idle_s == SC_DEAD_INVALIDATED) {
-        sc_mgr_msg_death(m, rec->context, &rec->id, &rec->stamp, rec->max_idle_s);
+    if (rec->max_idle_s != SC_DEAD_IDLE &&
+        sc_mgr_msg_current(m, rec->context, &rec->id) == APR_SUCCESS) {
         sc_mgr_reply(m, from);
     }
-}
-
-/* Read the session that a change is for, its body to m->old.
- * @return APR_NOTFOUND also where only an idle tombstone is, older than the change */
-static apr_status_t find_target(sc_manager_t *m, apr_uint16_t context, const sc_msg_delta_t *d,
-                                sc_record_t *rec)
-{
-    sc_id_t id = d->id;
-    apr_status_t rv = sc_mgr_get_heir(m, context, &id, rec);
-
-    if (rv == APR_SUCCESS && (rec->flags & SC_REC_TOMBSTONE) && rec->max_idle_s == SC_DEAD_IDLE &&
-        sc_stamp_cmp(&d->stamp, &rec->stamp) > 0) {
-        return APR_NOTFOUND;
-    }
-    return rv;
 }
 
 static void incoming_delta(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
@@ -192,13 +147,32 @@ static void incoming_delta(sc_manager_t *m, const sc_member_t *from, const sc_ms
     }
 }
 
+/* A change of the session that stands in *rec, or in whose place it was found to be dead. */
+static apr_status_t apply_to(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
+                             sc_record_t *rec, int *changed)
+{
+    sc_incoming_t in;
+    apr_status_t rv;
+
+    if (rec->flags & SC_REC_TOMBSTONE) {
+        tell_dead(m, from, rec);
+        return APR_SUCCESS;
+    }
+    incoming_delta(m, from, d, rec, &in);
+    rv = sc_mgr_merge_live(m, rec, &in, changed);
+    if (*changed) {
+        sc_mgr_tell_heir(m, rec->context, &d->id, &rec->id);
+    }
+    return rv;
+}
+
 apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     apr_uint16_t context;
     sc_msg_delta_t d;
-    sc_incoming_t in;
     sc_record_t rec;
     apr_status_t rv;
+    sc_id_t id;
     int changed = 0;
 
     if (sc_msg_delta_get(r, SC_EVT_SESSION_DELTA, &d) != APR_SUCCESS) {
@@ -211,19 +185,16 @@ apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = find_target(m, context, &d, &rec);
-    if (rv == APR_NOTFOUND) {
+    id = d.id;
+    rv = sc_mgr_get_heir(m, context, &id, &rec);
+    if (rv == APR_NOTFOUND ||
+        (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE) && rec.max_idle_s == SC_DEAD_IDLE &&
+         sc_stamp_cmp(&d.stamp, &rec.stamp) > 0)) {
         sc_fetch_from(m, context, &d.id, from);
-        return rv;
+        return APR_NOTFOUND;
     }
-    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
-        tell_dead(m, from, &rec);
-    } else if (rv == APR_SUCCESS) {
-        incoming_delta(m, from, &d, &rec, &in);
-        rv = sc_mgr_merge_live(m, &rec, &in, &changed);
-        if (changed) {
-            sc_mgr_tell_heir(m, context, &d.id, &rec.id);
-        }
+    if (rv == APR_SUCCESS) {
+        rv = apply_to(m, from, &d, &rec, &changed);
     }
     count_result(m, rv, changed);
     return rv == APR_EINVAL ? APR_EGENERAL : rv;
@@ -231,73 +202,48 @@ apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 
 /* ---- CHANGE_SESSION_ID ---------------------------------------------------------------------- */
 
-/* The new id is here already: by a repeated message, or because the whole session came first. */
-static apr_status_t change_heir(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
-                                sc_record_t *heir, int *changed)
+/* The delta, onto the session under its new id if that is here already (by a repeated message, or
+ * because it came whole), else onto that under the old one, which is then put under the new one. */
+static apr_status_t rename_live(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                const sc_msg_delta_t *d, int *changed)
 {
     sc_incoming_t in;
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, context, &d->new_id, &rec, &m->old);
+    int is_new = rv == APR_NOTFOUND;
 
-    if (heir->flags & SC_REC_TOMBSTONE) {
-        tell_dead(m, from, heir);
-        return APR_SUCCESS;
+    if (is_new) {
+        rv = sc_store_get(m->store, context, &d->id, &rec, &m->old);
+        rec.id = d->new_id;
     }
-    incoming_delta(m, from, d, heir, &in);
-    return sc_mgr_merge_live(m, heir, &in, changed);
-}
-
-/* The session under its old id becomes one under the new id. Its body stands in m->old. */
-static apr_status_t change_live(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
-                                sc_record_t *rec, int *changed)
-{
-    sc_incoming_t in;
-
-    incoming_delta(m, from, d, rec, &in);
-    in.always = 1;
-    rec->id = d->new_id;
-    return sc_mgr_merge_live(m, rec, &in, changed);
-}
-
-static void bury_old(sc_manager_t *m, apr_uint16_t context, const sc_msg_delta_t *d)
-{
-    int changed, revive;
-
-    (void)sc_mgr_merge_death(m, context, &d->id, &d->stamp, SC_DEAD_RENAMED, &changed, &revive);
-    sc_apply_alias(m, context, &d->id, &d->new_id);
+    if (rv != APR_SUCCESS || (rec.flags & SC_REC_TOMBSTONE)) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+    }
+    incoming_delta(m, from, d, &rec, &in);
+    in.always = is_new;
+    return sc_mgr_merge_live(m, &rec, &in, changed);
 }
 
 static apr_status_t change_id(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                               const sc_msg_delta_t *d, int *changed)
 {
+    int buried, revive;
     sc_record_t rec;
-    apr_status_t rv = sc_store_get(m->store, context, &d->new_id, &rec, &m->old);
+    apr_status_t rv = rename_live(m, from, context, d, changed);
 
-    if (rv == APR_SUCCESS) {
-        rv = change_heir(m, from, d, &rec, changed);
-        bury_old(m, context, d);
+    if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (rv != APR_NOTFOUND) {
-        return rv;
+    (void)sc_mgr_merge_death(m, context, &d->id, &d->stamp, SC_DEAD_RENAMED, &d->new_id, &buried,
+                             &revive);
+    *changed |= buried;
+    rv = sc_store_get(m->store, context, &d->new_id, &rec, NULL);
+    if (rv == APR_NOTFOUND) {
+        sc_fetch_from(m, context, &d->new_id, from);
+    } else if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+        tell_dead(m, from, &rec); /* somebody logged out meanwhile: that counts */
     }
-    rv = sc_store_get(m->store, context, &d->id, &rec, &m->old);
-    if (rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE)) {
-        rv = change_live(m, from, d, &rec, changed);
-        if (rv == APR_SUCCESS) {
-            bury_old(m, context, d);
-        }
-        return rv;
-    }
-    if (rv == APR_SUCCESS && rec.max_idle_s == SC_DEAD_INVALIDATED) {
-        /* somebody logged out while the id was being changed: the log-out counts */
-        *changed = 1;
-        (void)sc_mgr_bury(m, context, &d->new_id, &d->stamp, SC_DEAD_INVALIDATED);
-        sc_mgr_msg_death(m, context, &d->new_id, &d->stamp, SC_DEAD_INVALIDATED);
-        sc_mgr_reply(m, from);
-        return APR_SUCCESS;
-    }
-    bury_old(m, context, d);
-    sc_fetch_from(m, context, &d->new_id, from);
-    return APR_NOTFOUND;
+    return rv;
 }
 
 apr_status_t sc_apply_change_id(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
@@ -375,7 +321,7 @@ static apr_status_t expired_item(sc_manager_t *m, const sc_member_t *from, apr_u
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = sc_mgr_merge_death(m, context, id, stamp, reason, &changed, &revive);
+    rv = sc_mgr_merge_death(m, context, id, stamp, reason, NULL, &changed, &revive);
     if (revive && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
         sc_mgr_broadcast(m, context, id);
     }

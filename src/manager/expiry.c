@@ -287,7 +287,7 @@ static apr_time_t is_due(void *baton, const sc_record_t *found)
         (void)sc_store_remove(m->store, rec.context, &rec.id);
         return 0;
     }
-    if (sc_mgr_bury(m, rec.context, &rec.id, &rec.stamp, SC_DEAD_IDLE) != APR_SUCCESS) {
+    if (sc_mgr_bury(m, rec.context, &rec.id, &rec.stamp, SC_DEAD_IDLE, NULL) != APR_SUCCESS) {
         (void)sc_store_remove(m->store, rec.context, &rec.id);
     }
     sc_count(m->board, expired, 1);
@@ -406,7 +406,7 @@ static void bury_collected(doomed_t *d)
         sc_id_t id;
 
         memcpy(id.b, sc_get(&r, SC_ID_LEN), SC_ID_LEN);
-        if (sc_mgr_bury(m, context, &id, &stamp, SC_DEAD_INVALIDATED) == APR_SUCCESS) {
+        if (sc_mgr_bury(m, context, &id, &stamp, SC_DEAD_INVALIDATED, NULL) == APR_SUCCESS) {
             sc_count(m->board, invalidated, 1);
             add_expired(m, context, &id, &stamp);
         }

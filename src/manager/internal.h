@@ -95,20 +95,11 @@ typedef struct sc_batch_t {
 
 /* ---- the manager ----------------------------------------------------------------------------- */
 
-#define SC_ALIASES 256
 #define SC_CHECKPOINTS 120
 #define SC_FETCH_BUCKETS 256
 #define SC_NEGATIVES 256
 #define SC_TOLD 64
 #define SC_MISSING 16
-
-/** An id that was changed: what other nodes still say about the old one concerns the new one. */
-typedef struct sc_alias_t {
-    apr_uint16_t context;
-    sc_id_t old_id;
-    sc_id_t new_id;
-    apr_time_t until; /**< 0: free */
-} sc_alias_t;
 
 typedef struct sc_checkpoint_t {
     apr_time_t at;
@@ -148,6 +139,7 @@ struct sc_manager_t {
     sc_buf_t old;   /**< body of the session at hand */
     sc_buf_t out;   /**< merged body */
     sc_buf_t delta; /**< delta made of a child's request */
+    sc_buf_t moved; /**< body of a session whose id was changed */
     sc_buf_t msg;   /**< record to be posted */
     apr_size_t body_limit;
 
@@ -163,8 +155,6 @@ struct sc_manager_t {
     sc_negative_t negative[SC_NEGATIVES];
 
     /* apply.c */
-    sc_alias_t alias[SC_ALIASES];
-    apr_uint32_t next_alias;
     apr_uint64_t told[SC_TOLD]; /**< who was told about which unknown context: digests */
     apr_uint32_t next_told;
 
@@ -227,6 +217,8 @@ sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
  *  advances the own clock. */
 apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_stamp_t *stamp,
                             const unsigned char *body, apr_size_t len);
+/** Milliseconds since then, 0 for a time that is to come. */
+apr_uint64_t sc_mgr_age(apr_time_t now, apr_time_t then);
 /** Time so many milliseconds ago. */
 apr_time_t sc_mgr_ago(apr_time_t now, apr_uint64_t ms);
 /** When a session must be looked at next if nobody uses it. */
@@ -237,34 +229,45 @@ apr_status_t sc_mgr_merge_body(sc_manager_t *m, const void *old_body, apr_size_t
                                sc_merge_t *result);
 /** sc_store_put with due time, count and complaint. */
 apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr_size_t len);
-/** Replace a session, or nothing, by a tombstone. */
-apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
-                         const sc_stamp_t *stamp, unsigned int reason);
-/** Read a session, its body to m->old. If its id was changed lately, the one under the new id,
- * which is then in *id. */
-apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec);
-/** What came for old_id has changed the session id: if that is another one, tell all peers. */
-void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                      const sc_id_t *id);
 /** Merge what came about a session that is alive here; its body stands in m->old.
  *  @param changed receives 1 if it brought something */
 apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in,
                                int *changed);
+/** Store a whole session where nothing or an idle tombstone is. */
+apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                            const sc_incoming_t *in, int *changed);
+/** Whether a session that has been idle so long clearly has time left. */
+int sc_mgr_outlives(const sc_manager_t *m, apr_uint32_t max_idle_s, apr_uint64_t idle_ms);
 /** Merge a whole session of a peer. */
 apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                                 const sc_wire_session_t *w, int *changed);
-/** A peer says that a session is dead. @param revive receives 1 if it lives, and better so */
-apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
-                                const sc_stamp_t *stamp, unsigned int reason, int *changed,
-                                int *revive);
 /** As it travels. */
 void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body, apr_size_t len,
                  sc_wire_session_t *w);
-/** m->msg = SESSION_CREATED or SESSION_EXPIRED, whatever it is now. @return APR_NOTFOUND */
+/** m->msg = what tells a peer about the session as it is now. @return APR_NOTFOUND */
 apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** m->msg = SESSION_EXPIRED for one session. */
 void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                       const sc_stamp_t *stamp, unsigned int reason);
+
+/* death.c */
+/** Replace a session, or nothing, by a tombstone. @param heir SC_DEAD_RENAMED: its new id */
+apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                         const sc_stamp_t *stamp, unsigned int reason, const sc_id_t *heir);
+/** Read a session, its body to m->old. If its id was changed, the one under the new id, which is
+ * then in *id. */
+apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec);
+/** What came for old_id has changed the session id: if that is another one, tell all peers. */
+void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
+                      const sc_id_t *id);
+/** A peer says that a session is dead.
+ *  @param heir SC_DEAD_RENAMED: its new id; else NULL
+ *  @param revive receives 1 if it lives, and better so */
+apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                                const sc_stamp_t *stamp, unsigned int reason, const sc_id_t *heir,
+                                int *changed, int *revive);
+/** Fields of a tombstone that mean something else in a session. */
+void sc_mgr_wire_tombstone(const sc_record_t *rec, sc_wire_session_t *w);
 
 /* replicate.c */
 typedef enum sc_wait_kind_t {
@@ -308,13 +311,6 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 /** Index of a context that a peer named. Unknown: the peer is told. @return APR_NOTFOUND */
 apr_status_t sc_apply_context(sc_manager_t *m, const sc_member_t *from, const char *name,
                               apr_size_t len, apr_uint16_t *index);
-/** Remember that an id was changed. */
-void sc_apply_alias(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                    const sc_id_t *new_id);
-
-/** The id that an old one was changed to; NULL when that is not known (any more). */
-const sc_id_t *sc_apply_heir(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
-
 /* fetch.c */
 /** Ask all peers for a session; the request waits. @return APR_ENOSPC: too many */
 apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change_t *c,

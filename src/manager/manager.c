@@ -290,6 +290,7 @@ static apr_status_t manager_cleanup(void *data)
     sc_buf_free(&m->old);
     sc_buf_free(&m->out);
     sc_buf_free(&m->delta);
+    sc_buf_free(&m->moved);
     sc_buf_free(&m->msg);
     return APR_SUCCESS;
 }
@@ -342,6 +343,7 @@ apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cf
     sc_buf_init(&m->old, MSG_MAX);
     sc_buf_init(&m->out, m->body_limit);
     sc_buf_init(&m->delta, m->body_limit);
+    sc_buf_init(&m->moved, MSG_MAX);
     sc_buf_init(&m->msg, MSG_MAX);
     sc_expiry_init(m);
     sc_board_set(m->board->quorum_lost, 0);

@@ -7,14 +7,10 @@
  *   max idle, owner  those of the highest stamp of the session as a whole
  *   last access      the later one
  *   epoch            the higher one
- *   final tombstone  beats everything, whatever its stamp (DESIGN I11)
- *   idle tombstone   beats what is not newer and has idled out by its own account too
+ *   tombstones       see death.c
  *
  * Each is the maximum in some order, so it does not matter in which order, how often and by which
  * way (live, in a state transfer, fetched) a version arrives: all nodes come to the same session.
- *
- * The last rule is the one exception, and deliberate: whoever declares a session idle may have been
- * cut off from the node that serves its user. So what is alive by its own account comes back.
  */
 #include <string.h>
 
@@ -112,7 +108,7 @@ apr_time_t sc_mgr_ago(apr_time_t now, apr_uint64_t ms)
     return now - apr_time_from_msec(ms < AGE_MAX_MS ? ms : AGE_MAX_MS);
 }
 
-static apr_uint64_t age_ms(apr_time_t now, apr_time_t then)
+apr_uint64_t sc_mgr_age(apr_time_t now, apr_time_t then)
 {
     return now > then ? (apr_uint64_t)apr_time_as_msec(now - then) : 0;
 }
@@ -131,8 +127,7 @@ apr_time_t sc_mgr_due(const sc_manager_t *m, const sc_record_t *rec)
     return due;
 }
 
-/* Whether a session that has been idle so long clearly has time left. */
-static int outlives(const sc_manager_t *m, apr_uint32_t max_idle_s, apr_uint64_t idle_ms)
+int sc_mgr_outlives(const sc_manager_t *m, apr_uint32_t max_idle_s, apr_uint64_t idle_ms)
 {
     apr_uint64_t slack = 2000 + (apr_uint64_t)m->config->delta.touch_ms;
 
@@ -162,28 +157,6 @@ apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr
                more);
     }
     return rv;
-}
-
-apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
-                         const sc_stamp_t *stamp, unsigned int reason)
-{
-    apr_time_t now = sc_mgr_now(m);
-    sc_record_t rec;
-
-    if (sc_store_get(m->store, context, id, &rec, NULL) != APR_SUCCESS) {
-        memset(&rec, 0, sizeof(rec));
-        rec.id = *id;
-        rec.context = context;
-        rec.created = now;
-    }
-    rec.flags = SC_REC_TOMBSTONE;
-    rec.max_idle_s = reason;
-    rec.accessed = now;
-    rec.stamp = *stamp;
-    rec.due = now + (reason == SC_DEAD_IDLE
-                         ? SC_IDLE_TOMBSTONE
-                         : apr_time_from_sec((apr_time_t)m->config->delta.tombstone_s));
-    return sc_mgr_put(m, &rec, NULL, 0);
 }
 
 /* ---- merging -------------------------------------------------------------------------------- */
@@ -258,8 +231,7 @@ static apr_uint16_t route_index(sc_manager_t *m, const char *name, apr_size_t le
     return index;
 }
 
-/* A whole session that is alive, where nothing or an idle tombstone is. */
-static apr_status_t put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                             const sc_incoming_t *in, int *changed)
 {
     sc_record_t rec;
@@ -276,7 +248,7 @@ static apr_status_t put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     rec.max_idle_s = in->max_idle_s;
     rec.created = in->created;
     rec.accessed = in->accessed;
-    rec.stamp = in->stamp;
+    rec.stamp = sc_stamp_cmp(&in->stamp, &result.newest) > 0 ? in->stamp : result.newest;
     rec.epoch = in->epoch;
     rec.primary = in->primary;
     rv = sc_mgr_put(m, &rec, m->out.data, m->out.len);
@@ -284,26 +256,7 @@ static apr_status_t put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     return rv;
 }
 
-apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec)
-{
-    apr_status_t rv = sc_store_get(m->store, context, id, rec, &m->old);
-    const sc_id_t *heir;
-    int hops;
-
-    for (hops = 0; hops < 4 && rv == APR_SUCCESS && (rec->flags & SC_REC_TOMBSTONE) &&
-                   rec->max_idle_s == SC_DEAD_RENAMED;
-         hops++) {
-        heir = sc_apply_heir(m, context, id);
-        if (heir == NULL) {
-            break;
-        }
-        *id = *heir;
-        rv = sc_store_get(m->store, context, id, rec, &m->old);
-    }
-    return rv;
-}
-
-/* A session that is alive elsewhere. *id: where it went, when its id was changed lately. */
+/* A session that is alive elsewhere. *id: where it went, if its id was changed. */
 static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_wire_session_t *w,
                                 sc_id_t *id, int *changed)
 {
@@ -325,7 +278,7 @@ static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_
     *id = w->id;
     rv = sc_mgr_get_heir(m, context, id, &rec);
     if (rv == APR_NOTFOUND) {
-        return put_new(m, context, id, &in, changed);
+        return sc_mgr_put_new(m, context, id, &in, changed);
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -333,9 +286,9 @@ static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_
     if (!(rec.flags & SC_REC_TOMBSTONE)) {
         return sc_mgr_merge_live(m, &rec, &in, changed);
     }
-    if (rec.max_idle_s == SC_DEAD_IDLE &&
-        (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 || outlives(m, w->max_idle_s, w->idle_ms))) {
-        return put_new(m, context, id, &in, changed);
+    if (rec.max_idle_s == SC_DEAD_IDLE && (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 ||
+                                           sc_mgr_outlives(m, w->max_idle_s, w->idle_ms))) {
+        return sc_mgr_put_new(m, context, id, &in, changed);
     }
     return APR_SUCCESS;
 }
@@ -353,86 +306,14 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
         return rv;
     }
     if (w->flags & SC_REC_TOMBSTONE) {
-        return sc_mgr_merge_death(m, context, &w->id, &w->stamp, w->max_idle_s, changed, &revive);
+        return sc_mgr_merge_death(m, context, &w->id, &w->stamp, w->max_idle_s,
+                                  w->max_idle_s == SC_DEAD_RENAMED ? &w->heir : NULL, changed,
+                                  &revive);
     }
     rv = merge_alive(m, context, w, &id, changed);
     if (*changed) {
         sc_mgr_tell_heir(m, context, &w->id, &id);
     }
-    return rv;
-}
-
-/* Who buries an old id without knowing its heir, its sender included, drops what was changed under
- * it; so who has led a change to the heir tells everybody. */
-void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                      const sc_id_t *id)
-{
-    if (memcmp(old_id, id, sizeof(*id)) != 0 && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
-        sc_mgr_broadcast(m, context, id);
-    }
-}
-
-/* Whether a session here outlives the news that it has idled out elsewhere. */
-static int survives(sc_manager_t *m, sc_record_t *rec, const sc_stamp_t *stamp)
-{
-    int c = sc_stamp_cmp(&rec->stamp, stamp);
-
-    if (c == 0) {
-        sc_expiry_refresh(m, rec);
-    }
-    return c > 0 || (c == 0 && outlives(m, rec->max_idle_s, age_ms(sc_mgr_now(m), rec->accessed)));
-}
-
-/* A session that was invalidated under its old id, while that was being changed elsewhere: the new
- * one was meant too. Its primary tells the others, for those who do not know of the change (any
- * more). */
-static void bury_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                      const sc_stamp_t *stamp)
-{
-    sc_id_t id = *old_id;
-    sc_record_t rec;
-
-    if (sc_mgr_get_heir(m, context, &id, &rec) == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE) &&
-        sc_mgr_bury(m, context, &id, stamp, SC_DEAD_INVALIDATED) == APR_SUCCESS &&
-        rec.primary == m->own_route) {
-        sc_mgr_msg_death(m, context, &id, stamp, SC_DEAD_INVALIDATED);
-        sc_mgr_broadcast(m, context, &id);
-    }
-}
-
-apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
-                                const sc_stamp_t *stamp, unsigned int reason, int *changed,
-                                int *revive)
-{
-    sc_record_t rec;
-    apr_status_t rv;
-
-    *changed = 0;
-    *revive = 0;
-    rv = sc_store_get(m->store, context, id, &rec, NULL);
-    if (rv == APR_NOTFOUND) {
-        if (reason == SC_DEAD_IDLE) {
-            return APR_SUCCESS; /* gone is gone */
-        }
-        /* it may overtake the session; where there is no room, nothing that could be lost is here
-         */
-        *changed = sc_mgr_bury(m, context, id, stamp, reason) == APR_SUCCESS;
-        return APR_SUCCESS;
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (rec.flags & SC_REC_TOMBSTONE) {
-        if (reason >= rec.max_idle_s) {
-            return APR_SUCCESS;
-        }
-        bury_heir(m, context, id, stamp);
-    } else if (reason == SC_DEAD_IDLE && survives(m, &rec, stamp)) {
-        *revive = 1;
-        return APR_SUCCESS;
-    }
-    rv = sc_mgr_bury(m, context, id, stamp, reason);
-    *changed = rv == APR_SUCCESS;
     return rv;
 }
 
@@ -449,14 +330,17 @@ void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body
     w->id = rec->id;
     w->flags = rec->flags & SC_REC_TOMBSTONE;
     w->max_idle_s = rec->max_idle_s;
-    w->age_ms = age_ms(now, rec->created);
-    w->idle_ms = age_ms(now, rec->accessed);
+    w->age_ms = sc_mgr_age(now, rec->created);
+    w->idle_ms = sc_mgr_age(now, rec->accessed);
     w->stamp = rec->stamp;
     w->primary = sc_store_route_name(m->store, rec->primary);
     w->primary_len = strlen(w->primary);
     w->epoch = rec->epoch;
     w->body = body;
     w->body_len = len;
+    if (w->flags & SC_REC_TOMBSTONE) {
+        sc_mgr_wire_tombstone(rec, w);
+    }
 }
 
 void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
@@ -487,7 +371,7 @@ apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (rec.flags & SC_REC_TOMBSTONE) {
+    if ((rec.flags & SC_REC_TOMBSTONE) && rec.max_idle_s != SC_DEAD_RENAMED) {
         sc_mgr_msg_death(m, context, id, &rec.stamp, rec.max_idle_s);
         return APR_SUCCESS;
     }

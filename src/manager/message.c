@@ -119,11 +119,18 @@ static apr_size_t str_size(apr_size_t n)
     return sc_varint_size(n) + n;
 }
 
+static int is_renamed(const sc_wire_session_t *s)
+{
+    return (s->flags & SC_REC_TOMBSTONE) && s->max_idle_s == SC_DEAD_RENAMED;
+}
+
 static apr_size_t session_size(const sc_wire_session_t *s)
 {
+    apr_size_t body_len = is_renamed(s) ? sizeof(s->heir.b) : s->body_len;
+
     return str_size(s->context_len) + sizeof(s->id.b) + sc_varint_size(s->flags) +
            sc_varint_size(s->max_idle_s) + sc_varint_size(s->age_ms) + sc_varint_size(s->idle_ms) +
-           8 + 4 + str_size(s->primary_len) + sc_varint_size(s->epoch) + str_size(s->body_len);
+           8 + 4 + str_size(s->primary_len) + sc_varint_size(s->epoch) + str_size(body_len);
 }
 
 void sc_wire_session_put(sc_buf_t *b, const sc_wire_session_t *s)
@@ -138,7 +145,27 @@ void sc_wire_session_put(sc_buf_t *b, const sc_wire_session_t *s)
     put_stamp(b, &s->stamp);
     sc_put_str(b, s->primary, s->primary_len);
     sc_put_varint(b, s->epoch);
-    sc_put_str(b, s->body, s->body_len);
+    if (is_renamed(s)) {
+        sc_put_str(b, s->heir.b, sizeof(s->heir.b));
+    } else {
+        sc_put_str(b, s->body, s->body_len);
+    }
+}
+
+/* In the place of a body: the dead carry nothing, or where they went. A reason of a later version
+ * counts as the strongest. */
+static void get_tombstone(sc_rd_t *r, sc_wire_session_t *s)
+{
+    apr_size_t len;
+    const unsigned char *p = sc_get_str(r, sc_rd_left(r), &len);
+
+    if (s->max_idle_s > SC_DEAD_IDLE) {
+        s->max_idle_s = SC_DEAD_INVALIDATED;
+    } else if (p != NULL && is_renamed(s) && len == sizeof(s->heir.b)) {
+        memcpy(s->heir.b, p, len);
+    } else if (is_renamed(s) || len != 0) {
+        r->bad = 1;
+    }
 }
 
 apr_status_t sc_wire_session_get(sc_rd_t *r, sc_wire_session_t *s)
@@ -163,18 +190,15 @@ apr_status_t sc_wire_session_get(sc_rd_t *r, sc_wire_session_t *s)
     get_stamp(&in, &s->stamp);
     primary = get_text(&in, SC_ROUTE_MAX, 1);
     s->epoch = get_number(&in);
-    s->body = get_body(&in, &s->body_len);
+    if (s->flags & SC_REC_TOMBSTONE) {
+        get_tombstone(&in, s);
+    } else {
+        s->body = get_body(&in, &s->body_len);
+    }
     s->context = context.s;
     s->context_len = context.len;
     s->primary = primary.s;
     s->primary_len = primary.len;
-    if (s->flags & SC_REC_TOMBSTONE) {
-        /* the dead carry nothing; a reason of a later version counts as the strongest */
-        in.bad |= s->body_len != 0;
-        if (s->max_idle_s > SC_DEAD_IDLE) {
-            s->max_idle_s = SC_DEAD_INVALIDATED;
-        }
-    }
     if (in.bad) {
         r->bad = 1;
     }
@@ -277,6 +301,9 @@ apr_status_t sc_group_get(sc_rd_t *r, sc_group_t *g)
     g->reason = get_number(r);
     if (g->reason > SC_DEAD_IDLE) {
         g->reason = SC_DEAD_INVALIDATED;
+    }
+    if (g->reason == SC_DEAD_RENAMED) {
+        r->bad = 1; /* such a one travels whole, with its new id */
     }
     g->n = sc_get_varint(r);
     g->items = sc_get_str(r, sc_rd_left(r), &g->items_len);

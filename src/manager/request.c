@@ -242,7 +242,7 @@ static void do_remove(sc_manager_t *m, const sc_request_t *q)
         return;
     }
     stamp = sc_mgr_stamp(m);
-    if (sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED) != APR_SUCCESS) {
+    if (sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED, NULL) != APR_SUCCESS) {
         answer(m, q, rv == APR_NOTFOUND ? SC_UNKNOWN : SC_FULL);
         return;
     }
@@ -316,8 +316,7 @@ static void do_change_id(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_FULL);
         return;
     }
-    (void)sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_RENAMED);
-    sc_apply_alias(m, q->context, &q->c.id, &q->c.new_id);
+    (void)sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_RENAMED, &q->c.new_id);
     sc_count(m->board, changed, 1);
     msg_delta(m, SC_EVT_CHANGE_SESSION_ID, &rec, &q->c.id);
     sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);

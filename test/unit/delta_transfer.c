@@ -394,7 +394,7 @@ static void test_partition(void)
         }
     }
     for (i = 0; i < 4; i++) {
-        char name[8];
+        char name[16];
 
         snprintf(name, sizeof(name), "n%d", i);
         CU_ASSERT_EQUAL(net_set(net, i, 0, 1, name, "1"), SC_DONE);
