@@ -349,5 +349,6 @@ void sc_suite_delta(void)
     delta_expiry_tests();
     delta_transfer_tests();
     delta_fetch_tests();
+    delta_lease_tests();
     delta_random_tests();
 }
