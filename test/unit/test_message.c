@@ -303,7 +303,7 @@ static void test_sessions(void)
 static void test_changes(void)
 {
     sc_msg_delta_t d;
-    sc_buf_t b;
+    sc_buf_t b, same;
     sc_rd_t r;
     int which;
 
@@ -324,9 +324,10 @@ static void test_changes(void)
     }
     /* an id that is changed to itself */
     d.new_id = d.id;
-    sc_buf_clear(&b);
-    sc_msg_delta_put(&b, SC_EVT_CHANGE_SESSION_ID, &d);
-    CU_ASSERT_EQUAL(read_all(b.data, b.len), APR_EINVAL);
+    sc_buf_init(&same, LIMIT);
+    sc_msg_delta_put(&same, SC_EVT_CHANGE_SESSION_ID, &d);
+    CU_ASSERT_EQUAL(read_all(same.data, same.len), APR_EINVAL);
+    sc_buf_free(&same);
     sc_buf_free(&b);
 }
 
@@ -336,7 +337,7 @@ static void test_lists(void)
     sc_stamp_t stamp;
     sc_group_t g;
     sc_rd_t r, items;
-    sc_buf_t b;
+    sc_buf_t b, liar;
     sc_id_t id;
 
     sc_buf_init(&b, LIMIT);
@@ -364,10 +365,18 @@ static void test_lists(void)
 
     /* a group that claims more items than it has spoils the whole list */
     g.n = 1ull << 62;
-    sc_buf_clear(&b);
-    sc_msg_groups_put(&b, SC_EVT_SESSION_EXPIRED, 1);
-    sc_group_put(&b, &g);
-    CU_ASSERT_EQUAL(read_all(b.data, b.len), APR_EINVAL);
+    sc_buf_init(&liar, LIMIT);
+    sc_msg_groups_put(&liar, SC_EVT_SESSION_EXPIRED, 1);
+    sc_group_put(&liar, &g);
+    CU_ASSERT_EQUAL(read_all(liar.data, liar.len), APR_EINVAL);
+    /* an id that was changed cannot end without its new one */
+    g.n = 1;
+    g.reason = SC_DEAD_RENAMED;
+    sc_buf_clear(&liar);
+    sc_msg_groups_put(&liar, SC_EVT_SESSION_EXPIRED, 1);
+    sc_group_put(&liar, &g);
+    CU_ASSERT_EQUAL(read_all(liar.data, liar.len), APR_EINVAL);
+    sc_buf_free(&liar);
     sc_buf_free(&b);
 }
 
@@ -422,34 +431,45 @@ static void test_transfer(void)
 /* ---- tombstones, names, versions --------------------------------------------------------------
  */
 
+/* Read back what is written, or not. */
+static apr_status_t there_and_back(const sc_wire_session_t *s, sc_wire_session_t *got)
+{
+    apr_status_t rv;
+    sc_buf_t b;
+    sc_rd_t r;
+
+    sc_buf_init(&b, LIMIT);
+    sc_wire_session_put(&b, s);
+    CU_ASSERT_EQUAL(b.err, APR_SUCCESS);
+    sc_rd_init(&r, b.data, b.len);
+    rv = sc_wire_session_get(&r, got);
+    sc_buf_free(&b);
+    return rv;
+}
+
 static void test_tombstones(void)
 {
     sc_wire_session_t s, got;
-    sc_buf_t b, body;
-    sc_rd_t r;
+    sc_buf_t body;
 
     sample_body(&body);
-    sc_buf_init(&b, LIMIT);
     sample_session(&s, &body);
     s.flags = SC_REC_TOMBSTONE;
     s.max_idle_s = SC_DEAD_IDLE;
-    sc_wire_session_put(&b, &s);
-    sc_rd_init(&r, b.data, b.len);
-    CU_ASSERT_EQUAL(sc_wire_session_get(&r, &got), APR_EINVAL); /* the dead have no body */
+    CU_ASSERT_EQUAL(there_and_back(&s, &got), APR_EINVAL); /* the dead have no body */
     s.body_len = 0;
-    sc_buf_clear(&b);
-    sc_wire_session_put(&b, &s);
-    sc_rd_init(&r, b.data, b.len);
-    CU_ASSERT_EQUAL(sc_wire_session_get(&r, &got), APR_SUCCESS);
+    CU_ASSERT_EQUAL(there_and_back(&s, &got), APR_SUCCESS);
     CU_ASSERT_EQUAL(got.max_idle_s, SC_DEAD_IDLE);
     s.max_idle_s = 77; /* a reason of a later version */
-    sc_buf_clear(&b);
-    sc_wire_session_put(&b, &s);
-    sc_rd_init(&r, b.data, b.len);
-    CU_ASSERT_EQUAL(sc_wire_session_get(&r, &got), APR_SUCCESS);
+    CU_ASSERT_EQUAL(there_and_back(&s, &got), APR_SUCCESS);
     CU_ASSERT_EQUAL(got.max_idle_s, SC_DEAD_INVALIDATED);
+    s.max_idle_s = SC_DEAD_RENAMED;
+    memset(s.heir.b, 0xE5, sizeof(s.heir.b));
+    CU_ASSERT_EQUAL(there_and_back(&s, &got), APR_SUCCESS);
+    CU_ASSERT_EQUAL(got.max_idle_s, SC_DEAD_RENAMED);
+    CU_ASSERT(memcmp(&got.heir, &s.heir, sizeof(s.heir)) == 0);
+    CU_ASSERT_EQUAL(got.body_len, 0);
     sc_buf_free(&body);
-    sc_buf_free(&b);
 }
 
 static void test_event_names(void)
