@@ -21,12 +21,6 @@ static void register_hooks(apr_pool_t *p)
 }
 
 AP_DECLARE_MODULE(session_cluster) = {
-    STANDARD20_MODULE_STUFF,
-    sc_config_create_dir,
-    sc_config_merge_dir,
-    NULL,
-    NULL,
-    sc_directives,
-    register_hooks,
-    AP_MODULE_FLAG_NONE,
+    STANDARD20_MODULE_STUFF, sc_config_create_dir, sc_config_merge_dir, NULL, NULL,
+    sc_directives,           register_hooks,       AP_MODULE_FLAG_NONE,
 };

@@ -35,9 +35,9 @@
 
 /* ---- ids ---------------------------------------------------------------------------------- */
 
-#define SC_ID_LEN 16                   /**< bytes of a session id: 128 random bits */
-#define SC_ID_HEX (2 * SC_ID_LEN)      /**< its text form: 32 uppercase hex digits */
-#define SC_ID_MASKED (4 + 3 + 1)       /**< a masked id for logs: "9F3A..." and NUL */
+#define SC_ID_LEN 16              /**< bytes of a session id: 128 random bits */
+#define SC_ID_HEX (2 * SC_ID_LEN) /**< its text form: 32 uppercase hex digits */
+#define SC_ID_MASKED (4 + 3 + 1)  /**< a masked id for logs: "9F3A..." and NUL */
 
 typedef struct sc_id_t {
     unsigned char b[SC_ID_LEN];
@@ -131,8 +131,8 @@ void sc_log(const sc_log_t *log, sc_log_level_t level, apr_status_t rv, const ch
  * per interval.
  */
 typedef struct sc_log_limit_t {
-    apr_time_t next;          /**< mono time at which the next line may be written */
-    apr_uint64_t suppressed;  /**< lines swallowed since the last one */
+    apr_time_t next;         /**< mono time at which the next line may be written */
+    apr_uint64_t suppressed; /**< lines swallowed since the last one */
 } sc_log_limit_t;
 
 /**

@@ -21,11 +21,11 @@
 
 /** What this node's engine is doing. */
 typedef enum sc_node_state_t {
-    SC_NODE_DOWN = 0,  /**< no engine has run yet, or it left */
-    SC_NODE_STARTING,  /**< engine runs, membership does not yet */
-    SC_NODE_JOINING,   /**< takes over state: a miss in the store is not a sure miss */
-    SC_NODE_READY,     /**< knows all sessions it should know */
-    SC_NODE_LEAVING    /**< says good-bye */
+    SC_NODE_DOWN = 0, /**< no engine has run yet, or it left */
+    SC_NODE_STARTING, /**< engine runs, membership does not yet */
+    SC_NODE_JOINING,  /**< takes over state: a miss in the store is not a sure miss */
+    SC_NODE_READY,    /**< knows all sessions it should know */
+    SC_NODE_LEAVING   /**< says good-bye */
 } sc_node_state_t;
 
 typedef enum sc_member_state_t {
@@ -42,54 +42,54 @@ typedef struct sc_board_member_t {
     char host[SC_HOST_MAX + 1];   /**< numeric address of its receiver */
     char url[SC_URL_MAX + 1];     /**< where it serves HTTP, "" if it does not tell */
     sc_uid_t uid;
-    apr_uint32_t port;            /**< of its receiver */
-    apr_uint32_t role;            /**< SC_ROLE_* */
-    apr_uint32_t state;           /**< sc_member_state_t */
-    apr_uint32_t node_state;      /**< sc_node_state_t it announces */
-    apr_uint32_t self;            /**< 1: this node */
-    apr_uint32_t queued;          /**< frames and records waiting for it */
+    apr_uint32_t port;       /**< of its receiver */
+    apr_uint32_t role;       /**< SC_ROLE_* */
+    apr_uint32_t state;      /**< sc_member_state_t */
+    apr_uint32_t node_state; /**< sc_node_state_t it announces */
+    apr_uint32_t self;       /**< 1: this node */
+    apr_uint32_t queued;     /**< frames and records waiting for it */
     apr_uint64_t queued_bytes;
-    apr_time_t since;             /**< mono time of its last change of state */
-    apr_time_t heard;             /**< mono time of the last sign of life */
+    apr_time_t since; /**< mono time of its last change of state */
+    apr_time_t heard; /**< mono time of the last sign of life */
 } sc_board_member_t;
 
 typedef struct sc_view_t {
     apr_uint32_t count;
-    apr_uint32_t gen;             /**< rises whenever the view is written, once a second at least */
-    apr_uint32_t changes;         /**< rises only when a member joined, left or changed its state */
-    apr_uint32_t reserved;        /**< 0; keeps the members on a word border */
+    apr_uint32_t gen;      /**< rises whenever the view is written, once a second at least */
+    apr_uint32_t changes;  /**< rises only when a member joined, left or changed its state */
+    apr_uint32_t reserved; /**< 0; keeps the members on a word border */
     sc_board_member_t member[SC_MEMBERS_MAX];
 } sc_view_t;
 
 /** Counters since the mapping was made; names are those of the status JSON. */
 #define SC_COUNTERS(X)                                                                             \
-    X(created)          /* sessions created here */                                               \
-    X(changed)          /* changes of sessions made here */                                       \
-    X(invalidated)      /* sessions removed here by the application */                            \
-    X(expired)          /* sessions that idled out here as primary */                             \
-    X(touches)          /* accesses collected from the children */                                \
-    X(replicated)       /* changes sent, one per target member */                                 \
-    X(acked)            /* of these, acknowledged */                                              \
-    X(degraded)         /* requests answered although a target had not acknowledged */            \
-    X(failed)           /* changes that could not be delivered to a live target */                \
-    X(refused_full)     /* new sessions refused: store full */                                    \
-    X(refused_size)     /* saves refused: session too large */                                    \
-    X(fetches)          /* sessions asked of peers on demand */                                   \
-    X(fetched)          /* of these, found */                                                     \
-    X(applied)          /* session messages of peers applied */                                   \
-    X(ignored)          /* session messages of peers that changed nothing */                      \
-    X(transfers)        /* state transfers received to their end */                               \
-    X(transferred)      /* sessions received in them */                                           \
-    X(gaps)             /* gaps noticed in a peer's stream */                                     \
-    X(bytes_in)         /* of frames received */                                                  \
-    X(bytes_out)        /* of frames sent */                                                      \
+    X(created)      /* sessions created here */                                                    \
+    X(changed)      /* changes of sessions made here */                                            \
+    X(invalidated)  /* sessions removed here by the application */                                 \
+    X(expired)      /* sessions that idled out here as primary */                                  \
+    X(touches)      /* accesses collected from the children */                                     \
+    X(replicated)   /* changes sent, one per target member */                                      \
+    X(acked)        /* of these, acknowledged */                                                   \
+    X(degraded)     /* requests answered although a target had not acknowledged */                 \
+    X(failed)       /* changes that could not be delivered to a live target */                     \
+    X(refused_full) /* new sessions refused: store full */                                         \
+    X(refused_size) /* saves refused: session too large */                                         \
+    X(fetches)      /* sessions asked of peers on demand */                                        \
+    X(fetched)      /* of these, found */                                                          \
+    X(applied)      /* session messages of peers applied */                                        \
+    X(ignored)      /* session messages of peers that changed nothing */                           \
+    X(transfers)    /* state transfers received to their end */                                    \
+    X(transferred)  /* sessions received in them */                                                \
+    X(gaps)         /* gaps noticed in a peer's stream */                                          \
+    X(bytes_in)     /* of frames received */                                                       \
+    X(bytes_out)    /* of frames sent */                                                           \
     X(frames_in)                                                                                   \
     X(frames_out)                                                                                  \
-    X(frames_refused)   /* garbage, oversized, truncated, foreign */                              \
+    X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
     X(datagrams_refused)                                                                           \
-    X(records_refused)  /* malformed session messages inside good frames */                       \
-    X(link_requests)    /* messages from the children */                                          \
-    X(link_refused)     /* malformed ones */
+    X(records_refused) /* malformed session messages inside good frames */                         \
+    X(link_requests)   /* messages from the children */                                            \
+    X(link_refused)    /* malformed ones */
 
 typedef struct sc_counters_t {
 #define SC_X(name) apr_uint64_t name;
@@ -115,9 +115,9 @@ typedef struct sc_board_t {
     sc_uid_t uid;                 /**< this node's */
     apr_uint64_t hlc;             /**< last stamp issued or seen; a new engine goes on from here */
     char receiver[SC_HOST_MAX + 8]; /**< host:port of the receiver, "" stand-alone */
-    apr_uint32_t restarts;        /**< restarts of httpd that this mapping has seen */
-    apr_uint32_t transfer_done;   /**< sessions received by the running state transfer */
-    apr_uint32_t transfer_total;  /**< sessions it announced; 0: none runs */
+    apr_uint32_t restarts;          /**< restarts of httpd that this mapping has seen */
+    apr_uint32_t transfer_done;     /**< sessions received by the running state transfer */
+    apr_uint32_t transfer_total;    /**< sessions it announced; 0: none runs */
     sc_counters_t count;
     sc_board_peer_t peer[SC_PEERS_MAX];
     apr_uint32_t view_gen;

@@ -53,7 +53,7 @@ typedef struct sc_config_member_t {
 
 typedef struct sc_config_t {
     char route[SC_ROUTE_MAX + 1];
-    apr_uint32_t role; /**< SC_ROLE_* */
+    apr_uint32_t role;        /**< SC_ROLE_* */
     char url[SC_URL_MAX + 1]; /**< announced address of the HTTP service, "" = none */
 
     apr_uint32_t membership; /**< sc_membership_kind_t */
@@ -71,7 +71,7 @@ typedef struct sc_config_t {
 
     struct {
         char address[SC_HOST_MAX + 1]; /**< numeric, resolved from "auto" already */
-        apr_uint32_t port; /**< the one really bound */
+        apr_uint32_t port;             /**< the one really bound */
         apr_uint32_t max_connections;
         apr_uint32_t max_frame; /**< bytes of one frame's data at most */
     } receiver;
@@ -81,24 +81,25 @@ typedef struct sc_config_t {
         apr_uint32_t max_queue;   /**< bytes waiting for one member at most (maxQueueSize) */
     } sender;
 
-    apr_uint32_t send_options; /**< SC_OPT_* */
-    apr_uint32_t ack_wait_ms;  /**< how long a request waits for acknowledgements */
+    apr_uint32_t send_options;   /**< SC_OPT_* */
+    apr_uint32_t ack_wait_ms;    /**< how long a request waits for acknowledgements */
     apr_uint32_t refuse_unacked; /**< 1: onTimeout=fail */
 
     apr_uint32_t manager; /**< sc_manager_kind_t */
     struct {
-        apr_uint32_t touch_ms;       /**< interval at which accesses are collected and sent */
-        apr_uint32_t fetch_ms;       /**< bound on a fetch on demand */
-        apr_uint32_t state_ms;       /**< stateTransferTimeout */
-        apr_uint32_t block_bytes;    /**< bytes of one block of a state transfer */
-        apr_uint32_t tombstone_s;    /**< how long an invalidated id is remembered */
+        apr_uint32_t touch_ms;           /**< interval at which accesses are collected and sent */
+        apr_uint32_t fetch_ms;           /**< bound on a fetch on demand */
+        apr_uint32_t state_ms;           /**< stateTransferTimeout */
+        apr_uint32_t block_bytes;        /**< bytes of one block of a state transfer */
+        apr_uint32_t tombstone_s;        /**< how long an invalidated id is remembered */
         apr_uint32_t expire_on_shutdown; /**< expireSessionsOnShutdown */
     } delta;
 
     apr_uint32_t ninterceptors; /**< 0: the default stack */
-    sc_config_interceptor_t interceptor[SC_INTERCEPTORS_MAX]; /**< first = nearest the application */
+    sc_config_interceptor_t
+        interceptor[SC_INTERCEPTORS_MAX]; /**< first = nearest the application */
 
-    apr_uint32_t quorum; /**< 0: off */
+    apr_uint32_t quorum;      /**< 0: off */
     apr_uint32_t max_session; /**< bytes of a session's body at most */
     apr_uint32_t ncontexts;
     char context[SC_CONTEXTS_MAX][SC_CONTEXT_MAX + 1]; /**< known from the configuration */

@@ -31,41 +31,41 @@ extern module AP_MODULE_DECLARE_DATA session_cluster_module __attribute__((visib
 
 /** Global directives, one set per process; lives in pconf. */
 typedef struct sc_server_conf_t {
-    sc_config_t engine;          /**< what the engine gets; completed in post_config */
-    apr_size_t memory;           /**< SessionClusterMemory, bytes */
-    int receiver_set;            /**< a SessionClusterReceiver directive was seen */
+    sc_config_t engine;                     /**< what the engine gets; completed in post_config */
+    apr_size_t memory;                      /**< SessionClusterMemory, bytes */
+    int receiver_set;                       /**< a SessionClusterReceiver directive was seen */
     char receiver_address[SC_HOST_MAX + 1]; /**< as written, "auto" or an address */
-    apr_uint32_t receiver_port;  /**< first port to try */
+    apr_uint32_t receiver_port;             /**< first port to try */
     apr_uint32_t receiver_auto_bind;
-    int secret_none;             /**< SessionClusterSecret none */
-    const char *inner_method;    /**< SessionClusterBalancerMethod, default byrequests */
+    int secret_none;                      /**< SessionClusterSecret none */
+    const char *inner_method;             /**< SessionClusterBalancerMethod, default byrequests */
     apr_array_header_t *provider_servers; /**< server_rec *: where a cookie name was given */
-    apr_hash_t *contexts;        /**< explicit context names */
-    int used;                    /**< any directive of ours was seen: an engine is wanted */
-    sc_log_limit_t full;         /**< complaints about a full store; each child's own copy */
+    apr_hash_t *contexts;                 /**< explicit context names */
+    int used;            /**< any directive of ours was seen: an engine is wanted */
+    sc_log_limit_t full; /**< complaints about a full store; each child's own copy */
 } sc_server_conf_t;
 
 #define SC_UNSET (-1)
 
 /** Per directory or virtual host. */
 typedef struct sc_dir_conf_t {
-    const char *cookie_name;     /**< NULL: provider off here */
-    const char *cookie_attrs;    /**< NULL: the default ones */
+    const char *cookie_name;  /**< NULL: provider off here */
+    const char *cookie_attrs; /**< NULL: the default ones */
     int cookie_set;
-    const char *context;         /**< NULL: the server's name */
-    int max_inactive_s;          /**< SC_UNSET: 1800 */
-    apr_array_header_t *filter;  /**< ap_regex_t *: no touch for a matching URI; NULL: none */
-    int rotate;                  /**< SC_UNSET (On), 0, 1 */
-    const char *rotate_attr;     /**< a named attribute; NULL: mod_auth_form's user */
+    const char *context;        /**< NULL: the server's name */
+    int max_inactive_s;         /**< SC_UNSET: 1800 */
+    apr_array_header_t *filter; /**< ap_regex_t *: no touch for a matching URI; NULL: none */
+    int rotate;                 /**< SC_UNSET (On), 0, 1 */
+    const char *rotate_attr;    /**< a named attribute; NULL: mod_auth_form's user */
 } sc_dir_conf_t;
 
 /** The one object of this process: set by engine_process.c, read by all. */
 typedef struct sc_httpd_t {
-    sc_server_conf_t *conf;      /**< never NULL once directives are read */
-    server_rec *server;          /**< main server */
-    sc_store_t *store;           /**< NULL: no engine wanted, or not started yet */
-    sc_board_t *board;           /**< the store's */
-    sc_link_client_t *link;      /**< children only */
+    sc_server_conf_t *conf; /**< never NULL once directives are read */
+    server_rec *server;     /**< main server */
+    sc_store_t *store;      /**< NULL: no engine wanted, or not started yet */
+    sc_board_t *board;      /**< the store's */
+    sc_link_client_t *link; /**< children only */
 } sc_httpd_t;
 
 /** The object above; its members are NULL until they exist. */
@@ -106,14 +106,15 @@ typedef enum sc_cookie_kind_t {
 typedef struct sc_cookie_t {
     sc_cookie_kind_t kind;
     sc_id_t id;
-    const char *route;           /**< "" when it carries none */
+    const char *route; /**< "" when it carries none */
 } sc_cookie_t;
 
 /** Take the cookie out of this request's headers (every call: sub-requests and redirects have their
  *  own copy of them) and parse it. Of several of the same name the first that is ours counts. */
 void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out);
 /** Set-Cookie with id and route ("": none), and cache headers that keep shared caches away. One of
- *  the same name that was set before is replaced. @param max_age seconds; 0: as long as the browser */
+ *  the same name that was set before is replaced. @param max_age seconds; 0: as long as the browser
+ */
 void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *route,
                    long max_age);
 /** Tell the browser to forget it. */

@@ -32,12 +32,13 @@
 #define SC_LINK_PACKET 61440 /**< bytes of one packet at most, head included */
 
 typedef enum sc_link_op_t {
-    SC_LINK_CHANGE = 1,   /**< sc_change_t: create or change a session */
-    SC_LINK_REMOVE = 2,   /**< sc_change_t without attributes: invalidate */
-    SC_LINK_FETCH = 3,    /**< find a session that the store does not have, or not for sure */
-    SC_LINK_CHANGE_ID = 4,/**< sc_change_t with new_id: rename and change in one operation */
-    SC_LINK_TAKEOVER = 5, /**< become primary of a session that is here (route of the cookie died) */
-    SC_LINK_PING = 6,     /**< answered at once */
+    SC_LINK_CHANGE = 1,    /**< sc_change_t: create or change a session */
+    SC_LINK_REMOVE = 2,    /**< sc_change_t without attributes: invalidate */
+    SC_LINK_FETCH = 3,     /**< find a session that the store does not have, or not for sure */
+    SC_LINK_CHANGE_ID = 4, /**< sc_change_t with new_id: rename and change in one operation */
+    SC_LINK_TAKEOVER =
+        5,            /**< become primary of a session that is here (route of the cookie died) */
+    SC_LINK_PING = 6, /**< answered at once */
     SC_LINK_ANSWER = 0x100
 } sc_link_op_t;
 
@@ -45,7 +46,8 @@ typedef enum sc_link_op_t {
 typedef enum sc_outcome_t {
     SC_DONE = 0,       /**< applied; every live target acknowledged (or none had to) */
     SC_DEGRADED,       /**< applied here; the bounded wait ran out before all acknowledged */
-    SC_NOT_REPLICATED, /**< as SC_DEGRADED, and SessionClusterSendOptions onTimeout=fail asks to refuse */
+    SC_NOT_REPLICATED, /**< as SC_DEGRADED, and SessionClusterSendOptions onTimeout=fail asks to
+                          refuse */
     SC_FOUND,          /**< FETCH: it is in the store now */
     SC_ABSENT,         /**< FETCH, CHANGE of an existing one: it surely does not exist (any more) */
     SC_UNKNOWN,        /**< FETCH: could not be found out in time */
@@ -88,7 +90,8 @@ apr_status_t sc_link_call(sc_link_client_t *client, sc_link_op_t op, const sc_bu
 typedef struct sc_link_server_t sc_link_server_t;
 typedef struct sc_link_conn_t sc_link_conn_t;
 
-/** Names one open request. Stays valid after its connection is gone: answering it is then a no-op. */
+/** Names one open request. Stays valid after its connection is gone: answering it is then a no-op.
+ */
 typedef struct sc_link_call_t {
     sc_link_conn_t *conn;
     apr_uint64_t conn_serial;

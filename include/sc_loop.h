@@ -27,7 +27,7 @@ struct sc_watch_t {
     apr_pollfd_t pfd;
     sc_watch_fn_t *fn;
     void *baton;
-    int active;  /**< 0: not in the loop, so a zeroed watch is idle */
+    int active;          /**< 0: not in the loop, so a zeroed watch is idle */
     unsigned int serial; /**< private to the loop */
     unsigned int slot;   /**< private to the loop */
 };

@@ -2,7 +2,8 @@
 
 /**
  * @file sc_manager.h
- * @brief Room "manager": what happens to sessions. The only caller of the store's writing functions.
+ * @brief Room "manager": what happens to sessions. The only caller of the store's writing
+ * functions.
  *
  * Above it: the link (requests of the children). Below it: the channel. Both are small structs of
  * functions, time comes from a clock and timers, so a simulator can run many managers in one

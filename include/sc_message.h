@@ -62,17 +62,17 @@ typedef struct sc_wire_session_t {
     const char *context;
     apr_size_t context_len;
     sc_id_t id;
-    unsigned int flags;         /**< SC_REC_TOMBSTONE */
-    apr_uint32_t max_idle_s;    /**< of a tombstone: SC_DEAD_* */
-    apr_uint64_t age_ms;        /**< since creation */
-    apr_uint64_t idle_ms;       /**< since the last access */
+    unsigned int flags;      /**< SC_REC_TOMBSTONE */
+    apr_uint32_t max_idle_s; /**< of a tombstone: SC_DEAD_* */
+    apr_uint64_t age_ms;     /**< since creation */
+    apr_uint64_t idle_ms;    /**< since the last access */
     sc_stamp_t stamp;
-    const char *primary;        /**< route */
+    const char *primary; /**< route */
     apr_size_t primary_len;
     apr_uint32_t epoch;
-    const unsigned char *body;  /**< a tombstone has none */
+    const unsigned char *body; /**< a tombstone has none */
     apr_size_t body_len;
-    sc_id_t heir;               /**< SC_DEAD_RENAMED: the session's new id */
+    sc_id_t heir; /**< SC_DEAD_RENAMED: the session's new id */
 } sc_wire_session_t;
 
 /** Append: length of all that follows, then the fields. */
@@ -94,10 +94,10 @@ typedef struct sc_msg_delta_t {
     sc_text_t context;
     sc_id_t id;
     sc_id_t new_id;
-    unsigned int flags;      /**< SC_MSG_* */
+    unsigned int flags; /**< SC_MSG_* */
     sc_stamp_t stamp;
     apr_uint32_t max_idle_s;
-    apr_uint64_t idle_ms;    /**< since the last access, which a change is */
+    apr_uint64_t idle_ms; /**< since the last access, which a change is */
     apr_uint32_t epoch;
     const unsigned char *body; /**< attributes set and removed, with stamps */
     apr_size_t body_len;

@@ -81,13 +81,13 @@ typedef struct sc_change_t {
     const char *context;
     apr_size_t context_len;
     sc_id_t id;
-    sc_id_t new_id;           /**< CHANGE_ID only */
-    unsigned int flags;       /**< SC_CHANGE_* */
+    sc_id_t new_id;     /**< CHANGE_ID only */
+    unsigned int flags; /**< SC_CHANGE_* */
     apr_uint32_t max_idle_s;
     apr_uint32_t nattrs;
     const unsigned char *attrs; /**< encoded: name, removed flag, value; see sc_change_attr_* */
     apr_size_t attrs_len;
-    const char *hint;         /**< FETCH: route of the cookie, asked first; may be empty */
+    const char *hint; /**< FETCH: route of the cookie, asked first; may be empty */
     apr_size_t hint_len;
 } sc_change_t;
 

@@ -3,7 +3,8 @@
 /**
  * @file sc_store.h
  * @brief Room "store": the session table in shared memory. One writer (the engine), any number of
- *        lock-free readers (the children), nothing that a killed process could leave locked or torn.
+ *        lock-free readers (the children), nothing that a killed process could leave locked or
+ * torn.
  *
  * One anonymous shared mapping, made once by the parent. Offsets and indices only, no pointers.
  *
@@ -51,7 +52,8 @@
 #define SC_ROUTE_NONE 0
 
 /** Record flags. */
-#define SC_REC_TOMBSTONE 0x1 /**< invalidated or expired: no body, kept so that nothing resurrects it */
+#define SC_REC_TOMBSTONE                                                                           \
+    0x1 /**< invalidated or expired: no body, kept so that nothing resurrects it */
 
 typedef struct sc_store_t sc_store_t;
 struct sc_board_t; /* sc_board.h */
@@ -59,18 +61,18 @@ struct sc_board_t; /* sc_board.h */
 /** What the store keeps about a session besides its body. Passed by value, never shared. */
 typedef struct sc_record_t {
     sc_id_t id;
-    apr_uint16_t context;  /**< index from sc_store_context */
-    apr_uint16_t flags;    /**< SC_REC_* */
+    apr_uint16_t context;    /**< index from sc_store_context */
+    apr_uint16_t flags;      /**< SC_REC_* */
     apr_uint32_t max_idle_s; /**< seconds without access after which it expires; 0 = never */
-    apr_time_t created;    /**< mono time of this node */
-    apr_time_t accessed;   /**< mono time of this node */
-    apr_time_t due;        /**< mono time at which sc_store_run_due looks at it */
-    sc_stamp_t stamp;      /**< newest change of the session */
-    apr_uint64_t lsn;      /**< set by the store: number of this node's change that wrote it */
-    apr_uint32_t epoch;    /**< ownership epoch */
-    apr_uint16_t primary;  /**< route index, SC_ROUTE_NONE when unknown */
+    apr_time_t created;      /**< mono time of this node */
+    apr_time_t accessed;     /**< mono time of this node */
+    apr_time_t due;          /**< mono time at which sc_store_run_due looks at it */
+    sc_stamp_t stamp;        /**< newest change of the session */
+    apr_uint64_t lsn;        /**< set by the store: number of this node's change that wrote it */
+    apr_uint32_t epoch;      /**< ownership epoch */
+    apr_uint16_t primary;    /**< route index, SC_ROUTE_NONE when unknown */
     apr_uint16_t backups[SC_BACKUPS_MAX]; /**< route indices, SC_ROUTE_NONE ends */
-    apr_uint32_t body_len; /**< bytes */
+    apr_uint32_t body_len;                /**< bytes */
 } sc_record_t;
 
 /** A record together with a private copy of its body. */
@@ -82,19 +84,19 @@ typedef struct sc_stored_t {
 } sc_stored_t;
 
 typedef struct sc_store_stats_t {
-    apr_uint64_t bytes;        /**< size of the mapping */
-    apr_uint32_t cells;        /**< all */
+    apr_uint64_t bytes; /**< size of the mapping */
+    apr_uint32_t cells; /**< all */
     apr_uint32_t cells_free;
     apr_uint32_t cell_bytes;
-    apr_uint64_t sessions;     /**< live ones */
+    apr_uint64_t sessions; /**< live ones */
     apr_uint64_t tombstones;
-    apr_uint64_t lsn;          /**< last change number */
+    apr_uint64_t lsn; /**< last change number */
 } sc_store_stats_t;
 
 typedef struct sc_context_stats_t {
     char name[SC_CONTEXT_MAX + 1];
-    apr_uint64_t sessions;     /**< live ones */
-    apr_uint64_t primaries;    /**< live ones whose primary is the own route */
+    apr_uint64_t sessions;  /**< live ones */
+    apr_uint64_t primaries; /**< live ones whose primary is the own route */
     apr_uint64_t tombstones;
     apr_uint64_t body_bytes;
 } sc_context_stats_t;
@@ -110,7 +112,8 @@ typedef struct sc_context_stats_t {
 apr_status_t sc_store_create(sc_store_t **store, apr_size_t bytes, apr_pool_t *pool);
 
 /**
- * A handle for a mapping that exists already in this process (after a restart of httpd, in a child).
+ * A handle for a mapping that exists already in this process (after a restart of httpd, in a
+ * child).
  * @return APR_SUCCESS, or APR_EMISMATCH when magic, ABI stamp or size are not this code's.
  */
 apr_status_t sc_store_attach(sc_store_t **store, void *base, apr_size_t bytes, apr_pool_t *pool);
@@ -212,17 +215,17 @@ apr_status_t sc_store_touch(sc_store_t *store, apr_uint16_t context, const sc_id
 typedef void sc_store_touched_fn_t(void *baton, const sc_record_t *rec, apr_time_t accessed);
 void sc_store_collect(sc_store_t *store, apr_time_t now, sc_store_touched_fn_t *fn, void *baton);
 
-/** Decides on a record whose due time has come. May change the store in any way. @return its new due
- *  time (mono), or 0 to leave the record alone because fn has removed or rewritten it (a record that
- *  is neither removed, rewritten nor given a new due time comes again with the next call). */
+/** Decides on a record whose due time has come. May change the store in any way. @return its new
+ * due time (mono), or 0 to leave the record alone because fn has removed or rewritten it (a record
+ * that is neither removed, rewritten nor given a new due time comes again with the next call). */
 typedef apr_time_t sc_store_due_fn_t(void *baton, const sc_record_t *rec);
 /** Call fn for at most max due records. @return how many were due */
 apr_size_t sc_store_run_due(sc_store_t *store, apr_time_t now, apr_size_t max,
                             sc_store_due_fn_t *fn, void *baton);
 
 /** Called for each record; body as long as the call lasts. May change the store; a record that it
- *  rewrites before that record's turn in the same bucket is not visited again. @return 0 to stop the
- *  scan there. */
+ *  rewrites before that record's turn in the same bucket is not visited again. @return 0 to stop
+ * the scan there. */
 typedef int sc_store_scan_fn_t(void *baton, const sc_record_t *rec, const unsigned char *body);
 /**
  * Visit all records with lsn > since, some buckets at a time, while changes go on.

@@ -18,8 +18,8 @@ typedef struct sc_timer_t sc_timer_t;
 typedef void sc_timer_fn_t(void *baton, apr_time_t now);
 
 struct sc_timer_t {
-    apr_time_t due;    /**< mono time; meaningful while armed */
-    int index;         /**< place in the heap plus 1; 0 = not armed, so a zeroed timer is idle */
+    apr_time_t due; /**< mono time; meaningful while armed */
+    int index;      /**< place in the heap plus 1; 0 = not armed, so a zeroed timer is idle */
     sc_timer_fn_t *fn;
     void *baton;
 };

@@ -7,9 +7,9 @@
  * said by a failure, upon which the sender sends the whole session; and the session is asked for
  * besides, because a sender that waits for no acknowledgement does not learn of the failure.
  *
- * What still comes for an old id after a change of id was meant for the same session, by a node that
- * had not heard of it yet, and is led to the new id (death.c). That holds for peers only. Children of
- * this node get "absent" for an old id at once: that is what ids are changed for.
+ * What still comes for an old id after a change of id was meant for the same session, by a node
+ * that had not heard of it yet, and is led to the new id (death.c). That holds for peers only.
+ * Children of this node get "absent" for an old id at once: that is what ids are changed for.
  */
 #include <string.h>
 

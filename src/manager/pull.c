@@ -445,7 +445,8 @@ static void join_main_done(sc_manager_t *m, const sc_peer_t *donor, int donor_re
     }
 }
 
-/* READY when nothing is left that a join has to wait for. */
+/* READY when each peer has given what it had at first. Gaps since then are no reason to wait: with
+ * a full store they could go on for ever. */
 static void join_review(sc_manager_t *m)
 {
     int i;
@@ -458,7 +459,7 @@ static void join_review(sc_manager_t *m)
         const sc_pull_t *p = &peer->pull;
 
         if (peer->serial != 0 && !peer->join_tried &&
-            (p->job != SC_JOB_NONE || p->want_missed || p->want_contexts != 0)) {
+            (!peer->synced || p->job == SC_JOB_CONTEXTS || p->want_contexts != 0)) {
             return;
         }
     }

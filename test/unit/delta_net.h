@@ -73,7 +73,7 @@ struct net_t {
     net_answer_t answer[NET_CALLS];
     apr_uint32_t ncalls;
     apr_uint64_t random;
-    apr_uint32_t store_bytes;   /**< 0: 2 MB */
+    apr_uint32_t store_bytes; /**< 0: 2 MB */
 };
 
 /** Settings of a node before it starts: called for each node. May be NULL. */
