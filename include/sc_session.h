@@ -72,6 +72,9 @@ apr_status_t sc_body_merge(const void *old_body, apr_size_t old_len, const void 
 /** Bytes that live names and values take: what SessionClusterMaxSessionSize bounds. */
 apr_size_t sc_body_payload(const void *body, apr_size_t len);
 
+/** A number that differs when two bodies do, but for a chance of 1 in 2^64. */
+apr_uint64_t sc_body_digest(const void *body, apr_size_t len);
+
 /* ---- what a child asks for ------------------------------------------------------------------ */
 
 #define SC_CHANGE_NEW 0x1 /**< the session is new: create it */

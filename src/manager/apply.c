@@ -140,7 +140,6 @@ static void incoming_delta(sc_manager_t *m, const sc_member_t *from, const sc_ms
     in->accessed = sc_mgr_ago(sc_mgr_now(m), d->idle_ms);
     in->body = d->body;
     in->body_len = d->body_len;
-    in->always = 0;
     if (d->flags & SC_MSG_PRIMARY) {
         in->primary = SC_ROUTE_NONE;
         (void)sc_store_route(m->store, from->route, strlen(from->route), 1, &in->primary);
@@ -160,8 +159,8 @@ static apr_status_t apply_to(sc_manager_t *m, const sc_member_t *from, const sc_
     }
     incoming_delta(m, from, d, rec, &in);
     rv = sc_mgr_merge_live(m, rec, &in, changed);
-    if (*changed) {
-        sc_mgr_tell_heir(m, rec->context, &d->id, &rec->id);
+    if (*changed && memcmp(&d->id, &rec->id, sizeof(d->id)) != 0) {
+        sc_mgr_tell_heir(m, rec->context, &rec->id);
     }
     return rv;
 }
@@ -202,46 +201,33 @@ apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 
 /* ---- CHANGE_SESSION_ID ---------------------------------------------------------------------- */
 
-/* The delta, onto the session under its new id if that is here already (by a repeated message, or
- * because it came whole), else onto that under the old one, which is then put under the new one. */
-static apr_status_t rename_live(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
-                                const sc_msg_delta_t *d, int *changed)
-{
-    sc_incoming_t in;
-    sc_record_t rec;
-    apr_status_t rv = sc_store_get(m->store, context, &d->new_id, &rec, &m->old);
-    int is_new = rv == APR_NOTFOUND;
-
-    if (is_new) {
-        rv = sc_store_get(m->store, context, &d->id, &rec, &m->old);
-        rec.id = d->new_id;
-    }
-    if (rv != APR_SUCCESS || (rec.flags & SC_REC_TOMBSTONE)) {
-        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
-    }
-    incoming_delta(m, from, d, &rec, &in);
-    in.always = is_new;
-    return sc_mgr_merge_live(m, &rec, &in, changed);
-}
-
+/* First what is here under the old id goes to the new one, then the delta comes on top. */
 static apr_status_t change_id(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                               const sc_msg_delta_t *d, int *changed)
 {
-    int buried, revive;
+    sc_id_t id = d->new_id;
+    int merged = 0, news;
+    sc_incoming_t in;
     sc_record_t rec;
-    apr_status_t rv = rename_live(m, from, context, d, changed);
+    apr_status_t rv;
 
+    rv = sc_mgr_merge_death(m, context, &d->id, &d->stamp, SC_DEAD_RENAMED, &d->new_id, changed,
+                            &news);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    (void)sc_mgr_merge_death(m, context, &d->id, &d->stamp, SC_DEAD_RENAMED, &d->new_id, &buried,
-                             &revive);
-    *changed |= buried;
-    rv = sc_store_get(m->store, context, &d->new_id, &rec, NULL);
+    rv = sc_mgr_get_heir(m, context, &id, &rec);
     if (rv == APR_NOTFOUND) {
-        sc_fetch_from(m, context, &d->new_id, from);
+        sc_fetch_from(m, context, &id, from);
     } else if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
         tell_dead(m, from, &rec); /* somebody logged out meanwhile: that counts */
+    } else if (rv == APR_SUCCESS) {
+        incoming_delta(m, from, d, &rec, &in);
+        rv = sc_mgr_merge_live(m, &rec, &in, &merged);
+        *changed |= merged;
+        if (rv == APR_SUCCESS && sc_body_digest(m->out.data, m->out.len) != d->digest) {
+            sc_mgr_tell_heir(m, context, &id); /* changed meanwhile, here or there */
+        }
     }
     return rv;
 }
@@ -315,14 +301,14 @@ apr_status_t sc_apply_accessed(sc_manager_t *m, const sc_member_t *from, sc_rd_t
 static apr_status_t expired_item(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                                  const sc_id_t *id, const sc_stamp_t *stamp, unsigned int reason)
 {
-    int changed = 0, revive = 0;
+    int changed = 0, news = 0;
     apr_status_t rv = sc_mgr_observe(m, from, stamp, NULL, 0);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = sc_mgr_merge_death(m, context, id, stamp, reason, NULL, &changed, &revive);
-    if (revive && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
+    rv = sc_mgr_merge_death(m, context, id, stamp, reason, NULL, &changed, &news);
+    if (news && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
         sc_mgr_broadcast(m, context, id);
     }
     count_result(m, rv, changed);

@@ -75,14 +75,14 @@ apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id,
     return rv;
 }
 
-/* Who is told of a change of id by a tombstone may have buried the heir's latest state with it, or
- * may know another heir (two nodes changed one id at once). So who has led a change to an heir
- * tells everybody. */
-void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                      const sc_id_t *id)
+void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    if (memcmp(old_id, id, sizeof(*id)) != 0 && sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
-        sc_mgr_broadcast(m, context, id);
+    sc_id_t heir = *id;
+    sc_record_t rec;
+
+    if (sc_mgr_get_heir(m, context, &heir, &rec) == APR_SUCCESS &&
+        !(rec.flags & SC_REC_TOMBSTONE) && sc_mgr_msg_current(m, context, &heir) == APR_SUCCESS) {
+        sc_mgr_broadcast(m, context, &heir);
     }
 }
 
@@ -127,13 +127,12 @@ static void bury_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *firs
 }
 
 /* A session that lives here under its old id goes to its heir, merged with what is there. */
-static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t *heir)
+static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t *heir, int *news)
 {
     sc_incoming_t in;
     sc_record_t rec;
     sc_id_t id = *heir;
     apr_status_t rv;
-    int changed = 0;
 
     rv = sc_store_get(m->store, old->context, &old->id, &rec, &m->moved);
     if (rv != APR_SUCCESS) {
@@ -147,16 +146,12 @@ static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t 
     in.accessed = rec.accessed;
     in.body = m->moved.data;
     in.body_len = m->moved.len;
-    in.always = 0;
 
     rv = sc_mgr_get_heir(m, old->context, &id, &rec);
     if (rv == APR_NOTFOUND) {
-        rv = sc_mgr_put_new(m, old->context, &id, &in, &changed);
+        rv = sc_mgr_put_new(m, old->context, &id, &in, news);
     } else if (rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE)) {
-        rv = sc_mgr_merge_live(m, &rec, &in, &changed);
-    }
-    if (changed) {
-        sc_mgr_tell_heir(m, old->context, &old->id, &id);
+        rv = sc_mgr_merge_live(m, &rec, &in, news);
     }
     return rv;
 }
@@ -199,13 +194,13 @@ static int is_stronger(sc_manager_t *m, const sc_record_t *rec, const sc_stamp_t
 
 apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                                 const sc_stamp_t *stamp, unsigned int reason, const sc_id_t *heir,
-                                int *changed, int *revive)
+                                int *changed, int *news)
 {
     sc_record_t rec;
     apr_status_t rv;
 
     *changed = 0;
-    *revive = 0;
+    *news = 0;
     rv = sc_store_get(m->store, context, id, &rec, NULL);
     if (rv == APR_NOTFOUND) {
         if (reason != SC_DEAD_IDLE) { /* else: gone is gone */
@@ -222,10 +217,10 @@ apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_
             return APR_SUCCESS;
         }
     } else if (reason == SC_DEAD_IDLE && survives(m, &rec, stamp)) {
-        *revive = 1;
+        *news = 1;
         return APR_SUCCESS;
     } else if (reason == SC_DEAD_RENAMED) {
-        rv = move(m, &rec, heir);
+        rv = move(m, &rec, heir, news);
         if (rv != APR_SUCCESS) {
             return rv;
         }

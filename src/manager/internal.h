@@ -209,7 +209,6 @@ typedef struct sc_incoming_t {
     apr_time_t accessed;
     const unsigned char *body;
     apr_size_t body_len;
-    int always; /**< write it even if it brings nothing new */
 } sc_incoming_t;
 
 sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
@@ -257,15 +256,17 @@ apr_status_t sc_mgr_bury(sc_manager_t *m, apr_uint16_t context, const sc_id_t *i
 /** Read a session, its body to m->old. If its id was changed, the one under the new id, which is
  * then in *id. */
 apr_status_t sc_mgr_get_heir(sc_manager_t *m, apr_uint16_t context, sc_id_t *id, sc_record_t *rec);
-/** What came for old_id has changed the session id: if that is another one, tell all peers. */
-void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *old_id,
-                      const sc_id_t *id);
+/** Tell all peers about the session as it is here now, under its newest id. Whoever has led a
+ * change to an heir does so: others may have led it to another one, if two nodes changed one id at
+ * once; then both heirs get it. */
+void sc_mgr_tell_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** A peer says that a session is dead.
  *  @param heir SC_DEAD_RENAMED: its new id; else NULL
- *  @param revive receives 1 if it lives, and better so */
+ *  @param news receives 1 if this node knows better: SC_DEAD_IDLE: the session lives on here;
+ *         SC_DEAD_RENAMED: the heir has got something that its other copies may lack */
 apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                                 const sc_stamp_t *stamp, unsigned int reason, const sc_id_t *heir,
-                                int *changed, int *revive);
+                                int *changed, int *news);
 /** Fields of a tombstone that mean something else in a session. */
 void sc_mgr_wire_tombstone(const sc_record_t *rec, sc_wire_session_t *w);
 

@@ -201,7 +201,7 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
     if (later) {
         rec->accessed = in->accessed;
     }
-    if (!result.changed && !newer && in->epoch <= rec->epoch && !in->always) {
+    if (!result.changed && !newer && in->epoch <= rec->epoch) {
         if (later) {
             (void)sc_store_touch(m->store, rec->context, &rec->id, rec->accessed,
                                  sc_mgr_due(m, rec));
@@ -273,7 +273,6 @@ static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_
     in.accessed = sc_mgr_ago(now, w->idle_ms);
     in.body = w->body;
     in.body_len = w->body_len;
-    in.always = 0;
 
     *id = w->id;
     rv = sc_mgr_get_heir(m, context, id, &rec);
@@ -298,7 +297,7 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
 {
     apr_status_t rv;
     sc_id_t id;
-    int revive;
+    int news;
 
     *changed = 0;
     rv = sc_mgr_observe(m, from, &w->stamp, w->body, w->body_len);
@@ -306,13 +305,18 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
         return rv;
     }
     if (w->flags & SC_REC_TOMBSTONE) {
-        return sc_mgr_merge_death(m, context, &w->id, &w->stamp, w->max_idle_s,
-                                  w->max_idle_s == SC_DEAD_RENAMED ? &w->heir : NULL, changed,
-                                  &revive);
+        int renamed = w->max_idle_s == SC_DEAD_RENAMED;
+
+        rv = sc_mgr_merge_death(m, context, &w->id, &w->stamp, w->max_idle_s,
+                                renamed ? &w->heir : NULL, changed, &news);
+        if (renamed && news) {
+            sc_mgr_tell_heir(m, context, &w->id);
+        }
+        return rv;
     }
     rv = merge_alive(m, context, w, &id, changed);
-    if (*changed) {
-        sc_mgr_tell_heir(m, context, &w->id, &id);
+    if (*changed && memcmp(&id, &w->id, sizeof(id)) != 0) {
+        sc_mgr_tell_heir(m, context, &id);
     }
     return rv;
 }

@@ -232,6 +232,9 @@ void sc_msg_delta_put(sc_buf_t *b, sc_event_t event, const sc_msg_delta_t *d)
     sc_put_varint(b, d->idle_ms);
     sc_put_varint(b, d->epoch);
     sc_put_str(b, d->body, d->body_len);
+    if (event == SC_EVT_CHANGE_SESSION_ID) {
+        sc_put_u64(b, d->digest);
+    }
 }
 
 apr_status_t sc_msg_delta_get(sc_rd_t *r, sc_event_t event, sc_msg_delta_t *d)
@@ -249,6 +252,9 @@ apr_status_t sc_msg_delta_get(sc_rd_t *r, sc_event_t event, sc_msg_delta_t *d)
     d->idle_ms = sc_get_varint(r);
     d->epoch = get_number(r);
     d->body = get_body(r, &d->body_len);
+    if (event == SC_EVT_CHANGE_SESSION_ID) {
+        d->digest = sc_get_u64(r);
+    }
     return verdict(r);
 }
 

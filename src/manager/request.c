@@ -135,6 +135,7 @@ static void msg_delta(sc_manager_t *m, sc_event_t event, const sc_record_t *rec,
     d.epoch = rec->epoch;
     d.body = m->delta.data;
     d.body_len = m->delta.len;
+    d.digest = old_id != NULL ? sc_body_digest(m->out.data, m->out.len) : 0;
     sc_buf_clear(&m->msg);
     sc_msg_delta_put(&m->msg, event, &d);
 }

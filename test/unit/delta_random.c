@@ -22,6 +22,7 @@
 /* A session as the test knows it. */
 typedef struct line_t {
     apr_uint32_t id;   /* now */
+    apr_uint32_t old;  /* before it was changed last */
     int renamed;       /* ever: a change of the old id in a partition may be lost then */
     int maybe_dead;    /* a removal was asked for; it may have found nothing */
     int dead;          /* it was removed where it was */
@@ -78,6 +79,7 @@ static void do_create(history_t *h, int node)
 static void do_change(history_t *h, int node, line_t *l)
 {
     change_t *c = &h->change[h->nchanges];
+    apr_uint32_t id = l->renamed && net_random(h->net, 3) == 0 ? l->old : l->id;
 
     if (h->nchanges == CHANGES_MAX) {
         return;
@@ -85,7 +87,7 @@ static void do_change(history_t *h, int node, line_t *l)
     h->nchanges++;
     snprintf(c->name, sizeof(c->name), "own%d", h->nchanges);
     c->line = (int)(l - h->line);
-    c->call = net_change(h->net, node, 0, 0, l->id, c->name, "1", "shared", c->name, "gone",
+    c->call = net_change(h->net, node, 0, 0, id, c->name, "1", "shared", c->name, "gone",
                          net_random(h->net, 2) ? "-" : "2", (char *)NULL);
 }
 
@@ -101,11 +103,14 @@ static void do_remove(history_t *h, int node, line_t *l)
 static void do_rename(history_t *h, int node, line_t *l)
 {
     apr_uint32_t new_id = h->next_id;
+    /* a node that has not heard of a change of id may change it once more, to another one */
+    apr_uint32_t id = l->renamed && net_random(h->net, 2) ? l->old : l->id;
 
-    if (net_look(h->net, node, l->id, NULL) == NET_LIVE) {
+    if (net_look(h->net, node, id, NULL) == NET_LIVE) {
         h->next_id++;
         l->renamed = 1;
-        (void)net_change_id(h->net, node, l->id, new_id, 0, "renamed", "1");
+        (void)net_change_id(h->net, node, id, new_id, 0, "renamed", "1");
+        l->old = id;
         l->id = new_id;
     }
 }
