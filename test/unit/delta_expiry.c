@@ -196,6 +196,104 @@ static void test_touch_elsewhere(void)
     net_destroy(net);
 }
 
+/* And one that was too small a step to be told. */
+static void test_small_touch_elsewhere(void)
+{
+    net_t *net = net_ready(2, NULL);
+    int i;
+
+    create(net, 0, 1, 1);
+    net_run(net, 15000);
+    net_access(net, 1, 1);
+    net_run(net, (IDLE - 5) * 1000);
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(net_look(net, i, 1, NULL), NET_LIVE);
+    }
+    CU_ASSERT_EQUAL(net->node[0].board->count.expired, 1); /* it was dead for a moment */
+    net_run(net, 15000);
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(net_look(net, i, 1, NULL), NET_DEAD);
+    }
+    net_destroy(net);
+}
+
+/* More than one portion of work: all the same second. */
+static void test_idle_many(void)
+{
+    net_t *net = net_create(1, NULL);
+
+    net->store_bytes = 8 * 1024 * 1024;
+    net_join(net, 0, 1);
+    create(net, 0, 1, 5000);
+    net_run(net, (IDLE - 1) * 1000);
+    CU_ASSERT_EQUAL(net_sessions(net, 0), 5000);
+    net_run(net, 2100);
+    CU_ASSERT_EQUAL(net_sessions(net, 0), 0);
+    net_destroy(net);
+}
+
+/* A change by a node that holds a session which idled out elsewhere. */
+static void test_change_after_idle(void)
+{
+    net_t *net = net_ready(2, NULL);
+
+    create(net, 0, 1, 1);
+    net_part(net, 0, 1);
+    net_run(net, (IDLE - 60) * 1000);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "2"), SC_DONE);
+    net_run(net, 70 * 1000);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
+    net_meet(net, 0, 1);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "b", "3"), SC_DONE);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "a"), "2"); /* by then: applied, acknowledged */
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "b"), "3");
+    net_destroy(net);
+}
+
+/* Of two copies that are the same otherwise the later access counts. */
+static void test_copies_merge(void)
+{
+    net_t *net = net_ready(2, NULL);
+    apr_uint64_t lsn[2];
+    sc_store_stats_t stats;
+    sc_wire_session_t w;
+    sc_record_t rec;
+    sc_buf_t body, b;
+    int i;
+
+    create(net, 0, 1, 1);
+    net_run(net, 100000);
+    sc_buf_init(&body, 4096);
+    sc_buf_init(&b, 4096);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, &rec), NET_LIVE);
+    CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &rec.id, &rec, &body), APR_SUCCESS);
+    memset(&w, 0, sizeof(w));
+    w.context = NET_CONTEXT;
+    w.context_len = strlen(NET_CONTEXT);
+    w.id = rec.id;
+    w.max_idle_s = rec.max_idle_s;
+    w.stamp = rec.stamp;
+    w.primary = "n1";
+    w.primary_len = 2;
+    w.epoch = rec.epoch;
+    w.body = body.data;
+    w.body_len = body.len;
+    for (i = 0; i < 2; i++) {
+        w.idle_ms = i == 0 ? 40000 : 70000; /* the second one is older news */
+        sc_buf_clear(&b);
+        sc_msg_created_put(&b, &w);
+        sc_store_stats(net->node[1].store, &stats);
+        lsn[i] = stats.lsn;
+        CU_ASSERT_EQUAL(sc_manager_record(net->node[1].m, &net->node[0].self, b.data, b.len),
+                        APR_SUCCESS);
+        CU_ASSERT_EQUAL(accessed(net, 1, 1), net->now - apr_time_from_sec(40));
+    }
+    CU_ASSERT_EQUAL(lsn[0], lsn[1]); /* noted in place: no change of the session */
+    sc_buf_free(&body);
+    sc_buf_free(&b);
+    net_destroy(net);
+}
+
 static void test_never(void)
 {
     net_t *net = net_ready(2, NULL);
@@ -345,6 +443,10 @@ void delta_expiry_tests(void)
     add("idling out", test_idle);
     add("a small access keeps alive", test_touch_keeps_alive);
     add("an access elsewhere keeps alive", test_touch_elsewhere);
+    add("a small access elsewhere keeps alive", test_small_touch_elsewhere);
+    add("idling out: many at once", test_idle_many);
+    add("a change of what idled out elsewhere", test_change_after_idle);
+    add("copies with different accesses", test_copies_merge);
     add("sessions that never idle out", test_never);
     add("replicas whose primary is gone", test_silent);
     add("replicas whose primary is silent", test_silent_primary);

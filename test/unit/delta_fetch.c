@@ -122,6 +122,38 @@ static void test_latest(void)
     net_destroy(net);
 }
 
+/* The primary has answered: the slow ones are not waited for. */
+static void test_primary_decides(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    lose(net, 2, 1);
+    net->link[1][2].delay = apr_time_from_msec(30);
+    call = net_fetch(net, 2, 1, "");
+    CU_ASSERT_EQUAL(outcome(net, call), SC_FOUND);
+    CU_ASSERT_EQUAL(net->answer[call].wait_us, 2000);
+    net_destroy(net);
+}
+
+/* Who comes may have what nobody had a moment ago. */
+static void test_newcomer(void)
+{
+    net_t *net = net_ready(3, NULL);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    net_part(net, 0, 1);
+    net_part(net, 0, 2);
+    net_run(net, 100);
+    lose(net, 1, 1);
+    lose(net, 2, 1);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "")), SC_ABSENT);
+    net_meet(net, 0, 2);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
+    net_destroy(net);
+}
+
 static void test_shared(void)
 {
     net_t *net = net_ready(2, NULL);
@@ -221,6 +253,8 @@ void delta_fetch_tests(void)
     add("fetch: unknown", test_unknown);
     add("fetch: tombstone", test_tombstone);
     add("fetch: the latest state", test_latest);
+    add("fetch: the primary decides", test_primary_decides);
+    add("fetch: a newcomer", test_newcomer);
     add("fetch: shared", test_shared);
     add("fetch: bounded", test_bounded);
     add("fetch: while joining", test_joining);

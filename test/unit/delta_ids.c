@@ -231,6 +231,8 @@ static void test_change_id(void)
     CU_ASSERT_EQUAL(net->node[0].posted[SC_EVT_SESSION_EXPIRED], 0);
     check_everywhere(net, 1, NET_DEAD);
     check_everywhere(net, 2, NET_LIVE);
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(net->node[1].board->count.replicated, 0); /* nobody has anything to add */
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 2, "cart"), "3");
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 2, "user"), "ann");
     CU_ASSERT_PTR_NULL(net_difference(net));
@@ -258,6 +260,80 @@ static void test_change_id_without_base(void)
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "cart"), "3");
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "user"), "ann");
     CU_ASSERT_PTR_NULL(net_difference(net));
+    net_destroy(net);
+}
+
+static void asynchronous(sc_config_t *c, int index)
+{
+    (void)index;
+    c->send_options = SC_OPT_ASYNCHRONOUS;
+}
+
+/* The same where the sender does not hear of it. */
+static void test_change_id_without_base_async(void)
+{
+    net_t *net = net_ready(2, asynchronous);
+    sc_id_t id = net_id(1);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
+    net_run(net, 100);
+    CU_ASSERT_EQUAL(sc_store_remove(net->node[1].store, 0, &id), APR_SUCCESS);
+    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
+    net_run(net, 20);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "cart"), "3");
+    net_destroy(net);
+}
+
+/* Two nodes change one id at once, to two: both sessions live, and nothing is lost in either. */
+static void test_change_id_by_two(void)
+{
+    net_t *net = net_ready(4, NULL);
+    static const apr_uint32_t heirs[] = {2, 3};
+    apr_uint32_t a, b, c;
+    int i, k;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
+    net_weather(net, apr_time_from_msec(20), 0, 0);
+    a = net_change_id(net, 0, 1, 2, 0, "user", "ann");
+    b = net_change_id(net, 1, 1, 3, 0, "user", "ann");
+    c = net_change(net, 2, 0, 0, 1, "colour", "red", (char *)NULL);
+    CU_ASSERT_EQUAL(outcome(net, a), SC_DONE);
+    CU_ASSERT_EQUAL(outcome(net, b), SC_DONE);
+    CU_ASSERT_EQUAL(outcome(net, c), SC_DONE);
+    net_run(net, 3000);
+    check_everywhere(net, 1, NET_DEAD);
+    CU_ASSERT_PTR_NULL(net_difference(net));
+    for (i = 0; i < 4; i++) {
+        for (k = 0; k < 2; k++) {
+            CU_ASSERT_EQUAL(net_look(net, i, heirs[k], NULL), NET_LIVE);
+        }
+    }
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 2, "colour"), "red");
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 3, "cart"), "3");
+    net_destroy(net);
+}
+
+/* One node is cut off from the one that changes the id, not from the third. */
+static void test_change_id_half_seen(void)
+{
+    net_t *net = net_ready(3, NULL);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
+    net_part(net, 0, 2);
+    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
+    CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "colour", "red"), SC_DONE); /* led to the new id on n2 */
+    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "colour"), "red");
+    net_run(net, 120000);
+    /* an engine that takes over still knows where the id went */
+    net_crash(net, 1, 1);
+    net_join(net, 1, 0);
+    CU_ASSERT(net_wait_ready(net, 3000));
+    net_meet(net, 0, 2);
+    net_run(net, 5000);
+    CU_ASSERT_PTR_NULL(net_difference(net));
+    CU_ASSERT_STRING_EQUAL(net_value(net, 2, 2, "colour"), "red");
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 2, "colour"), "red");
+    check_everywhere(net, 1, NET_DEAD);
     net_destroy(net);
 }
 
@@ -387,6 +463,9 @@ void delta_ids_tests(void)
     add("tombstones wait for missing nodes", test_tombstones_wait_for_the_missing);
     add("change of id", test_change_id);
     add("change of id where the session is missing", test_change_id_without_base);
+    add("change of id where it is missing, asynchronous", test_change_id_without_base_async);
+    add("change of id by two", test_change_id_by_two);
+    add("change of id half seen", test_change_id_half_seen);
     add("change of id repeated after a crash", test_change_id_again);
     add("change of id against a change", test_change_id_against_change);
     add("change of id against an invalidation", test_change_id_against_remove);

@@ -595,7 +595,7 @@ void net_start(net_t *net, int index, int fresh)
     sc_manager_start(node->m);
 }
 
-static void see(net_t *net, int who, int whom)
+void net_see(net_t *net, int who, int whom)
 {
     net_node_t *node = &net->node[who];
     net_line_t *in = line_of(net, whom, who);
@@ -611,8 +611,8 @@ static void see(net_t *net, int who, int whom)
 
 void net_meet(net_t *net, int a, int b)
 {
-    see(net, a, b);
-    see(net, b, a);
+    net_see(net, a, b);
+    net_see(net, b, a);
 }
 
 void net_forget(net_t *net, int who, int whom, int goodbye)

@@ -95,6 +95,8 @@ apr_uint32_t net_random(net_t *net, apr_uint32_t n);
 
 /** Start the engine of a node. fresh: with a new store. Nobody is told of it yet. */
 void net_start(net_t *net, int node, int fresh);
+/** Tell one node of another one. */
+void net_see(net_t *net, int who, int whom);
 /** Tell two nodes of each other. */
 void net_meet(net_t *net, int a, int b);
 /** Start and meet all that are alive; settled after a moment. */

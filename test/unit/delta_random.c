@@ -281,28 +281,48 @@ static const char *run_seed(apr_uint64_t seed, int *live)
     return wrong;
 }
 
+static int judge_seed(apr_uint64_t seed, int *live)
+{
+    const char *wrong = run_seed(seed, live);
+
+    if (wrong != NULL) {
+        fprintf(stderr, "\n  seed %lu: %s\n", (unsigned long)seed, wrong);
+    }
+    return wrong != NULL;
+}
+
 static void test_histories(void)
 {
     /* SC_DELTA_SEED=17 repeats one history, SC_DELTA_SEEDS=5000 runs more of them */
-    const char *first = getenv("SC_DELTA_SEED");
+    const char *one = getenv("SC_DELTA_SEED");
     const char *many = getenv("SC_DELTA_SEEDS");
-    apr_uint64_t seed = first != NULL ? strtoull(first, NULL, 10) : 1;
-    apr_uint64_t end = seed + (first != NULL ? 1 : many != NULL ? strtoull(many, NULL, 10) : SEEDS);
+    apr_uint64_t seed = one != NULL ? strtoull(one, NULL, 10) : 1;
+    apr_uint64_t n = one != NULL ? 1 : many != NULL ? strtoull(many, NULL, 10) : SEEDS;
+    apr_uint64_t end = seed + n;
     int bad = 0, live = 0;
 
     for (; seed < end; seed++) {
-        const char *wrong = run_seed(seed, &live);
-
-        if (wrong != NULL) {
-            fprintf(stderr, "\n  seed %lu: %s\n", (unsigned long)seed, wrong);
-            bad++;
-        }
+        bad += judge_seed(seed, &live);
     }
     CU_ASSERT_EQUAL(bad, 0);
     CU_ASSERT(live > 0); /* the histories are about something */
 }
 
+/* Rare ones, that once found something. */
+static void test_rare_histories(void)
+{
+    static const apr_uint64_t seeds[] = {443, 602, 958, 1903, 2963, 4648, 5381, 5903, 6824, 7036};
+    int bad = 0, live = 0;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
+        bad += judge_seed(seeds[i], &live);
+    }
+    CU_ASSERT_EQUAL(bad, 0);
+}
+
 void delta_random_tests(void)
 {
     CU_add_test(CU_get_suite("delta"), "random histories converge", test_histories);
+    CU_add_test(CU_get_suite("delta"), "rare histories converge", test_rare_histories);
 }

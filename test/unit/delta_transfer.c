@@ -147,6 +147,99 @@ static void test_donor_hangs(void)
     net_destroy(net);
 }
 
+/* Blocks that do not arrive are sent again. */
+static void test_lost_blocks(void)
+{
+    net_t *net = net_create(2, small_blocks);
+
+    net_join(net, 0, 0);
+    create(net, 0, 1, 500);
+    net_join(net, 1, 0);
+    net_run(net, 20);
+    CU_ASSERT(net_sessions(net, 1) > 0 && net_sessions(net, 1) < 400);
+    net->link[0][1].loss = 1000;
+    net_run(net, 2200);
+    net->link[0][1].loss = 0;
+    CU_ASSERT(net_wait_ready(net, 20000));
+    CU_ASSERT_EQUAL(net_sessions(net, 1), 500);
+    CU_ASSERT_PTR_NULL(net_difference(net));
+    CU_ASSERT(net->node[1].board->count.transferred < 520); /* from there on, not from the start */
+    net_destroy(net);
+}
+
+/* A transfer may take longer than the patience with a silent donor. */
+static void test_slow_donor(void)
+{
+    net_t *net = net_create(2, small_blocks);
+
+    net_join(net, 0, 0);
+    create(net, 0, 1, 300);
+    net_weather(net, apr_time_from_msec(150), 0, 0);
+    net_join(net, 1, 0);
+    net_run(net, 8000);
+    CU_ASSERT_EQUAL(net->node[1].board->node_state, SC_NODE_JOINING);
+    CU_ASSERT(net_wait_ready(net, 60000));
+    CU_ASSERT_EQUAL(net->node[1].logged[50], 0);
+    CU_ASSERT_EQUAL(net_sessions(net, 1), 300);
+    net_destroy(net);
+}
+
+/* A READY donor is better than an older one that is joining itself. */
+static void test_ready_donor(void)
+{
+    net_t *net = net_create(3, NULL);
+
+    net_join(net, 1, 0);
+    create(net, 1, 1, 50);
+    net_start(net, 0, 0);
+    net_meet(net, 0, 1);
+    CU_ASSERT_EQUAL(net->node[0].board->node_state, SC_NODE_JOINING);
+    net->link[0][2].hold = 1; /* the older one would not even answer */
+    net_join(net, 2, 0);
+    net_run(net, 1000);
+    CU_ASSERT_EQUAL(net_sessions(net, 2), 50);
+    net_destroy(net);
+}
+
+/* The donor does not know the joiner yet, and refuses: it is asked again soon. */
+static void test_asked_too_early(void)
+{
+    net_t *net = net_create(2, NULL);
+
+    net_join(net, 0, 0);
+    create(net, 0, 1, 50);
+    net_start(net, 1, 0);
+    net_see(net, 1, 0);
+    sc_manager_settled(net->node[1].m);
+    net_run(net, 700);
+    CU_ASSERT_EQUAL(net->node[1].board->node_state, SC_NODE_JOINING);
+    net_see(net, 0, 1);
+    CU_ASSERT(net_wait_ready(net, 2000));
+    CU_ASSERT_EQUAL(net_sessions(net, 1), 50);
+    net_destroy(net);
+}
+
+/* One gives everything, the others only what is recent. */
+static void test_others_add_the_recent(void)
+{
+    net_t *net = net_create(3, NULL);
+    apr_uint32_t i;
+
+    net_join(net, 0, 0);
+    net_join(net, 1, 0);
+    CU_ASSERT(net_wait_ready(net, 2000));
+    create(net, 0, 1, 400);
+    net_run(net, 100000);
+    for (i = 1; i <= 5; i++) {
+        CU_ASSERT_EQUAL(net_set(net, 0, 0, i, "b", "1"), SC_DONE);
+    }
+    net_join(net, 2, 0);
+    CU_ASSERT(net_wait_ready(net, 3000));
+    CU_ASSERT_PTR_NULL(net_difference(net));
+    CU_ASSERT(net->node[2].board->count.transferred < 450);
+    net_destroy(net);
+}
+
 /* Nobody gives anything: the node serves all the same, and goes on asking. */
 static void test_nobody_gives(void)
 {
@@ -355,6 +448,23 @@ static void test_many_gaps(void)
     net_destroy(net);
 }
 
+/* What was missed is made up only when nothing has been missed since. */
+static void test_gap_in_a_gap(void)
+{
+    net_t *net = net_ready(2, NULL);
+    apr_uint64_t before;
+
+    net_run(net, 3000);
+    before = net->node[1].resynced;
+    sc_manager_gap(net->node[1].m, &net->node[0].self);
+    sc_manager_gap(net->node[1].m, &net->node[0].self);
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(net->node[1].resynced, before);
+    net_run(net, 1500);
+    CU_ASSERT_EQUAL(net->node[1].resynced, before + 1);
+    net_destroy(net);
+}
+
 /* Reports of progress of a node whose state has not been taken over yet prove nothing. */
 static void test_progress(void)
 {
@@ -462,6 +572,11 @@ void delta_transfer_tests(void)
     add("sessions larger than a block", test_large_sessions);
     add("the donor dies", test_donor_dies);
     add("the donor hangs", test_donor_hangs);
+    add("blocks are lost", test_lost_blocks);
+    add("a slow donor", test_slow_donor);
+    add("a READY donor is preferred", test_ready_donor);
+    add("a donor that is asked too early", test_asked_too_early);
+    add("the others add what is recent", test_others_add_the_recent);
     add("no donor", test_nobody_gives);
     add("stateTransferTimeout=0", test_not_waiting_for_state);
     add("two join at once", test_two_joiners);
@@ -470,6 +585,7 @@ void delta_transfer_tests(void)
     add("a node that is met late", test_late_acquaintance);
     add("a gap is made up", test_gap);
     add("many gaps", test_many_gaps);
+    add("a gap while one is made up", test_gap_in_a_gap);
     add("progress is believed later", test_progress);
     add("partition of two and two", test_partition);
     add("what a dead node told only some", test_legacy);
