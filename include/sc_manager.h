@@ -52,7 +52,10 @@ typedef struct sc_manager_config_t {
     sc_manager_up_t up;
 } sc_manager_config_t;
 
-/** @param pool as long as the engine */
+/**
+ * @param pool as long as the engine; it must not be cleared before the channel has stopped, which
+ *        ends all posts
+ */
 apr_status_t sc_manager_create(sc_manager_t **m, const sc_manager_config_t *cfg, apr_pool_t *pool);
 
 /** Begin: timers for touches and expiry. With membership the node is JOINING until settled and,
@@ -61,7 +64,16 @@ void sc_manager_start(sc_manager_t *m);
 /** Before the engine leaves for good: expireSessionsOnShutdown, state LEAVING. */
 void sc_manager_stop(sc_manager_t *m);
 
-/** One request of a child; body as sc_change_put wrote it. Ends in exactly one answer(). */
+/**
+ * One request of a child; body as sc_change_put wrote it. Ends in exactly one answer(), which may
+ * come from within the call. Besides what sc_link.h says:
+ *  - a CHANGE or CHANGE_ID of a session that is not here looks for it first, within fetch_ms, and
+ *    then waits for acknowledgements, within ack_wait_ms; SC_UNKNOWN: it could not be found out
+ *    whether the session exists, nothing was done
+ *  - TAKEOVER is a write, too: SC_NO_QUORUM
+ *  - REMOVE of what is not here (any more) is SC_DONE
+ *  - an id that was changed is SC_ABSENT at once; its tombstone says SC_DEAD_RENAMED (sc_message.h)
+ */
 void sc_manager_request(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
                         const unsigned char *body, apr_size_t len);
 

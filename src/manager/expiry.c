@@ -201,6 +201,7 @@ void sc_expiry_missing(sc_manager_t *m, const sc_member_t *member)
         }
     }
     m->missing[oldest].store_id = member->store_id;
+    memcpy(m->missing[oldest].route, member->route, sizeof(m->missing[oldest].route));
     m->missing[oldest].since = sc_mgr_now(m);
 }
 
@@ -209,7 +210,9 @@ void sc_expiry_found(sc_manager_t *m, const sc_member_t *member)
     int i;
 
     for (i = 0; i < SC_MISSING; i++) {
-        if (m->missing[i].store_id == member->store_id) {
+        /* by its route, too: whoever comes back with another store has lost the old one */
+        if (m->missing[i].store_id == member->store_id ||
+            strcmp(m->missing[i].route, member->route) == 0) {
             memset(&m->missing[i], 0, sizeof(m->missing[i]));
         }
     }
@@ -224,7 +227,7 @@ static int keep_dead(const sc_manager_t *m, apr_time_t now)
     for (i = 0; i < SC_MISSING; i++) {
         if (m->missing[i].store_id != 0 && now - m->missing[i].since < MISSING_TIME) {
             sc_store_stats(m->store, &stats);
-            return stats.cells_free > stats.cells / 4;
+            return stats.cells_free > stats.cells / 2;
         }
     }
     return 0;

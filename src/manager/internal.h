@@ -179,6 +179,7 @@ struct sc_manager_t {
     apr_uint32_t ncheckpoints; /**< made so far; the ring holds the last SC_CHECKPOINTS */
     struct {
         apr_uint64_t store_id;
+        char route[SC_ROUTE_MAX + 1];
         apr_time_t since;
     } missing[SC_MISSING]; /**< members that went without a word */
 

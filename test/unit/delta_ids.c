@@ -217,6 +217,23 @@ static void test_tombstones_wait_for_the_missing(void)
     net_destroy(net);
 }
 
+/* Not of one that comes back without its store. */
+static void test_tombstones_of_a_new_store(void)
+{
+    net_t *net = net_ready(2, NULL);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    net_crash(net, 1, 1);
+    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 1)), SC_DONE);
+    net_run(net, 900 * 1000);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
+    net_join(net, 1, 1);
+    CU_ASSERT(net_wait_ready(net, 3000));
+    net_run(net, 620 * 1000);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_NOTHING);
+    net_destroy(net);
+}
+
 /* ---- change of id ---------------------------------------------------------------------------- */
 
 static void test_change_id(void)
@@ -461,6 +478,7 @@ void delta_ids_tests(void)
     add("a node that missed an invalidation", test_missed_invalidation);
     add("tombstones end", test_tombstones_end);
     add("tombstones wait for missing nodes", test_tombstones_wait_for_the_missing);
+    add("tombstones when a node comes back empty", test_tombstones_of_a_new_store);
     add("change of id", test_change_id);
     add("change of id where the session is missing", test_change_id_without_base);
     add("change of id where it is missing, asynchronous", test_change_id_without_base_async);
