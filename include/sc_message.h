@@ -101,7 +101,7 @@ typedef struct sc_msg_delta_t {
     apr_uint32_t epoch;
     const unsigned char *body; /**< attributes set and removed, with stamps */
     apr_size_t body_len;
-    apr_uint64_t digest;     /**< CHANGE_SESSION_ID: of the whole body under the new id */
+    apr_uint64_t digest; /**< CHANGE_SESSION_ID: of the whole body under the new id */
 } sc_msg_delta_t;
 
 void sc_msg_delta_put(sc_buf_t *b, sc_event_t event, const sc_msg_delta_t *d);
