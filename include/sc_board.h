@@ -18,6 +18,11 @@
 #define SC_URL_MAX 127
 #define SC_HOST_MAX 63
 #define SC_PEERS_MAX 128
+/** Longest domain (rack) of a member in bytes, without the final NUL. */
+#define SC_DOMAIN_MAX 63
+
+/** Flags of a member. */
+#define SC_MEMBER_NO_BACKUPS 0x1 /**< it is not to hold backups */
 
 /** What this node's engine is doing. */
 typedef enum sc_node_state_t {
@@ -25,7 +30,9 @@ typedef enum sc_node_state_t {
     SC_NODE_STARTING, /**< engine runs, membership does not yet */
     SC_NODE_JOINING,  /**< takes over state: a miss in the store is not a sure miss */
     SC_NODE_READY,    /**< knows all sessions it should know */
-    SC_NODE_LEAVING   /**< says good-bye */
+    SC_NODE_LEAVING,  /**< hands over what it holds, and says good-bye */
+    SC_NODE_MINORITY  /**< READY, but with fewer live members than SessionClusterQuorum asks for: it
+                           refuses sessions */
 } sc_node_state_t;
 
 typedef enum sc_member_state_t {
@@ -38,15 +45,19 @@ typedef enum sc_member_state_t {
 #define SC_ROLE_BALANCER 1
 
 typedef struct sc_board_member_t {
-    char route[SC_ROUTE_MAX + 1]; /**< "" for a balancer or a foreign member */
-    char host[SC_HOST_MAX + 1];   /**< numeric address of its receiver */
-    char url[SC_URL_MAX + 1];     /**< where it serves HTTP, "" if it does not tell */
+    char route[SC_ROUTE_MAX + 1];   /**< "" for a balancer or a foreign member */
+    char host[SC_HOST_MAX + 1];     /**< numeric address of its receiver */
+    char url[SC_URL_MAX + 1];       /**< where it serves HTTP, "" if it does not tell */
+    char domain[SC_DOMAIN_MAX + 1]; /**< its rack, "" when it has none */
     sc_uid_t uid;
     apr_uint32_t port;       /**< of its receiver */
     apr_uint32_t role;       /**< SC_ROLE_* */
     apr_uint32_t state;      /**< sc_member_state_t */
     apr_uint32_t node_state; /**< sc_node_state_t it announces */
     apr_uint32_t self;       /**< 1: this node */
+    apr_uint32_t flags;      /**< SC_MEMBER_* */
+    apr_uint32_t lagging;    /**< 1: it has not acknowledged in time, nobody waits for it */
+    apr_uint32_t leased;     /**< 1: it has heard this node lately (sc_manager.h, leases) */
     apr_uint32_t queued;     /**< frames and records waiting for it */
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
@@ -63,26 +74,36 @@ typedef struct sc_view_t {
 
 /** Counters since the mapping was made; names are those of the status JSON. */
 #define SC_COUNTERS(X)                                                                             \
-    X(created)      /* sessions created here */                                                    \
-    X(changed)      /* changes of sessions made here */                                            \
-    X(invalidated)  /* sessions removed here by the application */                                 \
-    X(expired)      /* sessions that idled out here as primary */                                  \
-    X(touches)      /* accesses collected from the children */                                     \
-    X(replicated)   /* changes sent, one per target member */                                      \
-    X(acked)        /* of these, acknowledged */                                                   \
-    X(degraded)     /* requests answered although a target had not acknowledged */                 \
-    X(failed)       /* changes that could not be delivered to a live target */                     \
-    X(refused_full) /* new sessions refused: store full */                                         \
-    X(refused_size) /* saves refused: session too large */                                         \
-    X(fetches)      /* sessions asked of peers on demand */                                        \
-    X(fetched)      /* of these, found */                                                          \
-    X(applied)      /* session messages of peers applied */                                        \
-    X(ignored)      /* session messages of peers that changed nothing */                           \
-    X(transfers)    /* state transfers received to their end */                                    \
-    X(transferred)  /* sessions received in them */                                                \
-    X(gaps)         /* gaps noticed in a peer's stream */                                          \
-    X(bytes_in)     /* of frames received */                                                       \
-    X(bytes_out)    /* of frames sent */                                                           \
+    X(created)        /* sessions created here */                                                  \
+    X(changed)        /* changes of sessions made here */                                          \
+    X(invalidated)    /* sessions removed here by the application */                               \
+    X(expired)        /* sessions that idled out here as primary */                                \
+    X(touches)        /* accesses collected from the children */                                   \
+    X(replicated)     /* changes sent, one per target member */                                    \
+    X(acked)          /* of these, acknowledged */                                                 \
+    X(degraded)       /* requests answered although a target had not acknowledged */               \
+    X(failed)         /* changes that could not be delivered to a live target */                   \
+    X(refused_full)   /* new sessions refused: store full */                                       \
+    X(refused_size)   /* saves refused: session too large */                                       \
+    X(fetches)        /* sessions asked of peers on demand */                                      \
+    X(fetched)        /* of these, found */                                                        \
+    X(applied)        /* session messages of peers applied */                                      \
+    X(ignored)        /* session messages of peers that changed nothing */                         \
+    X(transfers)      /* state transfers received to their end */                                  \
+    X(transferred)    /* sessions received in them */                                              \
+    X(gaps)           /* gaps noticed in a peer's stream */                                        \
+    X(lapses)         /* times the lease on reading ran out */                                     \
+    X(refused_quorum) /* requests refused: fewer live members than SessionClusterQuorum */         \
+    X(moves)          /* sessions whose primary or backups were changed by this node */            \
+    X(moves_refused)  /* such changes that another member knew better about */                     \
+    X(copies_sent)    /* sessions copied to members that became their backups */                   \
+    X(copies_received)                                                                             \
+    X(places_sent) /* locations told to proxies and balancers */                                   \
+    X(places_received)                                                                             \
+    X(digests)     /* comparisons with a peer that were made */                                    \
+    X(differences) /* sessions found different in them */                                          \
+    X(bytes_in)    /* of frames received */                                                        \
+    X(bytes_out)   /* of frames sent */                                                            \
     X(frames_in)                                                                                   \
     X(frames_out)                                                                                  \
     X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
@@ -114,10 +135,14 @@ typedef struct sc_board_t {
     char route[SC_ROUTE_MAX + 1]; /**< this node's */
     sc_uid_t uid;                 /**< this node's */
     apr_uint64_t hlc;             /**< last stamp issued or seen; a new engine goes on from here */
+    apr_time_t hlc_at;            /**< mono time at which it was the cluster's time */
     char receiver[SC_HOST_MAX + 8]; /**< host:port of the receiver, "" stand-alone */
     apr_uint32_t restarts;          /**< restarts of httpd that this mapping has seen */
     apr_uint32_t transfer_done;     /**< sessions received by the running state transfer */
     apr_uint32_t transfer_total;    /**< sessions it announced; 0: none runs */
+    apr_uint32_t short_copies;      /**< sessions of this node with fewer backups than asked for and
+                                         possible */
+    apr_uint32_t moving;            /**< changes of location under way */
     sc_counters_t count;
     sc_board_peer_t peer[SC_PEERS_MAX];
     apr_uint32_t view_gen;

@@ -23,7 +23,15 @@ typedef enum sc_membership_kind_t {
     SC_MEMBERSHIP_STATIC
 } sc_membership_kind_t;
 
-typedef enum sc_manager_kind_t { SC_MANAGER_DELTA = 0 } sc_manager_kind_t;
+typedef enum sc_manager_kind_t {
+    SC_MANAGER_DELTA = 0, /**< every node holds every session */
+    SC_MANAGER_BACKUP     /**< the primary and some backups do, the others know who */
+} sc_manager_kind_t;
+
+typedef enum sc_select_t {
+    SC_SELECT_RENDEZVOUS = 0, /**< by sc_placement_backups: all nodes agree, balancers too */
+    SC_SELECT_ROUNDROBIN      /**< each primary takes the next one, as Tomcat does */
+} sc_select_t;
 
 /** Tribes' send options (tribes-protocol 3). */
 #define SC_OPT_BYTE_MESSAGE 0x01
@@ -93,7 +101,18 @@ typedef struct sc_config_t {
         apr_uint32_t block_bytes;        /**< bytes of one block of a state transfer */
         apr_uint32_t tombstone_s;        /**< how long an invalidated id is remembered */
         apr_uint32_t expire_on_shutdown; /**< expireSessionsOnShutdown */
-    } delta;
+        apr_uint32_t digest_ms;          /**< pause between two comparisons with a peer; 0: none */
+    } delta;                             /**< what both managers have */
+    struct {
+        apr_uint32_t backups;   /**< copies besides the primary's, 1 to SC_BACKUPS_MAX */
+        apr_uint32_t select;    /**< sc_select_t */
+        apr_uint32_t no_hold;   /**< 1: this node holds no backups of others' sessions */
+        apr_uint32_t copy_rate; /**< sessions a second that are copied to make up for a member that
+                                     came or went; 0: as fast as it goes */
+        apr_uint32_t
+            place_ms; /**< locations are told to proxies and balancers in batches, so often */
+        apr_uint32_t leave_ms; /**< how long a leaving node goes on handing over */
+    } backup;
 
     apr_uint32_t ninterceptors; /**< 0: the default stack */
     sc_config_interceptor_t

@@ -10,7 +10,9 @@
  * Our members carry a mark in the payload, so that they know each other and Tomcats are told apart:
  *
  *   "SCM1" | version u8 | role u8 | node state u8 | store id u64 | route (varint length, bytes)
- *   | url (varint length, bytes) | further fields of later versions, skipped
+ *   | url (varint length, bytes) | flags varint | further fields of later versions, skipped
+ *
+ * A mark that ends before the flags is that of an earlier version: they are 0.
  */
 #ifndef SC_MEMBER_H
 #define SC_MEMBER_H
@@ -49,6 +51,7 @@ typedef struct sc_member_t {
     apr_uint32_t role;       /**< SC_ROLE_* */
     apr_uint32_t node_state; /**< sc_node_state_t */
     apr_uint64_t store_id;
+    apr_uint32_t flags; /**< SC_MEMBER_* */
     char route[SC_ROUTE_MAX + 1];
     char url[SC_URL_MAX + 1];
 } sc_member_t;
@@ -80,6 +83,9 @@ int sc_member_order(const sc_member_t *a, const sc_member_t *b);
 #define SC_MEMBER_NAME (SC_ROUTE_MAX + 64)
 /** For logs: "n1 (127.0.0.1:4000)". @return out */
 char *sc_member_name(const sc_member_t *m, char out[SC_MEMBER_NAME]);
+/** Its rack (Tribes' domain) as text, "" when it has none or it is no printable text of at most
+ *  SC_DOMAIN_MAX bytes. @return out */
+char *sc_member_domain(const sc_member_t *m, char out[SC_DOMAIN_MAX + 1]);
 /** Numeric address without port. @return out */
 char *sc_member_host(const sc_member_t *m, char out[SC_HOST_MAX + 1]);
 /** Set the host bytes from a numeric IPv4 or IPv6 address. @return APR_EINVAL if it is none */

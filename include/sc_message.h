@@ -8,7 +8,9 @@
  *   versions, skipped
  *
  * Event numbers are Tomcat's (tribes-protocol 7.3); those of the replicated map (8.2) stand 0x40
- * higher. Times travel as ages: milliseconds before now, so that clocks need not agree (DESIGN I7).
+ * higher, answers to them another 0x40 higher. The map's INIT, START and STOP have no messages of
+ * their own: a member's state in its mark says the same (sc_member.h, sc_node_state_t). Times
+ * travel as ages: milliseconds before now, so that clocks need not agree (DESIGN I7).
  *
  * Pure codecs. What a reader returns points into the input and has been checked: lengths, names,
  * bodies (sc_body_check). Whether a message makes sense here is the manager's business.
@@ -30,8 +32,22 @@ typedef enum sc_event_t {
     SC_EVT_ALL_SESSION_TRANSFERCOMPLETE = 14,
     SC_EVT_CHANGE_SESSION_ID = 15,
     SC_EVT_ALL_SESSION_NOCONTEXTMANAGER = 16,
-    SC_EVT_RETRIEVE = 0x42,      /**< RETRIEVE_BACKUP: fetch one session */
-    SC_EVT_RETRIEVE_REPLY = 0x82 /**< its answer */
+    SC_EVT_BACKUP = 0x41,      /**< to a holder: a whole session, as SESSION_CREATED */
+    SC_EVT_RETRIEVE = 0x42,    /**< RETRIEVE_BACKUP: fetch one session */
+    SC_EVT_PROXY = 0x43,       /**< locations, to those who only know them */
+    SC_EVT_REMOVE = 0x44,      /**< as SESSION_EXPIRED */
+    SC_EVT_STATE = 0x45,       /**< asks for all locations; answered by PROXY */
+    SC_EVT_COPY = 0x49,        /**< a block of sessions for a new holder */
+    SC_EVT_ACCESS = 0x4b,      /**< as SESSION_ACCESSED */
+    SC_EVT_NOTIFY = 0x4c,      /**< NOTIFY_MAPMEMBER: locations that the sender wants to change */
+    SC_EVT_PING = 0x4d,        /**< asks for a lease */
+    SC_EVT_BACKUP_DIFF = 0x51, /**< BACKUP with diff: what one request changed, as SESSION_DELTA */
+    SC_EVT_DIGEST = 0x52,      /**< sums over ranges of ids */
+    SC_EVT_DIGEST_LIST = 0x53, /**< the sessions of one range that differed */
+    SC_EVT_TAKE = 0x54,        /**< asks the owner of a session to give it to the sender */
+    SC_EVT_RETRIEVE_REPLY = 0x82, /**< answer to RETRIEVE */
+    SC_EVT_NOTIFY_REPLY = 0x8c,   /**< answer to NOTIFY: locations known better */
+    SC_EVT_PING_REPLY = 0x8d      /**< answer to PING */
 } sc_event_t;
 
 /** "SESSION_DELTA" and so on, "unknown" for a number that is none. */
@@ -72,7 +88,9 @@ typedef struct sc_wire_session_t {
     apr_uint32_t epoch;
     const unsigned char *body; /**< a tombstone has none */
     apr_size_t body_len;
-    sc_id_t heir; /**< SC_DEAD_RENAMED: the session's new id */
+    sc_id_t heir;          /**< SC_DEAD_RENAMED: the session's new id */
+    apr_uint32_t nbackups; /**< holders besides the primary; 0 from earlier versions */
+    sc_text_t backup[SC_BACKUPS_MAX];
 } sc_wire_session_t;
 
 /** Append: length of all that follows, then the fields. */
@@ -140,9 +158,11 @@ typedef struct sc_msg_get_all_t {
     apr_uint64_t serial;    /**< of the request; repeated in what answers it */
     apr_uint64_t since;     /**< only what the donor's store changed after this number */
     apr_uint64_t recent_ms; /**< not 0: what changed in this time, instead of since */
-    sc_text_t primary;      /**< not empty: only sessions of this primary */
+    sc_text_t primary;      /**< not empty: only sessions that have it as primary or backup */
     apr_uint32_t ncontexts; /**< contexts that the requester knows */
     sc_text_t context[SC_CONTEXTS_MAX];
+    apr_uint32_t held; /**< 1: besides, all sessions that the requester holds according to the
+                          donor, however old, if the donor is their primary or stands in for it */
 } sc_msg_get_all_t;
 
 void sc_msg_get_all_put(sc_buf_t *b, const sc_msg_get_all_t *g);
@@ -163,8 +183,10 @@ apr_status_t sc_msg_data_get(sc_rd_t *r, sc_msg_data_t *d);
 typedef struct sc_msg_complete_t {
     apr_uint64_t serial;
     apr_uint64_t lsn;   /**< the donor's state up to this change has been sent */
-    apr_uint32_t ready; /**< 1: the donor was READY, so this was all it should know */
+    apr_uint32_t ready; /**< 1: the donor was READY and leased, so this was all it should know */
     apr_uint64_t sent;  /**< sessions sent */
+    apr_uint64_t loss;  /**< the donor's number of losses of the requester (SC_EVT_PING), when its
+                             scan began: they have been made up now */
 } sc_msg_complete_t;
 
 void sc_msg_complete_put(sc_buf_t *b, const sc_msg_complete_t *c);
@@ -180,11 +202,150 @@ apr_status_t sc_msg_nocontext_get(sc_rd_t *r, sc_text_t *context);
 typedef struct sc_msg_retrieve_t {
     sc_text_t context;
     sc_id_t id;
-    apr_uint32_t found;        /**< reply: 1: session (or its tombstone) follows */
-    sc_wire_session_t session; /**< reply: its context and id equal those above */
+    apr_uint32_t found;        /**< reply: 1: session (or its tombstone, or its location) follows */
+    apr_uint32_t sure;         /**< reply: 1: the sender had a valid lease, so this is the latest of
+                                    what it holds */
+    sc_wire_session_t session; /**< reply: its context and id equal those above; with SC_REC_PROXY
+                                    in flags only the location is known, there is no body */
 } sc_msg_retrieve_t;
 
 void sc_msg_retrieve_put(sc_buf_t *b, sc_event_t event, const sc_msg_retrieve_t *m);
 apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t *m);
+
+/* ---- leases --------------------------------------------------------------------------------- */
+
+/**
+ * PING: asks a peer for a lease, and says which members the sender counts on.
+ *
+ * A peer that grants it promises not to acknowledge a change without the sender, for the length of
+ * the lease from the arrival of the PING on. The sender counts from when it wrote the PING, in its
+ * own clock, so no clocks are compared. See src/manager/lease.c.
+ */
+typedef struct sc_msg_ping_t {
+    apr_uint64_t sent;   /**< in the sender's own clock; comes back in the reply */
+    apr_uint64_t healed; /**< the peer's number of losses that the sender has made up */
+    apr_uint32_t nmembers;
+    apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on, not its own */
+} sc_msg_ping_t;
+
+void sc_msg_ping_put(sc_buf_t *b, const sc_msg_ping_t *p);
+apr_status_t sc_msg_ping_get(sc_rd_t *r, sc_msg_ping_t *p);
+
+typedef struct sc_msg_ping_reply_t {
+    apr_uint64_t sent;    /**< of the PING */
+    apr_uint64_t loss;    /**< how many times something for the asking member was lost */
+    apr_uint32_t granted; /**< 1: the lease is granted */
+} sc_msg_ping_reply_t;
+
+void sc_msg_ping_reply_put(sc_buf_t *b, const sc_msg_ping_reply_t *p);
+apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p);
+
+/* ---- locations: PROXY, NOTIFY, NOTIFY_REPLY -------------------------------------------------- */
+
+#define SC_PLACES_LAST 0x1 /**< PROXY: the last one that answers a STATE */
+
+/** Head of a list of locations. Then the names of routes, then groups by context, as written by
+ *  sc_places_put_*. */
+typedef struct sc_msg_places_t {
+    apr_uint64_t
+        serial;         /**< NOTIFY and its reply: of the NOTIFY; PROXY: of the STATE it answers, or
+                             0 */
+    unsigned int flags; /**< SC_PLACES_* */
+    apr_uint32_t nroutes;
+    sc_text_t route[SC_ROUTES_MAX]; /**< place 0 is "no route" and not written */
+    apr_uint64_t ngroups;           /**< r stands at the first group */
+} sc_msg_places_t;
+
+/** One location. Routes are indices in the list's table. */
+typedef struct sc_place_t {
+    sc_id_t id;
+    apr_uint32_t epoch;
+    apr_uint32_t primary; /**< 0: the session is not there any more, as far as its location goes */
+    apr_uint32_t nbackups;
+    apr_uint32_t backup[SC_BACKUPS_MAX];
+    apr_uint64_t digest; /**< sc_body_digest of the session at its primary; 0: not told */
+} sc_place_t;
+
+/**
+ * A list of locations being put together: a growing table of route names and one buffer of items
+ * per context, so that it can be written in one go.
+ */
+typedef struct sc_places_t sc_places_t;
+
+/** @return NULL when out of memory */
+sc_places_t *sc_places_create(void);
+void sc_places_free(sc_places_t *p);
+void sc_places_clear(sc_places_t *p);
+/**
+ * Add the location of a record, with the store's names.
+ * @param digest see sc_place_t
+ * @return APR_SUCCESS; APR_ENOSPC: full: write it, clear it, and add again; APR_ENOMEM
+ */
+apr_status_t sc_places_add(sc_places_t *p, const sc_store_t *store, const sc_record_t *rec,
+                           apr_uint64_t digest);
+apr_size_t sc_places_count(const sc_places_t *p);
+/** Bytes that it would take in a message, roughly. */
+apr_size_t sc_places_bytes(const sc_places_t *p);
+/** Append the message: event PROXY, NOTIFY or NOTIFY_REPLY. The list stays as it is. */
+void sc_places_put(sc_buf_t *b, sc_event_t event, apr_uint64_t serial, unsigned int flags,
+                   const sc_places_t *p, const sc_store_t *store);
+
+/** Check the whole list, items included: counts, indices, names, no route twice in one location.
+ *  Bounded by the input. */
+apr_status_t sc_msg_places_get(sc_rd_t *r, sc_msg_places_t *m);
+/** The next group: items and n as in sc_group_t, to be read with sc_place_get. */
+apr_status_t sc_places_group_get(sc_rd_t *r, sc_group_t *g);
+apr_status_t sc_place_get(sc_rd_t *items, sc_place_t *p);
+
+/** STATE: serial of the request. */
+void sc_msg_state_put(sc_buf_t *b, apr_uint64_t serial);
+apr_status_t sc_msg_state_get(sc_rd_t *r, apr_uint64_t *serial);
+
+/** TAKE: the sender wants to become primary of a session of which it knows this epoch. */
+typedef struct sc_msg_take_t {
+    sc_text_t context;
+    sc_id_t id;
+    apr_uint32_t epoch;
+} sc_msg_take_t;
+
+void sc_msg_take_put(sc_buf_t *b, const sc_msg_take_t *t);
+apr_status_t sc_msg_take_get(sc_rd_t *r, sc_msg_take_t *t);
+
+/* ---- digests -------------------------------------------------------------------------------- */
+
+/** Ranges of ids: by their first byte. */
+#define SC_DIGEST_RANGES 256
+/** Sessions in one DIGEST_LIST at most. */
+#define SC_DIGEST_ITEMS 4096
+
+/** DIGEST: per range the sum of what each session has to say (src/manager/digest.c). Only contexts
+ *  that both know count; so their names are part of it. */
+typedef struct sc_msg_digest_t {
+    apr_uint64_t serial;
+    apr_uint32_t ncontexts;
+    sc_text_t context[SC_CONTEXTS_MAX];
+    apr_uint64_t sum[SC_DIGEST_RANGES];
+} sc_msg_digest_t;
+
+void sc_msg_digest_put(sc_buf_t *b, const sc_msg_digest_t *d);
+apr_status_t sc_msg_digest_get(sc_rd_t *r, sc_msg_digest_t *d);
+
+/** DIGEST_LIST: what the sender has in part of one range of one context. */
+typedef struct sc_msg_digest_list_t {
+    apr_uint64_t serial;
+    sc_text_t context;
+    apr_uint32_t range;
+    sc_id_t from, upto; /**< this list is complete for ids from <= id <= upto */
+    apr_uint64_t n;
+    const unsigned char *items;
+    apr_size_t items_len;
+} sc_msg_digest_list_t;
+
+void sc_msg_digest_list_put(sc_buf_t *b, const sc_msg_digest_list_t *d);
+apr_status_t sc_msg_digest_list_get(sc_rd_t *r, sc_msg_digest_list_t *d);
+/** An item: id and what it says; ids strictly ascending, which sc_msg_digest_list_get has checked.
+ */
+void sc_item_digest_put(sc_buf_t *items, const sc_id_t *id, apr_uint64_t sum);
+apr_status_t sc_item_digest_get(sc_rd_t *items, sc_id_t *id, apr_uint64_t *sum);
 
 #endif

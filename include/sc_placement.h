@@ -48,4 +48,29 @@ int sc_placement_before(apr_uint64_t wa, const char *a, apr_uint64_t wb, const c
 apr_status_t sc_placement_rank(const void *id, apr_size_t len, const char *const *routes,
                                apr_size_t n, apr_size_t *order);
 
+/** A node that may hold a backup. */
+typedef struct sc_candidate_t {
+    const char *route;
+    const char *domain; /**< its rack; "" when it has none */
+} sc_candidate_t;
+
+/**
+ * Who holds the backups of a session, as a pure function of its id, its primary and the candidates.
+ *
+ * The candidates other than the primary in the order above; each time the first one whose domain is
+ * that of nobody chosen so far, the primary included; when there is none left, the first one. A
+ * candidate without a domain shares it with nobody. So without domains these are the first ones of
+ * the order.
+ *
+ * @param seed of the session
+ * @param primary its route and domain
+ * @param c candidates in any order; the primary may be among them
+ * @param want how many
+ * @param chosen receives their indices in c
+ * @return how many were chosen: want, or less when there are fewer candidates
+ */
+apr_size_t sc_placement_backups(apr_uint64_t seed, const sc_candidate_t *primary,
+                                const sc_candidate_t *c, apr_size_t n, apr_size_t want,
+                                apr_size_t *chosen);
+
 #endif

@@ -55,6 +55,9 @@
 #define SC_REC_TOMBSTONE                                                                           \
     0x1 /**< invalidated or expired: no body, kept so that nothing resurrects it */
 
+/** only the location is known, the session itself is elsewhere: no body, no attributes */
+#define SC_REC_PROXY 0x2
+
 typedef struct sc_store_t sc_store_t;
 struct sc_board_t; /* sc_board.h */
 
@@ -90,13 +93,16 @@ typedef struct sc_store_stats_t {
     apr_uint32_t cell_bytes;
     apr_uint64_t sessions; /**< live ones */
     apr_uint64_t tombstones;
-    apr_uint64_t lsn; /**< last change number */
+    apr_uint64_t proxies; /**< records of which only the location is known */
+    apr_uint64_t lsn;     /**< last change number */
 } sc_store_stats_t;
 
 typedef struct sc_context_stats_t {
     char name[SC_CONTEXT_MAX + 1];
     apr_uint64_t sessions;  /**< live ones */
     apr_uint64_t primaries; /**< live ones whose primary is the own route */
+    apr_uint64_t backups;   /**< live ones that have the own route among their backups */
+    apr_uint64_t proxies;   /**< SC_REC_PROXY; not among the sessions */
     apr_uint64_t tombstones;
     apr_uint64_t body_bytes;
 } sc_context_stats_t;
@@ -171,6 +177,13 @@ apr_status_t sc_store_read(const sc_store_t *store, apr_uint16_t context, const 
                            apr_pool_t *pool, sc_stored_t *out);
 
 /**
+ * Only the record of a session, without its body: one look without a lock, for balancers.
+ * @return as sc_store_read
+ */
+apr_status_t sc_store_locate(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
+                             sc_record_t *out);
+
+/**
  * Note an access by a child: writes the advisory touch area only, no lock, no IPC.
  * @param cell, gen from sc_store_read; a record changed meanwhile is not touched (its change was
  *        an access)
@@ -237,9 +250,33 @@ typedef int sc_store_scan_fn_t(void *baton, const sc_record_t *rec, const unsign
 apr_status_t sc_store_scan(const sc_store_t *store, apr_uint32_t *cursor, apr_uint64_t since,
                            apr_uint32_t max_buckets, sc_store_scan_fn_t *fn, void *baton);
 
-/** Change the primary (and epoch, backups) of a record in place, without a new lsn for its body. */
+/** Change the primary, epoch and backups of a record in place: no new cells, so it succeeds in a
+ * full store. The record gets a new lsn, so that scans by lsn see it. @return APR_NOTFOUND;
+ * APR_EINVAL for an unknown route */
 apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
                                    apr_uint16_t primary, const apr_uint16_t *backups,
                                    apr_size_t nbackups, apr_uint32_t epoch);
+
+/** What a route is for a session. */
+typedef enum sc_holder_t { SC_HOLDER_NONE = 0, SC_HOLDER_PRIMARY, SC_HOLDER_BACKUP } sc_holder_t;
+
+/** What the location in a record says about a route. SC_ROUTE_NONE is never a holder. */
+static inline sc_holder_t sc_record_holder(const sc_record_t *rec, apr_uint16_t route)
+{
+    int i;
+
+    if (route == SC_ROUTE_NONE) {
+        return SC_HOLDER_NONE;
+    }
+    if (rec->primary == route) {
+        return SC_HOLDER_PRIMARY;
+    }
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        if (rec->backups[i] == route) {
+            return SC_HOLDER_BACKUP;
+        }
+    }
+    return SC_HOLDER_NONE;
+}
 
 #endif

@@ -39,6 +39,13 @@ void sc_config_defaults(sc_config_t *c)
     c->delta.state_ms = 60000;
     c->delta.block_bytes = 256 * 1024;
     c->delta.tombstone_s = 600;
+    c->delta.digest_ms = 30000;
+
+    c->backup.backups = 1;
+    c->backup.select = SC_SELECT_RENDEZVOUS;
+    c->backup.copy_rate = 20000;
+    c->backup.place_ms = 100;
+    c->backup.leave_ms = 10000;
 
     c->max_session = 64 * 1024;
 }

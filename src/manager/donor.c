@@ -151,7 +151,7 @@ static void post_block(sc_transfer_t *t)
 
 static void post_complete(sc_transfer_t *t)
 {
-    sc_msg_complete_t c = {t->serial, t->lsn, t->ready != 0, t->sent};
+    sc_msg_complete_t c = {t->serial, t->lsn, t->ready != 0, t->sent, 0};
 
     sc_buf_clear(&t->peer->m->msg);
     sc_msg_complete_put(&t->peer->m->msg, &c);

@@ -11,6 +11,7 @@
  *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
  *   lease.c      whether the store may be read without asking
  *   pull.c       state wanted from peers        donor.c  state given to peers
+ *   digest.c     comparing with peers           layout.c who holds what
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
@@ -81,6 +82,9 @@ struct sc_peer_t {
     apr_uint64_t told_lsn; /**< change number of the own store at the last post to it */
     sc_pull_t pull;
     sc_transfer_t *transfer;
+
+    struct sc_digest_t *digest; /**< digest.c: under way with it; NULL: none */
+    int digest_soon;            /**< one is wanted */
 };
 
 /* ---- lists of ids on their way out (expiry.c) ------------------------------------------------ */
@@ -173,6 +177,11 @@ struct sc_manager_t {
     sc_timer_t touch_timer;
     sc_timer_t tick_timer;
     sc_timer_t due_timer;
+    struct {
+        sc_timer_t timer;
+        apr_uint64_t serial;
+        apr_uint32_t next; /**< place of the peer whose turn it is */
+    } digest;              /**< digest.c */
     sc_batch_t accessed;
     sc_batch_t expired;
     sc_checkpoint_t checkpoint[SC_CHECKPOINTS];
@@ -354,6 +363,23 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
 void sc_donor_gone(sc_manager_t *m, sc_peer_t *peer);
 void sc_donor_end(sc_manager_t *m);
+
+/* digest.c */
+typedef struct sc_digest_t sc_digest_t; /* a comparison under way */
+void sc_digest_start(sc_manager_t *m);
+/** At the end of the manager: timers, memory. */
+void sc_digest_stop(sc_manager_t *m);
+/** Compare with this peer at the next occasion: it joined, it came back, something was lost. */
+void sc_digest_soon(sc_manager_t *m, sc_peer_t *peer);
+void sc_digest_gone(sc_manager_t *m, sc_peer_t *peer);
+/** DIGEST, DIGEST_LIST. @return APR_EINVAL: malformed */
+apr_status_t sc_digest_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_digest_listed(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+
+/* layout.c: who holds what. With the delta manager every peer holds every session. */
+/** Whether this node, and a peer, hold a session according to its record. */
+int sc_layout_here(const sc_manager_t *m, const sc_record_t *rec);
+int sc_layout_at(const sc_manager_t *m, const sc_record_t *rec, const sc_peer_t *peer);
 
 /* expiry.c */
 void sc_expiry_init(sc_manager_t *m);

@@ -140,6 +140,7 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
         sc_expiry_missing(m, &peer->member);
     }
     sc_donor_gone(m, peer);
+    sc_digest_gone(m, peer);
     sc_mgr_replicate_gone(m, peer);
     peer->serial = 0;
     if (m->config->role == SC_ROLE_NODE) {
@@ -204,6 +205,10 @@ static apr_status_t dispatch(sc_manager_t *m, const sc_member_t *from, unsigned 
         return sc_pull_complete(m, from, r);
     case SC_EVT_ALL_SESSION_NOCONTEXTMANAGER:
         return sc_apply_nocontext(m, from, r);
+    case SC_EVT_DIGEST:
+        return sc_digest_asked(m, from, r);
+    case SC_EVT_DIGEST_LIST:
+        return sc_digest_listed(m, from, r);
     case SC_EVT_RETRIEVE:
         return sc_fetch_asked(m, from, r);
     case SC_EVT_RETRIEVE_REPLY:
@@ -254,6 +259,7 @@ void sc_manager_start(sc_manager_t *m)
 {
     sc_expiry_start(m);
     sc_lease_start(m);
+    sc_digest_start(m);
     if (m->config->membership == SC_MEMBERSHIP_NONE) {
         m->settled = 1;
         sc_mgr_set_state(m, SC_NODE_READY);
@@ -280,6 +286,7 @@ static apr_status_t manager_cleanup(void *data)
     int i;
 
     sc_expiry_stop(m);
+    sc_digest_stop(m);
     sc_timer_cancel(m->cfg.timers, &m->lease_timer);
     sc_fetch_end(m);
     sc_donor_end(m);

@@ -147,7 +147,7 @@ static int sample_message(int which, sc_buf_t *b)
         break;
     }
     case 7: {
-        sc_msg_complete_t c = {12, 1ull << 50, 1, 2};
+        sc_msg_complete_t c = {12, 1ull << 50, 1, 2, 0};
 
         sc_msg_complete_put(b, &c);
         break;
