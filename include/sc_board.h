@@ -59,6 +59,7 @@ typedef struct sc_board_member_t {
     apr_uint32_t lagging;    /**< 1: it has not acknowledged in time, nobody waits for it */
     apr_uint32_t leased;     /**< 1: it has heard this node lately (sc_manager.h, leases) */
     apr_uint32_t queued;     /**< frames and records waiting for it */
+    apr_uint32_t reserved;   /**< 0; keeps the words below on their border without padding */
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
     apr_time_t heard; /**< mono time of the last sign of life */
@@ -168,8 +169,9 @@ apr_uint32_t sc_board_view_gen(const sc_board_t *board);
 /** Engine only: publish a view (sets its gen). */
 void sc_board_publish(sc_board_t *board, const sc_view_t *view);
 
-/** State of the live member with this route: 1 alive, 0 not alive or unknown. For children: walks
- *  the current view in place, tolerates a change meanwhile. role: only members of SC_ROLE_NODE. */
+/** State of the live member with this route: 1 alive, 0 not alive or unknown; a member in
+ *  SC_NODE_MINORITY refuses sessions and counts as not alive. For children: walks the current view
+ *  in place, tolerates a change meanwhile. role: only members of SC_ROLE_NODE. */
 int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t len);
 
 /** Last change number known of a peer's store. @return 0 when the peer is unknown */

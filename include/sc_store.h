@@ -27,16 +27,18 @@
  * whole, and an engine killed anywhere leaves the old or the new session, never half of one. Freed
  * cells first get their generation raised; a reader notes a record's generation, copies with every
  * index and length checked, and starts again when the generation has changed meanwhile. Access
- * time, due time and location are single aligned words changed in place.
+ * time and due time are single aligned words changed in place; the location and the number of the
+ * change that wrote it are kept twice, and one word says which of the two counts.
  *
  * Lookup is by SipHash-2-4 of (context, id) under a random key, so collisions cannot be planned.
  *
  * The due time of each record stands in a timing wheel, so expiry looks only at what is due.
  *
  * Bounded: everything is allocated at creation. New sessions are refused (APR_ENOSPC) when less
- * than a reserve of 1/16 of the cells is free; changes of sessions that exist may use the reserve,
- * those that do not grow nearly all of it. A tombstone in place of a record that is here always
- * succeeds. Tombstones are never thrown out before sc_store_remove says so.
+ * than a reserve of 1/16 of the cells is free, and so are new proxies; changes of sessions that
+ * exist may use the reserve, those that do not grow nearly all of it. A tombstone or proxy in place
+ * of a record that is here always succeeds. Tombstones are never thrown out before sc_store_remove
+ * says so.
  */
 #ifndef SC_STORE_H
 #define SC_STORE_H
@@ -162,7 +164,8 @@ apr_status_t sc_store_route(sc_store_t *store, const char *name, apr_size_t len,
 /** @return the route's name, "" for SC_ROUTE_NONE and unknown indices */
 const char *sc_store_route_name(const sc_store_t *store, apr_uint16_t index);
 
-/** Tell the store which route is this node's, for the counts of primaries. Engine only. */
+/** Tell the store which route is this node's, for the counts of primaries and backups. Engine
+ * only. */
 void sc_store_set_own_route(sc_store_t *store, apr_uint16_t route);
 
 /* ---- readers (children and engine) ---------------------------------------------------------- */
@@ -178,6 +181,7 @@ apr_status_t sc_store_read(const sc_store_t *store, apr_uint16_t context, const 
 
 /**
  * Only the record of a session, without its body: one look without a lock, for balancers.
+ * The location is verified; the other fields are not, as their check needs the body.
  * @return as sc_store_read
  */
 apr_status_t sc_store_locate(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
@@ -210,9 +214,10 @@ apr_status_t sc_store_get(const sc_store_t *store, apr_uint16_t context, const s
 
 /**
  * Write a session: new or in place of the one with the same context and id. rec.lsn and
- * rec.body_len are set by the store (and written back into *rec). A tombstone's body is ignored.
+ * rec.body_len are set by the store (and written back into *rec). The body of a tombstone or proxy
+ * is ignored.
  * @return APR_SUCCESS; APR_ENOSPC when full (nothing changed); APR_EINVAL for an unknown context,
- *         route or flag
+ *         route or flag, and for SC_REC_TOMBSTONE together with SC_REC_PROXY
  */
 apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body, apr_size_t len);
 
@@ -251,8 +256,8 @@ apr_status_t sc_store_scan(const sc_store_t *store, apr_uint32_t *cursor, apr_ui
                            apr_uint32_t max_buckets, sc_store_scan_fn_t *fn, void *baton);
 
 /** Change the primary, epoch and backups of a record in place: no new cells, so it succeeds in a
- * full store. The record gets a new lsn, so that scans by lsn see it. @return APR_NOTFOUND;
- * APR_EINVAL for an unknown route */
+ * full store. The record gets a new lsn together with it, so that scans by lsn see it. @return
+ * APR_NOTFOUND; APR_EINVAL for an unknown route */
 apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
                                    apr_uint16_t primary, const apr_uint16_t *backups,
                                    apr_size_t nbackups, apr_uint32_t epoch);

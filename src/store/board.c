@@ -24,6 +24,37 @@ _Static_assert(sizeof(sc_view_t) % sizeof(word_t) == 0, "a view is made of whole
 _Static_assert(sizeof(sc_board_member_t) % sizeof(word_t) == 0, "and so is a member");
 _Static_assert(offsetof(sc_view_t, member) % sizeof(word_t) == 0, "members begin with a word");
 
+/* Bytes that no field owns would be copied all the same, and equal views would differ in them. */
+#define FIELD(field) sizeof(((sc_board_member_t *)0)->field)
+_Static_assert(sizeof(sc_board_member_t) ==
+                   FIELD(route) + FIELD(host) + FIELD(url) + FIELD(domain) + FIELD(uid) +
+                       FIELD(port) + FIELD(role) + FIELD(state) + FIELD(node_state) + FIELD(self) +
+                       FIELD(flags) + FIELD(lagging) + FIELD(leased) + FIELD(queued) +
+                       FIELD(reserved) + FIELD(queued_bytes) + FIELD(since) + FIELD(heard),
+               "a member has no padding");
+#undef FIELD
+_Static_assert(sizeof(sc_view_t) ==
+                   4 * sizeof(apr_uint32_t) + SC_MEMBERS_MAX * sizeof(sc_board_member_t),
+               "a view has no padding");
+
+/* Words that are read and written atomically stand where that is one access on every machine, also
+ * where the ABI would align 64 bits to 4 bytes. */
+#define ON_WORD(type, field)                                                                       \
+    _Static_assert(offsetof(type, field) % sizeof(word_t) == 0, "atomic word off its border")
+ON_WORD(sc_board_t, engine_started);
+ON_WORD(sc_board_t, lease_until);
+ON_WORD(sc_board_t, hlc);
+ON_WORD(sc_board_t, hlc_at);
+ON_WORD(sc_board_t, count);
+ON_WORD(sc_board_t, peer);
+ON_WORD(sc_board_t, view);
+ON_WORD(sc_board_member_t, queued_bytes);
+ON_WORD(sc_board_member_t, since);
+ON_WORD(sc_board_member_t, heard);
+#undef ON_WORD
+_Static_assert(sizeof(sc_board_peer_t) == 3 * sizeof(word_t), "peers are words, too");
+_Static_assert(sizeof(sc_board_t) % sizeof(word_t) == 0, "what follows the board is aligned");
+
 static void words_in(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
 {
     word_t *t = (word_t *)to;
@@ -123,6 +154,7 @@ static int alive_in(const sc_view_t *view, const char *route, apr_size_t len)
 
         if (__atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
             __atomic_load_n(&m->state, __ATOMIC_RELAXED) == SC_MEMBER_ALIVE &&
+            __atomic_load_n(&m->node_state, __ATOMIC_RELAXED) != SC_NODE_MINORITY &&
             is_route(m->route, route, len)) {
             return 1;
         }
@@ -197,7 +229,8 @@ void sc_board_peer_set(sc_board_t *board, apr_uint64_t store_id, apr_uint64_t ls
 
 const char *sc_node_state_name(apr_uint32_t state)
 {
-    static const char *const names[] = {"down", "starting", "joining", "ready", "leaving"};
+    static const char *const names[] = {"down",  "starting", "joining",
+                                        "ready", "leaving",  "minority"};
 
     return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }

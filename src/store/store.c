@@ -77,6 +77,20 @@ static apr_status_t geometry(geometry_t *g, apr_uint64_t bytes)
     return APR_SUCCESS;
 }
 
+/* Counters are told apart by their place only, so their names and order are part of the stamp. */
+static apr_uint64_t stamp_counters(apr_uint64_t stamp)
+{
+#define SC_X(name) #name " "
+    static const char names[] = SC_COUNTERS(SC_X);
+#undef SC_X
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(names); i++) {
+        stamp = mix(stamp, (unsigned char)names[i]);
+    }
+    return stamp;
+}
+
 /* Everything two builds must agree on to share one mapping. */
 static apr_uint64_t abi_stamp(void)
 {
@@ -86,13 +100,13 @@ static apr_uint64_t abi_stamp(void)
         offsetof(head_t, key),
         offsetof(head_t, nroutes),
         offsetof(head_t, lsn),
+        offsetof(head_t, proxies),
         offsetof(head_t, wheel_tick),
         offsetof(head_t, fresh),
         sizeof(record_cell_t),
         offsetof(record_cell_t, created),
         offsetof(record_cell_t, accessed),
         offsetof(record_cell_t, due),
-        offsetof(record_cell_t, lsn),
         offsetof(record_cell_t, hlc),
         offsetof(record_cell_t, node),
         offsetof(record_cell_t, next),
@@ -104,18 +118,29 @@ static apr_uint64_t abi_stamp(void)
         offsetof(record_cell_t, loc),
         offsetof(record_cell_t, wheel_prev),
         offsetof(record_cell_t, wheel_slot),
+        offsetof(record_cell_t, loc_check),
         sizeof(loc_t),
+        offsetof(loc_t, lsn),
+        offsetof(loc_t, epoch),
+        offsetof(loc_t, routes),
+        LSN_BITS,
         sizeof(body_cell_t),
         offsetof(body_cell_t, next),
         sizeof(context_entry_t),
         offsetof(context_entry_t, sessions),
+        offsetof(context_entry_t, backups),
+        offsetof(context_entry_t, proxies),
         offsetof(context_entry_t, body_bytes),
         sizeof(sc_board_t),
         offsetof(sc_board_t, node_state),
         offsetof(sc_board_t, lease_until),
         offsetof(sc_board_t, route),
         offsetof(sc_board_t, hlc),
+        offsetof(sc_board_t, hlc_at),
+        offsetof(sc_board_t, receiver),
         offsetof(sc_board_t, restarts),
+        offsetof(sc_board_t, short_copies),
+        offsetof(sc_board_t, moving),
         offsetof(sc_board_t, count),
         offsetof(sc_board_t, peer),
         offsetof(sc_board_t, view_gen),
@@ -127,7 +152,10 @@ static apr_uint64_t abi_stamp(void)
         offsetof(sc_view_t, member),
         sizeof(sc_board_member_t),
         offsetof(sc_board_member_t, uid),
+        offsetof(sc_board_member_t, domain),
         offsetof(sc_board_member_t, state),
+        offsetof(sc_board_member_t, flags),
+        offsetof(sc_board_member_t, leased),
         offsetof(sc_board_member_t, queued_bytes),
         offsetof(sc_board_member_t, heard),
         SC_ROUTES_MAX,
@@ -143,7 +171,7 @@ static apr_uint64_t abi_stamp(void)
     for (i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
         stamp = mix(stamp, facts[i]);
     }
-    return stamp;
+    return stamp_counters(stamp);
 }
 
 static sc_store_t *handle(void *base, apr_size_t bytes, const geometry_t *g, apr_pool_t *pool)
@@ -398,6 +426,26 @@ static void add(apr_uint64_t *count, apr_uint64_t n, int sign)
     st64(count, sign > 0 ? ld64(count) + n : ld64(count) - n);
 }
 
+int sc_store_is_primary(const sc_record_t *rec, apr_uint32_t own_route)
+{
+    return own_route != SC_ROUTE_NONE && rec->primary == own_route;
+}
+
+int sc_store_is_backup(const sc_record_t *rec, apr_uint32_t own_route)
+{
+    int i;
+
+    if (own_route == SC_ROUTE_NONE) {
+        return 0;
+    }
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        if (rec->backups[i] == own_route) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void sc_store_account(sc_store_t *s, const sc_record_t *rec, int sign)
 {
     context_entry_t *c = &s->context[rec->context];
@@ -407,17 +455,25 @@ void sc_store_account(sc_store_t *s, const sc_record_t *rec, int sign)
         add(&s->head->tombstones, 1, sign);
         return;
     }
+    if (rec->flags & SC_REC_PROXY) {
+        add(&c->proxies, 1, sign);
+        add(&s->head->proxies, 1, sign);
+        return;
+    }
     add(&c->sessions, 1, sign);
     add(&s->head->sessions, 1, sign);
     add(&c->body_bytes, rec->body_len, sign);
-    if (rec->primary != SC_ROUTE_NONE && rec->primary == s->head->own_route) {
+    if (sc_store_is_primary(rec, s->head->own_route)) {
         add(&c->primaries, 1, sign);
+    }
+    if (sc_store_is_backup(rec, s->head->own_route)) {
+        add(&c->backups, 1, sign);
     }
 }
 
 void sc_store_set_own_route(sc_store_t *store, apr_uint16_t route)
 {
-    apr_uint64_t primaries[SC_CONTEXTS_MAX] = {0};
+    apr_uint64_t primaries[SC_CONTEXTS_MAX] = {0}, backups[SC_CONTEXTS_MAX] = {0};
     apr_uint32_t i;
 
     if (route >= count_of(&store->head->nroutes, SC_ROUTES_MAX)) {
@@ -436,15 +492,16 @@ void sc_store_set_own_route(sc_store_t *store, apr_uint16_t route)
             if (!sc_snap_head(store, ref - 1, ld32(&store->gen[ref - 1]), &snap)) {
                 break;
             }
-            if (!(snap.rec.flags & SC_REC_TOMBSTONE) && snap.rec.primary == route &&
-                route != SC_ROUTE_NONE && snap.rec.context < SC_CONTEXTS_MAX) {
-                primaries[snap.rec.context]++;
+            if (!(snap.rec.flags & NO_BODY) && snap.rec.context < SC_CONTEXTS_MAX) {
+                primaries[snap.rec.context] += (apr_uint64_t)sc_store_is_primary(&snap.rec, route);
+                backups[snap.rec.context] += (apr_uint64_t)sc_store_is_backup(&snap.rec, route);
             }
             ref = snap.next;
         }
     }
     for (i = 0; i < SC_CONTEXTS_MAX; i++) {
         st64(&store->context[i].primaries, primaries[i]);
+        st64(&store->context[i].backups, backups[i]);
     }
 }
 
@@ -457,6 +514,7 @@ void sc_store_stats(const sc_store_t *store, sc_store_stats_t *out)
     out->cell_bytes = CELL_BYTES;
     out->sessions = ld64(&store->head->sessions);
     out->tombstones = ld64(&store->head->tombstones);
+    out->proxies = ld64(&store->head->proxies);
     out->lsn = ld64(&store->head->lsn);
 }
 
@@ -473,6 +531,8 @@ apr_status_t sc_store_context_stats(const sc_store_t *store, apr_uint16_t index,
     memcpy(out->name, c->name, SC_CONTEXT_MAX);
     out->sessions = ld64(&c->sessions);
     out->primaries = ld64(&c->primaries);
+    out->backups = ld64(&c->backups);
+    out->proxies = ld64(&c->proxies);
     out->tombstones = ld64(&c->tombstones);
     out->body_bytes = ld64(&c->body_bytes);
     return APR_SUCCESS;

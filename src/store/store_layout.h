@@ -32,9 +32,15 @@
  *      place of its predecessor.
  *
  * The words that change in place (accessed, due, next) are single aligned words. A location does
- * not fit into one: it is kept twice, and loc_sel, whose lowest bit names the valid copy, is the
- * word that changes (release); the other copy is written only after a release fence, so a reader
- * that finds loc_sel unchanged after an acquire fence has read one location.
+ * not fit into one, and neither does the number of the change that made it: both are kept twice,
+ * and loc_sel, whose lowest bit names the valid copy, is the word that changes (release); the other
+ * copy is written only after a release fence, so a reader that finds loc_sel unchanged after an
+ * acquire fence has read one location and its own number. A kill anywhere leaves the old pair or
+ * the new one.
+ *
+ * What changes in place is not in the record's check sum, or a kill between two stores would cost
+ * the session. Each copy of the location has a small check of its own instead, written with it: a
+ * damaged epoch or number would otherwise win over the whole cluster's.
  *
  * A generation would have to run through 2^32 values between two loads of one reader to deceive it.
  */
@@ -48,7 +54,7 @@
 #include "sc_store.h"
 
 #define STORE_MAGIC 0x73634d5374524531ull
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 
 #define CELL_BYTES 128
 #define BODY_WORDS 15  /* 64-bit words of a body cell, followed by a 32-bit one */
@@ -68,11 +74,20 @@
 #define TOUCH_GEN_MASK 0xffffffull
 #define TOUCH_MS_MAX ((1ull << 40) - 1)
 
-/* Where a session lives, as stored: three words, routes as bytes. */
+/* Change numbers have 56 bits where they are stored. Half of that is more than any life of a store
+ * can use up; a larger one is damage, and the other half is left to count on from there. */
+#define LSN_BITS 56
+#define LSN_MASK ((1ull << LSN_BITS) - 1)
+#define LSN_MAX (1ull << (LSN_BITS - 1))
+
+/* Records of these kinds have no body. */
+#define NO_BODY (SC_REC_TOMBSTONE | SC_REC_PROXY)
+
+/* Where a session lives, as stored, and the change that wrote it: routes as bytes. */
 typedef struct loc_t {
+    apr_uint64_t lsn; /* and backup 3 in the highest byte */
     apr_uint32_t epoch;
     apr_uint32_t routes; /* primary, backups 0-2, lowest byte first */
-    apr_uint32_t more;   /* backup 3 */
 } loc_t;
 
 _Static_assert(SC_ROUTES_MAX <= 256, "a route index must fit into a byte");
@@ -84,7 +99,6 @@ typedef struct record_cell_t {
     apr_uint64_t created;
     apr_uint64_t accessed; /* changes in place */
     apr_uint64_t due;      /* changes in place */
-    apr_uint64_t lsn;
     apr_uint64_t hlc;
     apr_uint32_t node;
     apr_uint32_t max_idle_s;
@@ -98,7 +112,7 @@ typedef struct record_cell_t {
     apr_uint32_t wheel_prev; /* refs; the engine's own */
     apr_uint32_t wheel_next;
     apr_uint32_t wheel_slot;
-    apr_uint32_t free_next; /* where a body cell has its next; used in free cells only */
+    apr_uint16_t loc_check[2]; /* of each location; a free cell has its next here */
 } record_cell_t;
 
 typedef struct body_cell_t {
@@ -115,13 +129,15 @@ typedef union cell_t {
 _Static_assert(sizeof(record_cell_t) == CELL_BYTES, "a record head fills exactly one cell");
 _Static_assert(sizeof(body_cell_t) == CELL_BYTES, "a body cell fills exactly one cell");
 _Static_assert(offsetof(body_cell_t, next) == BODY_BYTES, "124 bytes, then the next cell");
-_Static_assert(offsetof(record_cell_t, free_next) == offsetof(body_cell_t, next),
-               "free cells are linked by one word, whatever they were");
+_Static_assert(offsetof(record_cell_t, loc_check) == offsetof(body_cell_t, next),
+               "free cells are linked by a word that no retired record needs");
 
 typedef struct context_entry_t {
     char name[SC_CONTEXT_MAX + 1];
     apr_uint64_t sessions;
     apr_uint64_t primaries;
+    apr_uint64_t backups;
+    apr_uint64_t proxies;
     apr_uint64_t tombstones;
     apr_uint64_t body_bytes;
 } context_entry_t;
@@ -140,6 +156,7 @@ typedef struct head_t {
     apr_uint64_t lsn;
     apr_uint64_t sessions;
     apr_uint64_t tombstones;
+    apr_uint64_t proxies;
     apr_uint64_t wheel_tick; /* slots of seconds before this one are swept */
     apr_uint32_t due_tail;   /* ref of the last record in the list WHEEL_DUE */
     apr_uint32_t own_route;
@@ -169,6 +186,11 @@ struct sc_store_t {
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
+static inline apr_uint16_t ld16(const apr_uint16_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
 static inline apr_uint32_t ld32(const apr_uint32_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -182,6 +204,11 @@ static inline apr_uint64_t ld64(const apr_uint64_t *p)
 static inline apr_uint32_t ld32_acquire(const apr_uint32_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void st16(apr_uint16_t *p, apr_uint16_t v)
+{
+    __atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
 
 static inline void st32(apr_uint32_t *p, apr_uint32_t v)
@@ -225,6 +252,15 @@ static inline apr_uint64_t mix(apr_uint64_t sum, apr_uint64_t word)
     return sum ^ sum >> 29;
 }
 
+/* Check of a location: which session's it is, where, and since which change. */
+static inline apr_uint16_t loc_sum(const apr_uint64_t id[2], const loc_t *loc)
+{
+    apr_uint64_t sum = mix(id[0] ^ STORE_MAGIC, id[1]);
+
+    sum = mix(mix(sum, loc->lsn), (apr_uint64_t)loc->epoch << 32 | loc->routes);
+    return (apr_uint16_t)(sum >> 48);
+}
+
 /* Whether the cell still is what it was when its generation was noted (R2). */
 static inline int unchanged(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen)
 {
@@ -236,6 +272,9 @@ static inline int unchanged(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t
 
 /* store.c: bucket of a key */
 apr_uint32_t sc_store_bucket(const sc_store_t *s, apr_uint16_t context, const sc_id_t *id);
+/* store.c: whether a record counts as one that the own route holds */
+int sc_store_is_primary(const sc_record_t *rec, apr_uint32_t own_route);
+int sc_store_is_backup(const sc_record_t *rec, apr_uint32_t own_route);
 /* store.c: add a record to the counts (sign 1) or take it out (-1) */
 void sc_store_account(sc_store_t *s, const sc_record_t *rec, int sign);
 
@@ -247,10 +286,15 @@ typedef struct snap_t {
     apr_uint32_t next;
     apr_uint32_t body;
     apr_uint32_t check;
+    int whole; /* the location has the right check */
 } snap_t;
 
 /* store_read.c: copy the head in a cell; gen already noted. Returns 0 when it changed meanwhile. */
+int sc_snap_copy(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_t *snap);
+/* store_read.c: the same for all but the recovery; 0 also when what can be checked is broken */
 int sc_snap_head(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_t *snap);
+/* store_read.c: a location and its number, as a record tells them */
+void sc_snap_location(const loc_t *loc, sc_record_t *rec);
 /* store_read.c: copy the body (rec.body_len bytes) that belongs to a head and verify the check
  * sum; out NULL: verify only. Returns 0 when it changed meanwhile or is broken. */
 int sc_snap_body(const sc_store_t *s, const snap_t *snap, unsigned char *out);

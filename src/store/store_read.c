@@ -12,52 +12,49 @@
 
 /* ---- one record ----------------------------------------------------------------------------- */
 
-static void unpack_location(const loc_t *loc, sc_record_t *rec)
+void sc_snap_location(const loc_t *loc, sc_record_t *rec)
 {
     int i;
 
+    rec->lsn = loc->lsn & LSN_MASK;
     rec->epoch = loc->epoch;
     rec->primary = (apr_uint16_t)(loc->routes & 0xff);
     for (i = 0; i < SC_BACKUPS_MAX - 1; i++) {
         rec->backups[i] = (apr_uint16_t)(loc->routes >> (8 * (i + 1)) & 0xff);
     }
-    rec->backups[i] = (apr_uint16_t)(loc->more & 0xff);
+    rec->backups[i] = (apr_uint16_t)(loc->lsn >> LSN_BITS);
 }
 
-static int copy_location(const record_cell_t *r, sc_record_t *rec)
+/* Returns 0 when it changed meanwhile; *whole: whether its check is right. */
+static int copy_location(const record_cell_t *r, const apr_uint64_t id[2], sc_record_t *rec,
+                         int *whole)
 {
     int tries;
 
     for (tries = 0; tries < 4; tries++) {
         apr_uint32_t sel = ld32_acquire(&r->loc_sel);
         const loc_t *from = &r->loc[sel & 1];
+        apr_uint16_t check = ld16(&r->loc_check[sel & 1]);
         loc_t loc;
 
+        loc.lsn = ld64(&from->lsn);
         loc.epoch = ld32(&from->epoch);
         loc.routes = ld32(&from->routes);
-        loc.more = ld32(&from->more);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (ld32(&r->loc_sel) == sel) {
-            unpack_location(&loc, rec);
+            sc_snap_location(&loc, rec);
+            *whole = check == loc_sum(id, &loc);
             return 1;
         }
     }
     return 0;
 }
 
-static void copy_id(const record_cell_t *r, sc_id_t *id)
-{
-    apr_uint64_t word[2];
-
-    word[0] = ld64(&r->id[0]);
-    word[1] = ld64(&r->id[1]);
-    memcpy(id->b, word, sizeof(word));
-}
-
-int sc_snap_head(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_t *snap)
+int sc_snap_copy(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_t *snap)
 {
     const record_cell_t *r = &s->cell[cell].rec;
     sc_record_t *rec = &snap->rec;
+    apr_uint64_t id[2];
     apr_uint32_t kind;
 
     if ((gen & 1) == 0) {
@@ -66,11 +63,12 @@ int sc_snap_head(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_
     memset(snap, 0, sizeof(*snap));
     snap->cell = cell;
     snap->gen = gen;
-    copy_id(r, &rec->id);
+    id[0] = ld64(&r->id[0]);
+    id[1] = ld64(&r->id[1]);
+    memcpy(rec->id.b, id, sizeof(id));
     rec->created = (apr_time_t)ld64(&r->created);
     rec->accessed = (apr_time_t)ld64(&r->accessed);
     rec->due = (apr_time_t)ld64(&r->due);
-    rec->lsn = ld64(&r->lsn);
     rec->stamp.hlc = ld64(&r->hlc);
     rec->stamp.node = ld32(&r->node);
     rec->max_idle_s = ld32(&r->max_idle_s);
@@ -81,7 +79,12 @@ int sc_snap_head(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_
     snap->next = ld32(&r->next);
     snap->body = ld32(&r->body);
     snap->check = ld32(&r->check);
-    return copy_location(r, rec) && unchanged(s, cell, gen) && rec->body_len <= body_max(s);
+    return copy_location(r, id, rec, &snap->whole) && unchanged(s, cell, gen);
+}
+
+int sc_snap_head(const sc_store_t *s, apr_uint32_t cell, apr_uint32_t gen, snap_t *snap)
+{
+    return sc_snap_copy(s, cell, gen, snap) && snap->whole && snap->rec.body_len <= body_max(s);
 }
 
 apr_uint64_t sc_snap_sum(const sc_record_t *rec)
@@ -93,7 +96,6 @@ apr_uint64_t sc_snap_sum(const sc_record_t *rec)
     sum = mix(sum, word[0]);
     sum = mix(sum, word[1]);
     sum = mix(sum, (apr_uint64_t)rec->created);
-    sum = mix(sum, rec->lsn);
     sum = mix(sum, rec->stamp.hlc);
     sum = mix(sum, (apr_uint64_t)rec->stamp.node << 32 | rec->max_idle_s);
     return mix(sum, (apr_uint64_t)kind_of(rec->context, rec->flags) << 32 | rec->body_len);
@@ -213,6 +215,31 @@ apr_status_t sc_store_read(const sc_store_t *store, apr_uint16_t context, const 
             out->body = body;
             out->cell = snap.cell;
             out->gen = snap.gen;
+            return APR_SUCCESS;
+        }
+    }
+    return APR_EAGAIN;
+}
+
+/*
+ * The same protocol without the body. The location has a check of its own; the rest of a head can
+ * only be verified together with its body, so it is as good as the memory is.
+ */
+apr_status_t sc_store_locate(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
+                             sc_record_t *out)
+{
+    int tries;
+
+    memset(out, 0, sizeof(*out));
+    for (tries = 0; tries < MAX_TRIES; tries++) {
+        snap_t snap;
+        apr_status_t rv = lookup(store, context, id, &snap);
+
+        if (rv == APR_NOTFOUND) {
+            return rv;
+        }
+        if (rv == APR_SUCCESS) {
+            *out = snap.rec;
             return APR_SUCCESS;
         }
     }

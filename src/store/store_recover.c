@@ -77,8 +77,9 @@ static int head_possible(const recovery_t *r, const sc_record_t *rec)
 {
     int i;
 
-    if (rec->context >= r->ncontexts || (rec->flags & ~SC_REC_TOMBSTONE) != 0 ||
-        ((rec->flags & SC_REC_TOMBSTONE) && rec->body_len != 0) || rec->primary >= r->nroutes) {
+    if (rec->context >= r->ncontexts || (rec->flags & ~NO_BODY) != 0 || rec->flags == NO_BODY ||
+        (rec->flags != 0 && rec->body_len != 0) || rec->primary >= r->nroutes || rec->lsn == 0 ||
+        rec->lsn > LSN_MAX) {
         return 0;
     }
     for (i = 0; i < SC_BACKUPS_MAX; i++) {
@@ -110,7 +111,8 @@ static int is_double(const recovery_t *r, const snap_t *snap)
 /* Check a record and claim its cells. */
 static int accept_record(recovery_t *r, const snap_t *snap)
 {
-    if (!head_possible(r, &snap->rec) || is_double(r, snap)) {
+    if (!snap->whole || snap->rec.body_len > body_max(r->store) || !head_possible(r, &snap->rec) ||
+        is_double(r, snap)) {
         return 0;
     }
     set_used(r, snap->cell, 1);
@@ -147,7 +149,7 @@ static void recover_chain(recovery_t *r, apr_uint32_t bucket)
         snap_t snap;
 
         if (ref > s->ncells || is_used(r, ref - 1) ||
-            !sc_snap_head(s, ref - 1, ld32(&s->gen[ref - 1]), &snap) ||
+            !sc_snap_copy(s, ref - 1, ld32(&s->gen[ref - 1]), &snap) ||
             sc_store_bucket(s, snap.rec.context, &snap.rec.id) != bucket) {
             r->report.dropped++;
             break;
@@ -198,6 +200,8 @@ static void recover_names(recovery_t *r)
         c->name[SC_CONTEXT_MAX] = '\0';
         st64(&c->sessions, 0);
         st64(&c->primaries, 0);
+        st64(&c->backups, 0);
+        st64(&c->proxies, 0);
         st64(&c->tombstones, 0);
         st64(&c->body_bytes, 0);
     }
@@ -206,6 +210,20 @@ static void recover_names(recovery_t *r)
     }
     st64(&h->sessions, 0);
     st64(&h->tombstones, 0);
+    st64(&h->proxies, 0);
+}
+
+/* The number of the last change is stored before a record with it is linked, so an engine that was
+ * killed left it right, gaps included; it must never go back, or a peer would take new changes for
+ * old ones. What is found in the records is for a head that was damaged. */
+static void recover_lsn(const recovery_t *r)
+{
+    head_t *h = r->store->head;
+    apr_uint64_t lsn = ld64(&h->lsn);
+
+    if (lsn < r->lsn || lsn > LSN_MAX) {
+        __atomic_store_n(&h->lsn, r->lsn, __ATOMIC_RELEASE);
+    }
 }
 
 /* Everything below the highest cell in use that is not in use itself becomes the free list, lowest
@@ -252,9 +270,7 @@ apr_status_t sc_store_recover(sc_store_t *store, sc_store_recovery_t *report)
         }
     }
     recover_free(&r);
-    if (r.lsn > ld64(&store->head->lsn)) {
-        st64(&store->head->lsn, r.lsn);
-    }
+    recover_lsn(&r);
     free(r.used);
     if (report != NULL) {
         *report = r.report;

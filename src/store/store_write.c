@@ -8,15 +8,18 @@
  * free list, wheel and counts may be left half done, a recovery rebuilds them from what is linked.
  *
  * Who may take cells when they run short, in order:
- *   new sessions           while a reserve of 1/16 of the cells stays free
+ *   new sessions and       while a reserve of 1/16 of the cells stays free
+ *   proxies
  *   tombstones of unknown  while half of the reserve stays free: an invalidation that overtook its
  *   ids                    session is worth more than a new session, less than one that is here
- *   sessions that grow     while a quarter of the reserve stays free
- *   other changes and      whatever is free: they give back at least what they take as soon as the
- *   tombstones of known    link has swung. So a session can be changed in a store that others have
- *   ids                    filled, as long as it does not grow, and the last quarter of the
- * reserve, which nothing keeps for good, has the one cell of a tombstone always Tombstones are
- * never thrown out early to make room: that would resurrect a dead id (DESIGN I11).
+ *   sessions that grow,    while a quarter of the reserve stays free: a proxy that becomes a
+ *   out of proxies, too    session is no new one, somebody else has died or given it away
+ *   other changes,         whatever is free: they give back at least what they take as soon as the
+ *   tombstones and         link has swung. So a session can be changed in a store that others have
+ *   proxies of known ids   filled, as long as it does not grow; and the last quarter of the
+ *                          reserve, which nothing keeps for good, always has the one cell of a
+ *                          tombstone or proxy
+ * Tombstones are never thrown out early to make room: that would resurrect a dead id (DESIGN I11).
  */
 #include "store_layout.h"
 
@@ -104,7 +107,7 @@ static apr_uint32_t *find(sc_store_t *s, apr_uint16_t context, const sc_id_t *id
 
 /* ---- put ------------------------------------------------------------------------------------ */
 
-/* Routes after the first SC_ROUTE_NONE mean nothing. */
+/* All but the change number. Routes after the first SC_ROUTE_NONE mean nothing. */
 static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
                                   const apr_uint16_t *backups, apr_size_t nbackups,
                                   apr_uint32_t epoch, loc_t *loc)
@@ -115,9 +118,9 @@ static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
     if (primary >= nroutes || nbackups > SC_BACKUPS_MAX) {
         return APR_EINVAL;
     }
+    loc->lsn = 0;
     loc->epoch = epoch;
     loc->routes = primary;
-    loc->more = 0;
     for (i = 0; i < nbackups && backups[i] != SC_ROUTE_NONE; i++) {
         if (backups[i] >= nroutes) {
             return APR_EINVAL;
@@ -125,17 +128,35 @@ static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
         if (i < SC_BACKUPS_MAX - 1) {
             loc->routes |= (apr_uint32_t)backups[i] << (8 * (i + 1));
         } else {
-            loc->more = backups[i];
+            loc->lsn = (apr_uint64_t)backups[i] << LSN_BITS;
         }
     }
     return APR_SUCCESS;
 }
 
-static void store_location(record_cell_t *r, apr_uint32_t copy, const loc_t *loc)
+static void store_location(record_cell_t *r, apr_uint32_t copy, const loc_t *location,
+                           apr_uint64_t lsn)
 {
-    st32(&r->loc[copy].epoch, loc->epoch);
-    st32(&r->loc[copy].routes, loc->routes);
-    st32(&r->loc[copy].more, loc->more);
+    apr_uint64_t id[2];
+    loc_t loc = *location;
+
+    loc.lsn |= lsn & LSN_MASK;
+    id[0] = ld64(&r->id[0]);
+    id[1] = ld64(&r->id[1]);
+    st64(&r->loc[copy].lsn, loc.lsn);
+    st32(&r->loc[copy].epoch, loc.epoch);
+    st32(&r->loc[copy].routes, loc.routes);
+    st16(&r->loc_check[copy], loc_sum(id, &loc));
+}
+
+/* The number of the change that is about to be made. It counts as given out before anything with
+ * it can be seen; a kill in between leaves a gap, never a number used twice. */
+static apr_uint64_t next_lsn(sc_store_t *s)
+{
+    apr_uint64_t lsn = ld64(&s->head->lsn) + 1;
+
+    __atomic_store_n(&s->head->lsn, lsn, __ATOMIC_RELEASE);
+    return lsn;
 }
 
 static int has_room(const sc_store_t *s, const sc_record_t *rec, const snap_t *old,
@@ -147,6 +168,8 @@ static int has_room(const sc_store_t *s, const sc_record_t *rec, const snap_t *o
 
     if (rec->flags & SC_REC_TOMBSTONE) {
         keep = old != NULL ? 0 : reserve / 2;
+    } else if (rec->flags & SC_REC_PROXY) {
+        keep = old != NULL ? 0 : reserve;
     } else if (old == NULL || (old->rec.flags & SC_REC_TOMBSTONE)) {
         keep = reserve;
     } else if (body_cells(rec->body_len) > body_cells(old->rec.body_len)) {
@@ -220,7 +243,6 @@ static apr_uint32_t build(sc_store_t *s, const sc_record_t *rec, const loc_t *lo
     st64(&r->created, (apr_uint64_t)rec->created);
     st64(&r->accessed, (apr_uint64_t)rec->accessed);
     st64(&r->due, (apr_uint64_t)rec->due);
-    st64(&r->lsn, rec->lsn);
     st64(&r->hlc, rec->stamp.hlc);
     st32(&r->node, rec->stamp.node);
     st32(&r->max_idle_s, rec->max_idle_s);
@@ -230,7 +252,7 @@ static apr_uint32_t build(sc_store_t *s, const sc_record_t *rec, const loc_t *lo
     st32(&r->kind, kind_of(rec->context, rec->flags));
     st32(&r->check, (apr_uint32_t)(sum ^ sum >> 32));
     st32(&r->loc_sel, 0);
-    store_location(r, 0, loc);
+    store_location(r, 0, loc, rec->lsn);
     return cell;
 }
 
@@ -270,10 +292,11 @@ apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body,
     snap_t old;
     loc_t loc;
 
-    if (put.flags & SC_REC_TOMBSTONE) {
+    if (put.flags & NO_BODY) {
         len = 0; /* an invalidation must not fail for want of room */
     }
-    if (put.context >= store->head->ncontexts || (put.flags & ~SC_REC_TOMBSTONE) != 0 ||
+    if (put.context >= store->head->ncontexts || (put.flags & ~NO_BODY) != 0 ||
+        put.flags == NO_BODY ||
         pack_location(store, put.primary, put.backups, SC_BACKUPS_MAX, put.epoch, &loc) !=
             APR_SUCCESS) {
         return APR_EINVAL;
@@ -295,12 +318,12 @@ apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body,
     if (cell == NO_CELL) {
         return APR_ENOSPC;
     }
-    __atomic_store_n(&store->head->lsn, put.lsn, __ATOMIC_RELEASE);
+    (void)next_lsn(store); /* it is put.lsn */
     st32_release(&store->gen[cell], ld32(&store->gen[cell]) + 1);
     st32_release(link, cell + 1);
 
     if (old_cell != NO_CELL) {
-        if (!(put.flags & SC_REC_TOMBSTONE)) {
+        if (!((put.flags | old.rec.flags) & NO_BODY)) {
             carry_touch(store, old_cell, old.gen, cell);
         }
         discard(store, &old);
@@ -367,10 +390,10 @@ apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, cons
     r = &store->cell[cell].rec;
     sel = ld32(&r->loc_sel) + 1;
     __atomic_thread_fence(__ATOMIC_RELEASE); /* the last turn of loc_sel is seen before these */
-    store_location(r, sel & 1, &loc);
+    store_location(r, sel & 1, &loc, next_lsn(store));
     st32_release(&r->loc_sel, sel);
     sc_store_account(store, &snap.rec, -1);
-    snap.rec.primary = primary;
+    sc_snap_location(&loc, &snap.rec);
     sc_store_account(store, &snap.rec, 1);
     return APR_SUCCESS;
 }
@@ -400,7 +423,7 @@ static void collect_one(sc_store_t *s, apr_uint32_t cell, apr_time_t now, sc_sto
                                     __ATOMIC_RELAXED);
         accessed = now;
     }
-    if (sc_snap_head(s, cell, gen, &snap) && !(snap.rec.flags & SC_REC_TOMBSTONE) &&
+    if (sc_snap_head(s, cell, gen, &snap) && !(snap.rec.flags & NO_BODY) &&
         accessed > snap.rec.accessed) {
         fn(baton, &snap.rec, accessed);
     }

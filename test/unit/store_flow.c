@@ -668,6 +668,9 @@ static void model_locate(model_t *m, apr_uint16_t c, unsigned int n)
     CU_ASSERT_EQUAL(
         sc_store_set_location(m->f.store, c, &m->ids[n], primary, backups, nbackups, epoch),
         e->there ? APR_SUCCESS : APR_NOTFOUND);
+    if (e->there) {
+        e->rec.lsn = ++m->lsn;
+    }
     e->rec.primary = primary;
     e->rec.epoch = epoch;
     memcpy(e->rec.backups, backups, sizeof(backups));

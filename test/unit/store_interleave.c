@@ -14,10 +14,13 @@
  * the others in a chain beside it: the worst place to be led astray.
  */
 #define sc_store_read probed_read
+#define sc_store_locate probed_locate
 #define sc_store_get probed_get
 #define sc_store_note_access probed_note_access
 #define sc_store_last_access probed_last_access
 #define sc_store_scan probed_scan
+#define sc_snap_location probed_snap_location
+#define sc_snap_copy probed_snap_copy
 #define sc_snap_head probed_snap_head
 #define sc_snap_body probed_snap_body
 #define sc_snap_sum probed_snap_sum
@@ -30,6 +33,7 @@
 
 static void probe(void);
 
+#define ld16(p) (probe(), ld16(p))
 #define ld32(p) (probe(), ld32(p))
 #define ld64(p) (probe(), ld64(p))
 #define ld32_acquire(p) (probe(), ld32_acquire(p))
@@ -37,6 +41,7 @@ static void probe(void);
 
 #include "../../src/store/store_read.c"
 
+#undef ld16
 #undef ld32
 #undef ld64
 #undef ld32_acquire

@@ -595,7 +595,8 @@ static void test_location(void)
     CU_ASSERT_EQUAL(got.rec.primary, n[1]);
     CU_ASSERT(memcmp(got.rec.backups, n + 2, sizeof(got.rec.backups)) == 0);
     CU_ASSERT_EQUAL(got.rec.epoch, 0xfffffffeu);
-    CU_ASSERT_EQUAL(got.rec.lsn, before.rec.lsn);
+    CU_ASSERT_EQUAL(got.rec.lsn, before.rec.lsn + 1);
+    CU_ASSERT_EQUAL(stats_of(&r).lsn, before.rec.lsn + 1);
     CU_ASSERT(got.cell == before.cell && got.gen == before.gen); /* in place */
     sc_store_context_stats(r.store, r.app, &c);
     CU_ASSERT_EQUAL(c.primaries, 1);
