@@ -286,10 +286,35 @@ static int is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
            (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0);
 }
 
+/* How many nodes a static list makes, this one included. When it has routes, a member without one
+ * is a balancer, which has none.
+ * @param balancers receives how many were taken for such; may be NULL */
+static apr_uint32_t count_nodes(const sc_server_conf_t *conf, apr_uint32_t *balancers)
+{
+    const sc_config_t *e = &conf->engine;
+    apr_uint32_t others = 0, routed = 0;
+    int routes = 0;
+
+    for (apr_uint32_t i = 0; i < e->nmembers; i++) {
+        const sc_config_member_t *m = &e->member[i];
+
+        routes |= m->route[0] != '\0';
+        if (!is_self(conf, m)) {
+            others++;
+            routed += m->route[0] != '\0';
+        }
+    }
+    if (balancers) {
+        *balancers = routes ? others - routed : 0;
+    }
+    return (routes ? routed : others) + (e->role == SC_ROLE_NODE);
+}
+
 static void check_quorum(check_t *c, sc_server_conf_t *conf)
 {
     sc_config_t *e = &conf->engine;
-    apr_uint32_t nodes = e->role == SC_ROLE_NODE ? 1 : 0;
+    apr_uint32_t balancers;
+    apr_uint32_t nodes = count_nodes(conf, &balancers);
 
     if (e->quorum == 0) {
         return;
@@ -299,9 +324,6 @@ static void check_quorum(check_t *c, sc_server_conf_t *conf)
                     "has nobody to agree with; take it out");
         return;
     }
-    for (apr_uint32_t i = 0; i < e->nmembers; i++) {
-        nodes += !is_self(conf, &e->member[i]);
-    }
     if (e->membership == SC_MEMBERSHIP_MULTICAST) {
         if (e->quorum == SC_QUORUM_MAJORITY) {
             complain(c, "SC0115: SessionClusterQuorum On does not know how many nodes a multicast "
@@ -310,9 +332,30 @@ static void check_quorum(check_t *c, sc_server_conf_t *conf)
         }
     } else if (e->quorum == SC_QUORUM_MAJORITY) {
         e->quorum = nodes / 2 + 1;
+        if (balancers) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE | APLOG_STARTUP, 0, c->s,
+                         "SC0124: SessionClusterQuorum On: %u of %u nodes; members without route= "
+                         "(%u) are taken for balancers",
+                         e->quorum, nodes, balancers);
+        }
     } else if (e->quorum > nodes) {
         complain(c, "SC0116: SessionClusterQuorum %u can never be reached: there are %u nodes",
                  e->quorum, nodes);
+    }
+}
+
+/* No error: the list may be of today, and the rest of the configuration of tomorrow. */
+static void check_backups(const check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+    apr_uint32_t nodes = count_nodes(conf, NULL);
+
+    if (e->manager == SC_MANAGER_BACKUP && e->role == SC_ROLE_NODE &&
+        e->membership == SC_MEMBERSHIP_STATIC && e->nmembers > 0 && e->backup.backups >= nodes) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, c->s,
+                     "SC0123: SessionClusterManager backups=%u cannot be reached: besides this "
+                     "node the list of members has %u; there will be that many backups",
+                     e->backup.backups, nodes - 1);
     }
 }
 
@@ -358,6 +401,7 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_receiver(&c, conf);
     check_sizes(&c, conf);
     check_quorum(&c, conf);
+    check_backups(&c, conf);
     check_provider(&c, conf);
     err = sc_interceptor_check(&conf->engine, ptemp);
     if (err) {

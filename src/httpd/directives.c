@@ -10,142 +10,12 @@
  * and context) are therefore refused there.
  */
 
-#include <stddef.h>
-
 #include "options.h"
 #include "provider.h"
 
 #include "apr_lib.h"
 
 APLOG_USE_MODULE(session_cluster);
-
-#define AT(member) offsetof(sc_server_conf_t, member)
-#define SIZE(member) ((apr_int64_t)sizeof(((sc_server_conf_t *)0)->member))
-#define KIB ((apr_int64_t)1024)
-#define MIB (KIB * 1024)
-
-#define NO_BLOCKING "the engine is one event loop that never blocks"
-#define NO_THREADS "the engine is one event loop, it has no threads to count"
-#define NO_BUFFERS "buffers grow with the messages, up to maxFrame and maxQueueSize"
-#define NO_SOCKET "the sockets' options are chosen by the module"
-#define NO_UDP "session messages travel over TCP only"
-
-/* ---- tables ---------------------------------------------------------------------------------- */
-
-static const option_t multicast_options[] = {
-    {"address", OPTION_TEXT, AT(engine.mcast.address), 0, SIZE(engine.mcast.address), NULL,
-     sc_check_group},
-    {"port", OPTION_NUMBER, AT(engine.mcast.port), 1, 65535, "a number", NULL},
-    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},
-    {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},
-    {"bind", OPTION_TEXT, AT(engine.mcast.bind), 0, SIZE(engine.mcast.bind), NULL, sc_check_ipv4},
-    {"ttl", OPTION_SIGNED, AT(engine.mcast.ttl), -1, 255, "a number (-1: the system's)", NULL},
-    {"domain", OPTION_TEXT, AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain), NULL,
-     sc_check_domain},
-    {"soTimeout", OPTION_REFUSED, 0, 0, 0, NO_BLOCKING, NULL},
-    {"recoveryEnabled", OPTION_REFUSED, 0, 0, 0, "the group is always joined again", NULL},
-    {"recoveryCounter", OPTION_REFUSED, 0, 0, 0, "the group is always joined again", NULL},
-    {"recoverySleepTime", OPTION_REFUSED, 0, 0, 0, "the group is always joined again", NULL},
-    {"localLoopbackDisabled", OPTION_REFUSED, 0, 0, 0,
-     "nodes of one host have to hear each other; a node knows its own voice", NULL},
-    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
-
-#define BY_MEMBER "static members are named by SessionClusterMember host:port"
-
-static const option_t static_options[] = {
-    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},
-    {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},
-    {"domain", OPTION_TEXT, AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain), NULL,
-     sc_check_domain},
-    {"address", OPTION_REFUSED, 0, 0, 0, BY_MEMBER, NULL},
-    {"port", OPTION_REFUSED, 0, 0, 0, BY_MEMBER, NULL},
-    {"bind", OPTION_REFUSED, 0, 0, 0, "it has no group; see SessionClusterReceiver address=", NULL},
-    {"ttl", OPTION_REFUSED, 0, 0, 0, "it sends no multicast", NULL},
-    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
-
-static const option_t receiver_options[] = {
-    {"address", OPTION_TEXT, AT(receiver_address), 0, SIZE(receiver_address), NULL,
-     sc_check_receiver},
-    {"port", OPTION_NUMBER, AT(receiver_port), 1, 65535, "a number", NULL},
-    {"autoBind", OPTION_NUMBER, AT(receiver_auto_bind), 1, 1000, "a number of ports", NULL},
-    {"maxConnections", OPTION_NUMBER, AT(engine.receiver.max_connections), 4, 65535, "a number",
-     NULL},
-    {"maxFrame", OPTION_BYTES, AT(engine.receiver.max_frame), 64 * KIB, 1024 * MIB, NULL, NULL},
-    {"securePort", OPTION_REFUSED, 0, 0, 0, "it has no effect in Tomcat, and none here", NULL},
-    {"udpPort", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
-    {"selectorTimeout", OPTION_REFUSED, 0, 0, 0, NO_BLOCKING, NULL},
-    {"timeout", OPTION_REFUSED, 0, 0, 0, NO_BLOCKING, NULL},
-    {"maxThreads", OPTION_REFUSED, 0, 0, 0, NO_THREADS, NULL},
-    {"minThreads", OPTION_REFUSED, 0, 0, 0, NO_THREADS, NULL},
-    {"maxIdleTime", OPTION_REFUSED, 0, 0, 0, NO_THREADS, NULL},
-    {"rxBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
-    {"txBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
-    {"udpRxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
-    {"udpTxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
-    {"direct", OPTION_REFUSED, 0, 0, 0, "there are no Java buffers", NULL},
-    {"useBufferPool", OPTION_REFUSED, 0, 0, 0, "there are no Java buffers", NULL},
-    {"tcpNoDelay", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soKeepAlive", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"ooBInline", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soReuseAddress", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soLingerOn", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soLingerTime", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soTrafficClass", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
-
-#define NO_POOL "one connection per member carries everything, in order"
-
-static const option_t sender_options[] = {
-    {"timeout", OPTION_NUMBER, AT(engine.sender.timeout_ms), 10, 600000, "milliseconds", NULL},
-    {"maxRetryAttempts", OPTION_NUMBER, AT(engine.sender.max_retries), 0, 100, "a number", NULL},
-    {"maxQueueSize", OPTION_BYTES, AT(engine.sender.max_queue), 64 * KIB, 2047 * MIB, NULL, NULL},
-    {"poolSize", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
-    {"maxWait", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
-    {"keepAliveCount", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
-    {"keepAliveTime", OPTION_REFUSED, 0, 0, 0, NO_POOL, NULL},
-    {"throwOnFailedAck", OPTION_REFUSED, 0, 0, 0,
-     "a refused message always counts as not delivered; see SessionClusterSendOptions onTimeout=",
-     NULL},
-    {"rxBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
-    {"txBufSize", OPTION_REFUSED, 0, 0, 0, NO_BUFFERS, NULL},
-    {"udpRxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
-    {"udpTxBufSize", OPTION_REFUSED, 0, 0, 0, NO_UDP, NULL},
-    {"directBuffer", OPTION_REFUSED, 0, 0, 0, "there are no Java buffers", NULL},
-    {"tcpNoDelay", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soKeepAlive", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"ooBInline", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soReuseAddress", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soLingerOn", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soLingerTime", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {"soTrafficClass", OPTION_REFUSED, 0, 0, 0, NO_SOCKET, NULL},
-    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
-
-#define NO_LISTENERS "sessions here have no listeners"
-#define BY_BLOCK "a state transfer goes in blocks, sized by blockSize= in bytes, without pauses"
-
-static const option_t delta_options[] = {
-    {"expireSessionsOnShutdown", OPTION_BOOL, AT(engine.delta.expire_on_shutdown), 0, 1, NULL,
-     NULL},
-    {"stateTransferTimeout", OPTION_SECONDS, AT(engine.delta.state_ms), 1, 3600, "seconds", NULL},
-    {"blockSize", OPTION_BYTES, AT(engine.delta.block_bytes), 4 * KIB, 8 * MIB, NULL, NULL},
-    {"touchInterval", OPTION_NUMBER, AT(engine.delta.touch_ms), 100, 60000, "milliseconds", NULL},
-    {"fetchTimeout", OPTION_NUMBER, AT(engine.delta.fetch_ms), 10, 60000, "milliseconds", NULL},
-    {"tombstoneTime", OPTION_NUMBER, AT(engine.delta.tombstone_s), 10, 86400, "seconds", NULL},
-    {"sendAllSessions", OPTION_REFUSED, 0, 0, 0, BY_BLOCK, NULL},
-    {"sendAllSessionsSize", OPTION_REFUSED, 0, 0, 0, BY_BLOCK, NULL},
-    {"sendAllSessionsWaitTime", OPTION_REFUSED, 0, 0, 0, BY_BLOCK, NULL},
-    {"stateTimestampDrop", OPTION_REFUSED, 0, 0, 0,
-     "every change carries a stamp, so order does not depend on arrival", NULL},
-    {"maxActiveSessions", OPTION_REFUSED, 0, 0, 0, "SessionClusterMemory bounds the store", NULL},
-    {"processExpiresFrequency", OPTION_REFUSED, 0, 0, 0, "sessions expire on time", NULL},
-    {"notifyListenersOnReplication", OPTION_REFUSED, 0, 0, 0, NO_LISTENERS, NULL},
-    {"notifySessionListenersOnReplication", OPTION_REFUSED, 0, 0, 0, NO_LISTENERS, NULL},
-    {"notifyContainerListenersOnReplication", OPTION_REFUSED, 0, 0, 0, NO_LISTENERS, NULL},
-    {"enableStatistics", OPTION_REFUSED, 0, 0, 0, "counting is always on and costs nothing", NULL},
-    {"recordAllActions", OPTION_REFUSED, 0, 0, 0,
-     "a change is what differs at the end of the request", NULL},
-    {"name", OPTION_REFUSED, 0, 0, 0, "see SessionClusterContext", NULL},
-    {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
 
 /* ---- the engine's directives ----------------------------------------------------------------- */
 
@@ -221,11 +91,11 @@ static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *con
     }
     if (ap_cstr_casecmp(argv[0], "multicast") == 0) {
         conf->engine.membership = SC_MEMBERSHIP_MULTICAST;
-        return sc_options_parse(cmd, conf, multicast_options, argc - 1, argv + 1);
+        return sc_options_parse(cmd, conf, sc_multicast_options, NULL, argc - 1, argv + 1);
     }
     if (ap_cstr_casecmp(argv[0], "static") == 0) {
         conf->engine.membership = SC_MEMBERSHIP_STATIC;
-        return sc_options_parse(cmd, conf, static_options, argc - 1, argv + 1);
+        return sc_options_parse(cmd, conf, sc_static_options, NULL, argc - 1, argv + 1);
     }
     if (ap_cstr_casecmp(argv[0], "dns") == 0) {
         return apr_psprintf(cmd->pool,
@@ -299,7 +169,7 @@ static const char *set_receiver(cmd_parms *cmd, void *dir, int argc, char *const
         return err;
     }
     conf->receiver_set = 1;
-    return sc_options_parse(cmd, conf, receiver_options, argc, argv);
+    return sc_options_parse(cmd, conf, sc_receiver_options, NULL, argc, argv);
 }
 
 static const char *set_sender(cmd_parms *cmd, void *dir, int argc, char *const argv[])
@@ -308,7 +178,7 @@ static const char *set_sender(cmd_parms *cmd, void *dir, int argc, char *const a
     const char *err = global(cmd, &conf);
 
     (void)dir;
-    return err ? err : sc_options_parse(cmd, conf, sender_options, argc, argv);
+    return err ? err : sc_options_parse(cmd, conf, sc_sender_options, NULL, argc, argv);
 }
 
 /** Tribes' number of a send option, as its own configuration spells it. */
@@ -349,7 +219,7 @@ static const char *bad_send_options(apr_int64_t n)
         break;
     }
     if (n & SC_OPT_UDP || n & SC_OPT_MULTICAST) {
-        return NO_UDP;
+        return SC_NO_UDP;
     }
     if (n & SC_OPT_SECURE) {
         return "Tribes reserves this bit and does nothing with it";
@@ -367,9 +237,6 @@ static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *c
 {
     static const char right[] = "4, 6, 8 or 10, or words of synchronized_ack, use_ack, "
                                 "asynchronous with commas between";
-    static const option_t options[] = {
-        {"timeout", OPTION_NUMBER, AT(engine.ack_wait_ms), 10, 60000, "milliseconds", NULL},
-        {NULL, OPTION_REFUSED, 0, 0, 0, NULL, NULL}};
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
     const char *why;
@@ -414,7 +281,7 @@ static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *c
             err = apr_psprintf(cmd->pool, "%s knows timeout and onTimeout; not \"%s\"",
                                cmd->cmd->name, key);
         } else if (!err) {
-            err = sc_options_parse(cmd, conf, options, 1, argv + i);
+            err = sc_options_parse(cmd, conf, sc_send_options, NULL, 1, argv + i);
         }
         if (err) {
             return err;
@@ -434,14 +301,20 @@ static const char *set_manager(cmd_parms *cmd, void *dir, int argc, char *const 
     }
     if (argc > 0 && ap_cstr_casecmp(argv[0], "delta") == 0) {
         conf->engine.manager = SC_MANAGER_DELTA;
-        return sc_options_parse(cmd, conf, delta_options, argc - 1, argv + 1);
+        return sc_options_parse(cmd, conf, sc_delta_options, sc_manager_options, argc - 1,
+                                argv + 1);
     }
-    if (argc > 0 &&
-        (ap_cstr_casecmp(argv[0], "backup") == 0 || ap_cstr_casecmp(argv[0], "store") == 0)) {
-        return apr_psprintf(cmd->pool, "%s: %s is not in this version, which knows delta",
-                            cmd->cmd->name, argv[0]);
+    if (argc > 0 && ap_cstr_casecmp(argv[0], "backup") == 0) {
+        conf->engine.manager = SC_MANAGER_BACKUP;
+        return sc_options_parse(cmd, conf, sc_backup_options, sc_manager_options, argc - 1,
+                                argv + 1);
     }
-    return wrong(cmd, "delta, then key=value", argc > 0 ? argv[0] : "");
+    if (argc > 0 && ap_cstr_casecmp(argv[0], "store") == 0) {
+        return apr_psprintf(cmd->pool,
+                            "%s: store is not in this version, which knows delta and backup",
+                            cmd->cmd->name);
+    }
+    return wrong(cmd, "delta or backup, then key=value", argc > 0 ? argv[0] : "");
 }
 
 static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *const argv[])
@@ -546,7 +419,7 @@ static const char *set_memory(cmd_parms *cmd, void *dir, const char *arg)
     if (err) {
         return err;
     }
-    if (sc_parse_bytes(arg, &n) != APR_SUCCESS || n < SC_STORE_MIN || n > 256 * 1024 * MIB) {
+    if (sc_parse_bytes(arg, &n) != APR_SUCCESS || n < SC_STORE_MIN || n > 256 * 1024 * SC_MIB) {
         return wrong(cmd, "bytes from 1M to 256G", arg);
     }
     conf->memory = (apr_size_t)n;
@@ -563,7 +436,7 @@ static const char *set_max_session(cmd_parms *cmd, void *dir, const char *arg)
     if (err) {
         return err;
     }
-    if (sc_parse_bytes(arg, &n) != APR_SUCCESS || n < 256 || n > 16 * MIB) {
+    if (sc_parse_bytes(arg, &n) != APR_SUCCESS || n < 256 || n > 16 * SC_MIB) {
         return wrong(cmd, "bytes from 256 to 16M", arg);
     }
     conf->engine.max_session = (apr_uint32_t)n;
@@ -799,7 +672,7 @@ const command_rec sc_directives[] = {
     AP_INIT_TAKE_ARGV("SessionClusterSendOptions", set_send_options, NULL, RSRC_CONF,
                       "4, 6 (default), 8 or 10, or words; timeout=ms onTimeout=serve|fail"),
     AP_INIT_TAKE_ARGV("SessionClusterManager", set_manager, NULL, RSRC_CONF,
-                      "delta, then key=value"),
+                      "delta (default) or backup, then key=value"),
     AP_INIT_TAKE_ARGV("SessionClusterInterceptor", add_interceptor, NULL, RSRC_CONF,
                       "an interceptor of the channel, then key=value; the first one given is "
                       "nearest to the application"),

@@ -75,6 +75,39 @@ static apr_status_t parse_bool(const char *text, apr_uint32_t *out)
     return APR_SUCCESS;
 }
 
+/** @param words "first|second|..." @return APR_EINVAL when it is none of them */
+static apr_status_t parse_choice(const char *text, const char *words, apr_uint32_t *out)
+{
+    apr_size_t len = strlen(text);
+
+    for (apr_uint32_t n = 0;; n++) {
+        apr_size_t word = strcspn(words, "|");
+
+        if (word == len && ap_cstr_casecmpn(words, text, len) == 0) {
+            *out = n;
+            return APR_SUCCESS;
+        }
+        if (!words[word]) {
+            return APR_EINVAL;
+        }
+        words += word + 1;
+    }
+}
+
+/** The same words for people: "first or second". */
+static const char *choices(apr_pool_t *p, const char *words)
+{
+    const char *out = "";
+
+    while (*words) {
+        apr_size_t word = strcspn(words, "|");
+
+        out = apr_pstrcat(p, out, *out ? " or " : "", apr_pstrmemdup(p, words, word), NULL);
+        words += word + (words[word] != '\0');
+    }
+    return out;
+}
+
 void sc_config_text(char *out, apr_size_t size, const char *text)
 {
     memset(out, 0, size);
@@ -203,17 +236,35 @@ const char *sc_option_split(cmd_parms *cmd, const char *arg, const char **key, c
     return NULL;
 }
 
-/** The names that a table has a meaning for. */
-static const char *known(apr_pool_t *p, const option_t *table)
+/** The names that these tables have a meaning for. */
+static const char *known(apr_pool_t *p, const option_t *table, const option_t *more)
 {
     const char *names = "";
 
-    for (; table->name; table++) {
-        if (table->kind != OPTION_REFUSED) {
-            names = apr_pstrcat(p, names, *names ? ", " : "", table->name, NULL);
+    for (; table; table = more, more = NULL) {
+        for (; table->name; table++) {
+            if (table->kind != OPTION_REFUSED) {
+                names = apr_pstrcat(p, names, *names ? ", " : "", table->name, NULL);
+            }
         }
     }
     return names;
+}
+
+/** @param number receives the option's number among all of both tables
+ *  @return NULL when there is none of that name */
+static const option_t *look_up(const option_t *table, const option_t *more, const char *name,
+                               unsigned int *number)
+{
+    *number = 0;
+    for (; table; table = more, more = NULL) {
+        for (; table->name; table++, ++*number) {
+            if (ap_cstr_casecmp(table->name, name) == 0) {
+                return table;
+            }
+        }
+    }
+    return NULL;
 }
 
 /* What the value of an option has to be, in words. */
@@ -221,7 +272,10 @@ static const char *wanted(apr_pool_t *p, const option_t *o)
 {
     switch (o->kind) {
     case OPTION_BOOL:
+    case OPTION_NOT:
         return "true or false";
+    case OPTION_CHOICE:
+        return choices(p, o->what);
     case OPTION_BYTES:
         return apr_psprintf(
             p, "bytes from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT " (K and M may be used)",
@@ -238,6 +292,7 @@ static const char *store_value(apr_pool_t *p, sc_server_conf_t *conf, const opti
 {
     char *at = (char *)conf + o->offset;
     const char *right;
+    apr_uint32_t flag;
     apr_int64_t n;
 
     switch (o->kind) {
@@ -251,7 +306,16 @@ static const char *store_value(apr_pool_t *p, sc_server_conf_t *conf, const opti
         }
         return right;
     case OPTION_BOOL:
-        return parse_bool(value, (apr_uint32_t *)(void *)at) == APR_SUCCESS ? NULL : wanted(p, o);
+    case OPTION_NOT:
+        if (parse_bool(value, &flag) != APR_SUCCESS) {
+            return wanted(p, o);
+        }
+        *(apr_uint32_t *)(void *)at = o->kind == OPTION_NOT ? !flag : flag;
+        return NULL;
+    case OPTION_CHOICE:
+        return parse_choice(value, o->what, (apr_uint32_t *)(void *)at) == APR_SUCCESS
+                   ? NULL
+                   : wanted(p, o);
     default:
         break;
     }
@@ -272,38 +336,36 @@ static const char *store_value(apr_pool_t *p, sc_server_conf_t *conf, const opti
 }
 
 const char *sc_options_parse(cmd_parms *cmd, sc_server_conf_t *conf, const option_t *table,
-                             int argc, char *const argv[])
+                             const option_t *more, int argc, char *const argv[])
 {
     const char *directive = cmd->cmd->name;
-    apr_uint64_t seen = 0;
+    apr_uint64_t seen = 0; /* no directive has as many as 64 */
 
     for (int i = 0; i < argc; i++) {
         const char *key, *value, *right;
         const char *err = sc_option_split(cmd, argv[i], &key, &value);
-        int n = 0;
+        const option_t *o;
+        unsigned int n;
 
         if (err) {
             return err;
         }
-        while (table[n].name && ap_cstr_casecmp(table[n].name, key) != 0) {
-            n++;
-        }
-        if (!table[n].name) {
+        o = look_up(table, more, key, &n);
+        if (!o) {
             return apr_psprintf(cmd->pool, "%s knows %s; not \"%s\"", directive,
-                                known(cmd->pool, table), key);
+                                known(cmd->pool, table, more), key);
         }
-        if (table[n].kind == OPTION_REFUSED) {
-            return apr_psprintf(cmd->pool, "%s has no %s: %s", directive, table[n].name,
-                                table[n].what);
+        if (o->kind == OPTION_REFUSED) {
+            return apr_psprintf(cmd->pool, "%s has no %s: %s", directive, o->name, o->what);
         }
         if (seen & ((apr_uint64_t)1 << n)) {
-            return apr_psprintf(cmd->pool, "%s: %s is given twice", directive, table[n].name);
+            return apr_psprintf(cmd->pool, "%s: %s is given twice", directive, o->name);
         }
         seen |= (apr_uint64_t)1 << n;
-        right = store_value(cmd->pool, conf, &table[n], value);
+        right = store_value(cmd->pool, conf, o, value);
         if (right) {
-            return apr_psprintf(cmd->pool, "%s: %s wants %s, not \"%s\"", directive, table[n].name,
-                                right, value);
+            return apr_psprintf(cmd->pool, "%s: %s wants %s, not \"%s\"", directive, o->name, right,
+                                value);
         }
     }
     return NULL;

@@ -19,8 +19,11 @@ typedef enum option_kind_t {
     OPTION_SECONDS, /**< as OPTION_NUMBER; kept as milliseconds */
     OPTION_BYTES,   /**< apr_uint32_t from min to max, K and M allowed */
     OPTION_BOOL,    /**< apr_uint32_t: true, false, on, off */
-    OPTION_TEXT,    /**< char[max]; `check` decides what may stand there */
-    OPTION_REFUSED  /**< known from Tomcat, not here; `what` says why */
+    OPTION_NOT,     /**< as OPTION_BOOL; kept is the opposite */
+    OPTION_CHOICE, /**< apr_uint32_t: which of the words in `what`, "first|second", beginning with 0
+                    */
+    OPTION_TEXT,   /**< char[max]; `check` decides what may stand there */
+    OPTION_REFUSED /**< known from Tomcat, not here; `what` says why */
 } option_kind_t;
 
 typedef struct option_t {
@@ -28,18 +31,33 @@ typedef struct option_t {
     option_kind_t kind;
     apr_size_t offset;    /**< in sc_server_conf_t */
     apr_int64_t min, max; /**< range; of a text the size of its array */
-    const char *what;     /**< what the value is ("milliseconds"); why it is refused */
+    const char *what;     /**< what the value is ("milliseconds"); the words; why it is refused */
     /** @return what would be right, NULL when the text is */
     const char *(*check)(const char *value);
 } option_t;
 
+#define SC_KIB ((apr_int64_t)1024)
+#define SC_MIB (SC_KIB * 1024)
+#define SC_NO_UDP "session messages travel over TCP only"
+
+/* option_tables.c: one for each directive that takes key=value, or for each of its kinds */
+extern const option_t sc_multicast_options[];
+extern const option_t sc_static_options[];
+extern const option_t sc_receiver_options[];
+extern const option_t sc_sender_options[];
+extern const option_t sc_send_options[];
+extern const option_t sc_manager_options[];
+extern const option_t sc_delta_options[];
+extern const option_t sc_backup_options[];
+
 /**
  * Parse the arguments into the configuration.
  * @param table ends with an entry without a name
+ * @param more another one whose attributes may be given, too; NULL: none
  * @return NULL, or what is wrong and what would be right
  */
 const char *sc_options_parse(cmd_parms *cmd, sc_server_conf_t *conf, const option_t *table,
-                             int argc, char *const argv[]);
+                             const option_t *more, int argc, char *const argv[]);
 
 /** Cut "key=value". @return NULL, or what is wrong */
 const char *sc_option_split(cmd_parms *cmd, const char *arg, const char **key, const char **value);

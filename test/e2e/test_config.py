@@ -153,19 +153,54 @@ WRONG = [
     ("SessionClusterSendOptions 6 wait=1", r"knows timeout and onTimeout; not \"wait\""),
     ("SessionClusterSendOptions 6 serve", r"key=value"),
     # manager
-    ("SessionClusterManager", r"delta, then key=value"),
-    ("SessionClusterManager persistent", r"delta, then key=value, not \"persistent\""),
-    ("SessionClusterManager backup backups=2", r"backup is not in this version, which knows delta"),
-    ("SessionClusterManager store provider=redis:h:1", r"store is not in this version"),
+    ("SessionClusterManager", r"delta or backup, then key=value"),
+    ("SessionClusterManager persistent", r"delta or backup, then key=value, not \"persistent\""),
+    ("SessionClusterManager store provider=redis:h:1",
+     r"store is not in this version, which knows delta and backup"),
     ("SessionClusterManager delta expireSessionsOnShutdown=maybe", r"true or false"),
     ("SessionClusterManager delta stateTransferTimeout=0", r"seconds from 1 to 3600"),
     ("SessionClusterManager delta blockSize=1", r"bytes from 4096"),
     ("SessionClusterManager delta touchInterval=1", r"milliseconds from 100"),
     ("SessionClusterManager delta fetchTimeout=0", r"milliseconds from 10"),
     ("SessionClusterManager delta tombstoneTime=1", r"seconds from 10"),
+    ("SessionClusterManager delta digestInterval=-1", r"seconds \(0: never\) from 0 to 3600"),
+    ("SessionClusterManager delta digestInterval=3601", r"from 0 to 3600, not \"3601\""),
     ("SessionClusterManager delta sendAllSessionsSize=1000", r"blockSize= in bytes"),
     ("SessionClusterManager delta maxActiveSessions=-1", r"SessionClusterMemory"),
     ("SessionClusterManager delta notifyListenersOnReplication=true", r"no listeners"),
+    ("SessionClusterManager delta backups=1", r"no backups: .*see SessionClusterManager backup"),
+    ("SessionClusterManager delta leaveTime=1", r"no leaveTime: .*SessionClusterManager backup"),
+    ("SessionClusterManager delta color=red",
+     r"knows expireSessionsOnShutdown.*digestInterval; not \"color\""),
+    ("SessionClusterManager backup backups=0", r"backups wants a number from 1 to 4, not \"0\""),
+    ("SessionClusterManager backup backups=5", r"from 1 to 4, not \"5\""),
+    ("SessionClusterManager backup backups=", r"from 1 to 4, not \"\""),
+    ("SessionClusterManager backup 2", r"key=value, not \"2\""),
+    ("SessionClusterManager backup backups=1 Backups=2", r"backups is given twice"),
+    ("SessionClusterManager backup touchInterval=500 touchInterval=600",
+     r"touchInterval is given twice"),
+    ("SessionClusterManager backup select=random", r"rendezvous or roundrobin, not \"random\""),
+    ("SessionClusterManager backup select=round", r"rendezvous or roundrobin"),
+    ("SessionClusterManager backup select=", r"rendezvous or roundrobin"),
+    ("SessionClusterManager backup holdBackups=0", r"true or false, not \"0\""),
+    ("SessionClusterManager backup copyRate=-1", r"sessions per second.*from 0 to"),
+    ("SessionClusterManager backup copyRate=10000001", r"sessions per second"),
+    ("SessionClusterManager backup placeInterval=9", r"milliseconds from 10 to 10000"),
+    ("SessionClusterManager backup placeInterval=10001", r"milliseconds from 10 to 10000"),
+    ("SessionClusterManager backup leaveTime=601", r"seconds from 0 to 600"),
+    ("SessionClusterManager backup fetchTimeout=0", r"milliseconds from 10"),
+    ("SessionClusterManager backup tombstoneTime=1", r"seconds from 10"),
+    ("SessionClusterManager backup digestInterval=1h", r"seconds \(0: never\) from 0"),
+    ("SessionClusterManager backup color=red", r"knows backups, select.*digestInterval; not"),
+    ("SessionClusterManager backup mapSendOptions=6",
+     r"no mapSendOptions: .*SessionClusterSendOptions"),
+    ("SessionClusterManager backup rpcTimeout=15000", r"no rpcTimeout: fetchTimeout="),
+    ("SessionClusterManager backup accessTimeout=5000", r"no accessTimeout: .*dropTime="),
+    ("SessionClusterManager backup terminateOnStartFailure=true",
+     r"no terminateOnStartFailure: .*SessionClusterQuorum"),
+    ("SessionClusterManager backup sessionAttributeNameFilter=x", r"all of it"),
+    ("SessionClusterManager backup stateTimestampDrop=true", r"carries a stamp"),
+    ("SessionClusterManager backup name=app", r"SessionClusterContext"),
     # interceptors
     ("SessionClusterInterceptor", r"a name, then key=value"),
     ("SessionClusterInterceptor Nonsense", r"TcpFailureDetector.*MessageDispatch|"
@@ -275,6 +310,9 @@ CONTRADICTIONS = [
     (ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\nSessionClusterQuorum On",
      r"SC0115: .*give the number"),
     (STATIC + "SessionClusterQuorum 3", r"SC0116: .*there are 2 nodes"),
+    # a member without a route among others that have one is a balancer
+    (STATIC.replace("4001", "4001 route=n2") + "SessionClusterMember 127.0.0.1:4009\n"
+     "SessionClusterQuorum 3", r"SC0116: .*there are 2 nodes"),
     (STATIC + "SessionClusterRole balancer\nSessionClusterCookieName SID",
      r"SC0117: .*SessionClusterCookieName"),
     ("SessionClusterCookieName SID\n" + "".join(
@@ -347,6 +385,19 @@ RIGHT = [
     "SessionClusterSendOptions 10",
     "SessionClusterMemory 1m\nSessionClusterMaxSessionSize 1k",
     "SessionClusterManager delta expireSessionsOnShutdown=true stateTransferTimeout=10",
+    "SessionClusterManager delta digestInterval=0",
+    "SessionClusterManager backup",
+    STATIC + "SessionClusterManager backup",
+    STATIC + "SessionClusterMember 127.0.0.1:4002\nSessionClusterManager backup backups=2",
+    # a balancer may share the line; a multicast group has as many nodes as come
+    STATIC.replace(ROUTE, "SessionClusterRole balancer\n") + "SessionClusterManager backup backups=4",
+    ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\n"
+    "SessionClusterManager backup backups=4",
+    "SessionClusterManager BACKUP BACKUPS=4 select=RoundRobin holdBackups=off copyRate=0 "
+    "placeInterval=10 leaveTime=0",
+    "SessionClusterManager backup backups=1 select=rendezvous holdBackups=true copyRate=10000000 "
+    "placeInterval=10000 leaveTime=600 expireSessionsOnShutdown=true stateTransferTimeout=10 "
+    "blockSize=64K touchInterval=100 fetchTimeout=10 tombstoneTime=10 digestInterval=3600",
     # one context everywhere, so the names of the servers do not count
     "SessionClusterCookieName SID\nSessionClusterContext one\n" + "".join(
         f"<VirtualHost *:80>\nServerName v{i}.example.org\n</VirtualHost>\n" for i in range(70)),
@@ -364,6 +415,28 @@ def test_right(configtest, lines):
     code, said = configtest(lines)
     assert code == 0, said
     assert "SC01" not in said
+
+
+def test_majority_does_not_count_balancers(configtest):
+    lines = (STATIC.replace("4001", "4001 route=n2") + "SessionClusterMember 127.0.0.1:4002 route=n3\n"
+             "SessionClusterMember 127.0.0.1:4009\nSessionClusterQuorum On")
+    code, said = configtest(lines)
+    assert code == 0, said
+    assert re.search(r"SC0124: .*2 of 3 nodes; members without route= \(1\)", said), said
+
+
+@pytest.mark.parametrize("lines,nodes", [
+    (STATIC + "SessionClusterManager backup backups=2", 1),
+    (STATIC + "SessionClusterMember 127.0.0.1:4000\nSessionClusterManager backup backups=2", 1),
+    (STATIC.replace("4001", "4001 route=n2") + "SessionClusterMember 127.0.0.1:4009\n"
+     "SessionClusterManager backup backups=3", 1),
+    (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0.1:4000 route=n1\n"
+     "SessionClusterReceiver address=127.0.0.1 port=4000\nSessionClusterManager backup", 0)],
+    ids=["another", "itself in the list", "a balancer in the list", "nobody else"])
+def test_more_backups_than_nodes_is_a_warning(configtest, lines, nodes):
+    code, said = configtest(lines)
+    assert code == 0, said
+    assert re.search(rf"SC0123: .*backups=\d cannot be reached: .*has {nodes};", said), said
 
 
 def test_loads_without_mod_session(configtest):
