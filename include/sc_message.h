@@ -73,12 +73,15 @@ typedef struct sc_text_t {
 
 /* ---- whole sessions ------------------------------------------------------------------------- */
 
-/** One session as it travels whole (CREATED, ALL_SESSION_DATA, RETRIEVE_REPLY). */
+/** Highest epoch that a message may carry: it rises by one with each change of location. */
+#define SC_EPOCH_MAX 0x80000000u
+
+/** One session as it travels whole (CREATED, ALL_SESSION_DATA, RETRIEVE_REPLY, BACKUP, COPY). */
 typedef struct sc_wire_session_t {
     const char *context;
     apr_size_t context_len;
     sc_id_t id;
-    unsigned int flags;      /**< SC_REC_TOMBSTONE */
+    unsigned int flags;      /**< SC_REC_TOMBSTONE; RETRIEVE_REPLY: or SC_REC_PROXY */
     apr_uint32_t max_idle_s; /**< of a tombstone: SC_DEAD_* */
     apr_uint64_t age_ms;     /**< since creation */
     apr_uint64_t idle_ms;    /**< since the last access */
@@ -86,28 +89,31 @@ typedef struct sc_wire_session_t {
     const char *primary; /**< route */
     apr_size_t primary_len;
     apr_uint32_t epoch;
-    const unsigned char *body; /**< a tombstone has none */
+    const unsigned char *body; /**< a tombstone and a proxy have none */
     apr_size_t body_len;
     sc_id_t heir;          /**< SC_DEAD_RENAMED: the session's new id */
-    apr_uint32_t nbackups; /**< holders besides the primary; 0 from earlier versions */
+    apr_uint32_t nbackups; /**< holders besides the primary, each once; 0: a tombstone, or it comes
+                                from an earlier version */
     sc_text_t backup[SC_BACKUPS_MAX];
 } sc_wire_session_t;
 
-/** Append: length of all that follows, then the fields. */
+/** Append: length of all that follows, then the fields. What the flags rule out (body, backups) is
+ *  left out. */
 void sc_wire_session_put(sc_buf_t *b, const sc_wire_session_t *s);
-/** Pointers go into the input; the body has passed sc_body_check.
+/** Pointers go into the input; the body has passed sc_body_check. SC_REC_PROXY is refused.
  *  @return APR_SUCCESS or APR_EINVAL */
 apr_status_t sc_wire_session_get(sc_rd_t *r, sc_wire_session_t *s);
 
-/** SESSION_CREATED: event | session */
-void sc_msg_created_put(sc_buf_t *b, const sc_wire_session_t *s);
+/** SESSION_CREATED, BACKUP: event | session */
+void sc_msg_created_put(sc_buf_t *b, sc_event_t event, const sc_wire_session_t *s);
 apr_status_t sc_msg_created_get(sc_rd_t *r, sc_wire_session_t *s);
 
 /* ---- changes -------------------------------------------------------------------------------- */
 
 #define SC_MSG_PRIMARY 0x1 /**< the sender is primary of the session from this change on */
 
-/** SESSION_DELTA and CHANGE_SESSION_ID (the only one with new_id): what one request changed. */
+/** SESSION_DELTA, BACKUP_DIFF and CHANGE_SESSION_ID (the only one with new_id): what one request
+ *  changed. */
 typedef struct sc_msg_delta_t {
     sc_text_t context;
     sc_id_t id;
@@ -125,7 +131,7 @@ typedef struct sc_msg_delta_t {
 void sc_msg_delta_put(sc_buf_t *b, sc_event_t event, const sc_msg_delta_t *d);
 apr_status_t sc_msg_delta_get(sc_rd_t *r, sc_event_t event, sc_msg_delta_t *d);
 
-/* ---- lists: SESSION_ACCESSED, SESSION_EXPIRED ------------------------------------------------ */
+/* ---- lists: SESSION_ACCESSED and ACCESS, SESSION_EXPIRED and REMOVE -------------------------- */
 
 /** Sessions of one context, and for EXPIRED of one reason. */
 typedef struct sc_group_t {
@@ -168,16 +174,16 @@ typedef struct sc_msg_get_all_t {
 void sc_msg_get_all_put(sc_buf_t *b, const sc_msg_get_all_t *g);
 apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g);
 
-/** ALL_SESSION_DATA: so many sessions follow, written by sc_wire_session_put. */
+/** ALL_SESSION_DATA, COPY: so many sessions follow, written by sc_wire_session_put. */
 typedef struct sc_msg_data_t {
     apr_uint64_t serial;
     apr_uint64_t total; /**< sessions the donor expects to send; for progress only */
     apr_uint64_t count; /**< in this block */
 } sc_msg_data_t;
 
-void sc_msg_data_put(sc_buf_t *b, const sc_msg_data_t *d);
-/** r stands at the first session then. */
-apr_status_t sc_msg_data_get(sc_rd_t *r, sc_msg_data_t *d);
+void sc_msg_data_put(sc_buf_t *b, sc_event_t event, const sc_msg_data_t *d);
+/** r stands at the first session then. APR_EINVAL for any other event, too. */
+apr_status_t sc_msg_data_get(sc_rd_t *r, sc_event_t event, sc_msg_data_t *d);
 
 /** ALL_SESSION_TRANSFERCOMPLETE. */
 typedef struct sc_msg_complete_t {
@@ -206,7 +212,8 @@ typedef struct sc_msg_retrieve_t {
     apr_uint32_t sure;         /**< reply: 1: the sender had a valid lease, so this is the latest of
                                     what it holds */
     sc_wire_session_t session; /**< reply: its context and id equal those above; with SC_REC_PROXY
-                                    in flags only the location is known, there is no body */
+                                    in flags only the location is known: no body, and a primary
+                                    and an epoch that are not 0 */
 } sc_msg_retrieve_t;
 
 void sc_msg_retrieve_put(sc_buf_t *b, sc_event_t event, const sc_msg_retrieve_t *m);
@@ -243,6 +250,8 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p);
 /* ---- locations: PROXY, NOTIFY, NOTIFY_REPLY -------------------------------------------------- */
 
 #define SC_PLACES_LAST 0x1 /**< PROXY: the last one that answers a STATE */
+/** Bytes of a list at most, names included: less than the smallest maxFrame. */
+#define SC_PLACES_BYTES (48 * 1024)
 
 /** Head of a list of locations. Then the names of routes, then groups by context, as written by
  *  sc_places_put_*. */
@@ -251,16 +260,17 @@ typedef struct sc_msg_places_t {
         serial;         /**< NOTIFY and its reply: of the NOTIFY; PROXY: of the STATE it answers, or
                              0 */
     unsigned int flags; /**< SC_PLACES_* */
-    apr_uint32_t nroutes;
-    sc_text_t route[SC_ROUTES_MAX]; /**< place 0 is "no route" and not written */
+    apr_uint32_t nroutes; /**< places in route[], 0 included: so all indices are less than this */
+    sc_text_t route[SC_ROUTES_MAX]; /**< place 0 is "no route" and not written; each name once */
     apr_uint64_t ngroups;           /**< r stands at the first group */
 } sc_msg_places_t;
 
 /** One location. Routes are indices in the list's table. */
 typedef struct sc_place_t {
     sc_id_t id;
-    apr_uint32_t epoch;
-    apr_uint32_t primary; /**< 0: the session is not there any more, as far as its location goes */
+    apr_uint32_t epoch;   /**< 1 to SC_EPOCH_MAX */
+    apr_uint32_t primary; /**< 0: the session is not there any more, as far as its location goes;
+                               no backups and no digest then */
     apr_uint32_t nbackups;
     apr_uint32_t backup[SC_BACKUPS_MAX];
     apr_uint64_t digest; /**< sc_body_digest of the session at its primary; 0: not told */
@@ -277,9 +287,12 @@ sc_places_t *sc_places_create(void);
 void sc_places_free(sc_places_t *p);
 void sc_places_clear(sc_places_t *p);
 /**
- * Add the location of a record, with the store's names.
+ * Add the location of a record, with the store's names. A tombstone, like a record without primary,
+ * gets primary 0.
  * @param digest see sc_place_t
- * @return APR_SUCCESS; APR_ENOSPC: full: write it, clear it, and add again; APR_ENOMEM
+ * @return APR_SUCCESS; APR_ENOSPC: full: write it, clear it, and add again; APR_ENOMEM; APR_EINVAL:
+ *         unknown context, an epoch that readers would refuse, or the tombstone of a changed id,
+ *         which has no epoch: nothing was added
  */
 apr_status_t sc_places_add(sc_places_t *p, const sc_store_t *store, const sc_record_t *rec,
                            apr_uint64_t digest);
@@ -305,7 +318,7 @@ apr_status_t sc_msg_state_get(sc_rd_t *r, apr_uint64_t *serial);
 typedef struct sc_msg_take_t {
     sc_text_t context;
     sc_id_t id;
-    apr_uint32_t epoch;
+    apr_uint32_t epoch; /**< 1 to SC_EPOCH_MAX */
 } sc_msg_take_t;
 
 void sc_msg_take_put(sc_buf_t *b, const sc_msg_take_t *t);
@@ -330,7 +343,10 @@ typedef struct sc_msg_digest_t {
 void sc_msg_digest_put(sc_buf_t *b, const sc_msg_digest_t *d);
 apr_status_t sc_msg_digest_get(sc_rd_t *r, sc_msg_digest_t *d);
 
-/** DIGEST_LIST: what the sender has in part of one range of one context. */
+/** DIGEST_LIST: what the sender has in part of one range of one context.
+ *  With an empty context it is the last one that answers a DIGEST: range says how many ranges
+ *  differed, listed or not; items are the names (varint length, bytes) of those contexts of the
+ *  DIGEST that the sender does not have: then nothing was compared. */
 typedef struct sc_msg_digest_list_t {
     apr_uint64_t serial;
     sc_text_t context;

@@ -142,7 +142,7 @@ static void post_block(sc_transfer_t *t)
         d.count++;
     }
     sc_buf_clear(&m->msg);
-    sc_msg_data_put(&m->msg, &d);
+    sc_msg_data_put(&m->msg, SC_EVT_ALL_SESSION_DATA, &d);
     sc_put(&m->msg, t->items.data, bytes);
     t->flying = bytes;
     t->flying_count = d.count;

@@ -381,6 +381,6 @@ apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_
     }
     sc_mgr_wire(m, &rec, m->old.data, m->old.len, &w);
     sc_buf_clear(&m->msg);
-    sc_msg_created_put(&m->msg, &w);
+    sc_msg_created_put(&m->msg, SC_EVT_SESSION_CREATED, &w);
     return m->msg.err;
 }

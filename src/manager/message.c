@@ -1,17 +1,19 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Session messages as bytes.
+ * Session messages as bytes: sessions, changes, lists, state transfer, fetches. Locations are in
+ * message_places.c, leases in message_lease.c.
  *
  * A reader checks everything it returns and says nothing about what it does not know: bytes behind
  * the last known field belong to a later version. A whole session carries its own length, so later
- * versions can add fields inside a block of sessions too.
+ * versions can add fields inside a block of sessions too. The other way round, a message of an
+ * earlier version ends before the fields that came later: they are 0 then.
  *
  * Readers begin after the event byte, which the caller has looked at to choose one of them.
  */
 #include <string.h>
 
-#include "sc_message.h"
+#include "message_parts.h"
 
 static const struct {
     unsigned int event;
@@ -26,8 +28,22 @@ static const struct {
     {SC_EVT_ALL_SESSION_TRANSFERCOMPLETE, "ALL_SESSION_TRANSFERCOMPLETE"},
     {SC_EVT_CHANGE_SESSION_ID, "CHANGE_SESSION_ID"},
     {SC_EVT_ALL_SESSION_NOCONTEXTMANAGER, "ALL_SESSION_NOCONTEXTMANAGER"},
+    {SC_EVT_BACKUP, "BACKUP"},
     {SC_EVT_RETRIEVE, "RETRIEVE"},
+    {SC_EVT_PROXY, "PROXY"},
+    {SC_EVT_REMOVE, "REMOVE"},
+    {SC_EVT_STATE, "STATE"},
+    {SC_EVT_COPY, "COPY"},
+    {SC_EVT_ACCESS, "ACCESS"},
+    {SC_EVT_NOTIFY, "NOTIFY"},
+    {SC_EVT_PING, "PING"},
+    {SC_EVT_BACKUP_DIFF, "BACKUP_DIFF"},
+    {SC_EVT_DIGEST, "DIGEST"},
+    {SC_EVT_DIGEST_LIST, "DIGEST_LIST"},
+    {SC_EVT_TAKE, "TAKE"},
     {SC_EVT_RETRIEVE_REPLY, "RETRIEVE_REPLY"},
+    {SC_EVT_NOTIFY_REPLY, "NOTIFY_REPLY"},
+    {SC_EVT_PING_REPLY, "PING_REPLY"},
 };
 
 const char *sc_event_name(unsigned int event)
@@ -44,8 +60,7 @@ const char *sc_event_name(unsigned int event)
 
 /* ---- parts ---------------------------------------------------------------------------------- */
 
-/* Text of a name: no NUL, and not empty unless that means something. */
-static sc_text_t get_text(sc_rd_t *r, apr_size_t max, int may_be_empty)
+sc_text_t sc_part_text(sc_rd_t *r, apr_size_t max, int may_be_empty)
 {
     sc_text_t t;
 
@@ -57,12 +72,17 @@ static sc_text_t get_text(sc_rd_t *r, apr_size_t max, int may_be_empty)
     return t;
 }
 
-static void put_id(sc_buf_t *b, const sc_id_t *id)
+int sc_part_same(const sc_text_t *a, const sc_text_t *b)
+{
+    return a->len == b->len && (a->len == 0 || memcmp(a->s, b->s, a->len) == 0);
+}
+
+void sc_part_put_id(sc_buf_t *b, const sc_id_t *id)
 {
     sc_put(b, id->b, sizeof(id->b));
 }
 
-static void get_id(sc_rd_t *r, sc_id_t *id)
+void sc_part_get_id(sc_rd_t *r, sc_id_t *id)
 {
     const unsigned char *p = sc_get(r, sizeof(id->b));
 
@@ -73,20 +93,19 @@ static void get_id(sc_rd_t *r, sc_id_t *id)
     }
 }
 
-static void put_stamp(sc_buf_t *b, const sc_stamp_t *s)
+void sc_part_put_stamp(sc_buf_t *b, const sc_stamp_t *s)
 {
     sc_put_u64(b, s->hlc);
     sc_put_u32(b, s->node);
 }
 
-static void get_stamp(sc_rd_t *r, sc_stamp_t *s)
+void sc_part_get_stamp(sc_rd_t *r, sc_stamp_t *s)
 {
     s->hlc = sc_get_u64(r);
     s->node = sc_get_u32(r);
 }
 
-/* A number that must fit into 32 bits. */
-static apr_uint32_t get_number(sc_rd_t *r)
+apr_uint32_t sc_part_number(sc_rd_t *r)
 {
     apr_uint64_t v = sc_get_varint(r);
 
@@ -95,6 +114,32 @@ static apr_uint32_t get_number(sc_rd_t *r)
         return 0;
     }
     return (apr_uint32_t)v;
+}
+
+apr_uint32_t sc_part_yes(sc_rd_t *r)
+{
+    return sc_part_number(r) != 0;
+}
+
+apr_uint32_t sc_part_epoch(sc_rd_t *r, apr_uint32_t least)
+{
+    apr_uint32_t epoch = sc_part_number(r);
+
+    if (epoch < least || epoch > SC_EPOCH_MAX) {
+        r->bad = 1;
+        return 0;
+    }
+    return epoch;
+}
+
+apr_size_t sc_part_str_size(apr_size_t n)
+{
+    return sc_varint_size(n) + n;
+}
+
+apr_status_t sc_part_verdict(const sc_rd_t *r)
+{
+    return r->bad ? APR_EINVAL : APR_SUCCESS;
 }
 
 static const unsigned char *get_body(sc_rd_t *r, apr_size_t *len)
@@ -107,48 +152,69 @@ static const unsigned char *get_body(sc_rd_t *r, apr_size_t *len)
     return body;
 }
 
-static apr_status_t verdict(const sc_rd_t *r)
-{
-    return r->bad ? APR_EINVAL : APR_SUCCESS;
-}
-
 /* ---- whole sessions ------------------------------------------------------------------------- */
-
-static apr_size_t str_size(apr_size_t n)
-{
-    return sc_varint_size(n) + n;
-}
 
 static int is_renamed(const sc_wire_session_t *s)
 {
     return (s->flags & SC_REC_TOMBSTONE) && s->max_idle_s == SC_DEAD_RENAMED;
 }
 
+/* What stands in the place of the body. */
+static sc_text_t content(const sc_wire_session_t *s)
+{
+    sc_text_t t = {(const char *)s->body, s->body_len};
+
+    if (is_renamed(s)) {
+        t.s = (const char *)s->heir.b;
+        t.len = sizeof(s->heir.b);
+    } else if (s->flags & SC_REC_PROXY) {
+        t.len = 0;
+    }
+    return t;
+}
+
+/* Nobody holds the dead. */
+static apr_uint32_t backups_of(const sc_wire_session_t *s)
+{
+    return s->flags & SC_REC_TOMBSTONE ? 0 : s->nbackups;
+}
+
 static apr_size_t session_size(const sc_wire_session_t *s)
 {
-    apr_size_t body_len = is_renamed(s) ? sizeof(s->heir.b) : s->body_len;
+    apr_uint32_t nbackups = backups_of(s);
+    apr_size_t n;
+    apr_uint32_t i;
 
-    return str_size(s->context_len) + sizeof(s->id.b) + sc_varint_size(s->flags) +
-           sc_varint_size(s->max_idle_s) + sc_varint_size(s->age_ms) + sc_varint_size(s->idle_ms) +
-           8 + 4 + str_size(s->primary_len) + sc_varint_size(s->epoch) + str_size(body_len);
+    n = sc_part_str_size(s->context_len) + sizeof(s->id.b) + sc_varint_size(s->flags) +
+        sc_varint_size(s->max_idle_s) + sc_varint_size(s->age_ms) + sc_varint_size(s->idle_ms) + 8 +
+        4 + sc_part_str_size(s->primary_len) + sc_varint_size(s->epoch) +
+        sc_part_str_size(content(s).len) + sc_varint_size(nbackups);
+    for (i = 0; i < nbackups; i++) {
+        n += sc_part_str_size(s->backup[i].len);
+    }
+    return n;
 }
 
 void sc_wire_session_put(sc_buf_t *b, const sc_wire_session_t *s)
 {
+    apr_uint32_t nbackups = backups_of(s);
+    sc_text_t body = content(s);
+    apr_uint32_t i;
+
     sc_put_varint(b, session_size(s));
     sc_put_str(b, s->context, s->context_len);
-    put_id(b, &s->id);
+    sc_part_put_id(b, &s->id);
     sc_put_varint(b, s->flags);
     sc_put_varint(b, s->max_idle_s);
     sc_put_varint(b, s->age_ms);
     sc_put_varint(b, s->idle_ms);
-    put_stamp(b, &s->stamp);
+    sc_part_put_stamp(b, &s->stamp);
     sc_put_str(b, s->primary, s->primary_len);
     sc_put_varint(b, s->epoch);
-    if (is_renamed(s)) {
-        sc_put_str(b, s->heir.b, sizeof(s->heir.b));
-    } else {
-        sc_put_str(b, s->body, s->body_len);
+    sc_put_str(b, body.s, body.len);
+    sc_put_varint(b, nbackups);
+    for (i = 0; i < nbackups; i++) {
+        sc_put_str(b, s->backup[i].s, s->backup[i].len);
     }
 }
 
@@ -168,7 +234,39 @@ static void get_tombstone(sc_rd_t *r, sc_wire_session_t *s)
     }
 }
 
-apr_status_t sc_wire_session_get(sc_rd_t *r, sc_wire_session_t *s)
+/* Each name once, the primary's included. */
+static void get_backups(sc_rd_t *r, sc_wire_session_t *s)
+{
+    sc_text_t primary = {s->primary, s->primary_len};
+    apr_uint32_t n = sc_part_number(r);
+    apr_uint32_t i, k;
+
+    if (n > SC_BACKUPS_MAX || (n > 0 && ((s->flags & SC_REC_TOMBSTONE) || s->epoch == 0))) {
+        r->bad = 1;
+        return;
+    }
+    for (i = 0; i < n && !r->bad; i++) {
+        s->backup[i] = sc_part_text(r, SC_ROUTE_MAX, 0);
+        r->bad |= sc_part_same(&s->backup[i], &primary);
+        for (k = 0; k < i; k++) {
+            r->bad |= sc_part_same(&s->backup[i], &s->backup[k]);
+        }
+    }
+    s->nbackups = r->bad ? 0 : n;
+}
+
+/* Only the location is known, so there has to be one, and nothing else. */
+static void get_proxy(sc_rd_t *r, sc_wire_session_t *s)
+{
+    apr_size_t len;
+
+    (void)sc_get_str(r, sc_rd_left(r), &len);
+    if (len != 0 || s->primary_len == 0 || s->epoch == 0 || (s->flags & SC_REC_TOMBSTONE)) {
+        r->bad = 1;
+    }
+}
+
+static apr_status_t session_get(sc_rd_t *r, sc_wire_session_t *s, int may_be_proxy)
 {
     const unsigned char *all;
     sc_text_t context, primary;
@@ -181,33 +279,42 @@ apr_status_t sc_wire_session_get(sc_rd_t *r, sc_wire_session_t *s)
         return APR_EINVAL;
     }
     sc_rd_init(&in, all, len);
-    context = get_text(&in, SC_CONTEXT_MAX, 0);
-    get_id(&in, &s->id);
-    s->flags = get_number(&in);
-    s->max_idle_s = get_number(&in);
+    context = sc_part_text(&in, SC_CONTEXT_MAX, 0);
+    sc_part_get_id(&in, &s->id);
+    s->flags = sc_part_number(&in);
+    s->max_idle_s = sc_part_number(&in);
     s->age_ms = sc_get_varint(&in);
     s->idle_ms = sc_get_varint(&in);
-    get_stamp(&in, &s->stamp);
-    primary = get_text(&in, SC_ROUTE_MAX, 1);
-    s->epoch = get_number(&in);
-    if (s->flags & SC_REC_TOMBSTONE) {
-        get_tombstone(&in, s);
-    } else {
-        s->body = get_body(&in, &s->body_len);
-    }
+    sc_part_get_stamp(&in, &s->stamp);
+    primary = sc_part_text(&in, SC_ROUTE_MAX, 1);
+    s->epoch = sc_part_epoch(&in, 0);
     s->context = context.s;
     s->context_len = context.len;
     s->primary = primary.s;
     s->primary_len = primary.len;
-    if (in.bad) {
-        r->bad = 1;
+    if (s->flags & SC_REC_PROXY) {
+        in.bad |= !may_be_proxy;
+        get_proxy(&in, s);
+    } else if (s->flags & SC_REC_TOMBSTONE) {
+        get_tombstone(&in, s);
+    } else {
+        s->body = get_body(&in, &s->body_len);
     }
-    return verdict(r);
+    if (sc_rd_left(&in) > 0) { /* an earlier version knew of no backups */
+        get_backups(&in, s);
+    }
+    r->bad |= in.bad;
+    return sc_part_verdict(r);
 }
 
-void sc_msg_created_put(sc_buf_t *b, const sc_wire_session_t *s)
+apr_status_t sc_wire_session_get(sc_rd_t *r, sc_wire_session_t *s)
 {
-    sc_put_u8(b, SC_EVT_SESSION_CREATED);
+    return session_get(r, s, 0);
+}
+
+void sc_msg_created_put(sc_buf_t *b, sc_event_t event, const sc_wire_session_t *s)
+{
+    sc_put_u8(b, event);
     sc_wire_session_put(b, s);
 }
 
@@ -222,12 +329,12 @@ void sc_msg_delta_put(sc_buf_t *b, sc_event_t event, const sc_msg_delta_t *d)
 {
     sc_put_u8(b, event);
     sc_put_str(b, d->context.s, d->context.len);
-    put_id(b, &d->id);
+    sc_part_put_id(b, &d->id);
     if (event == SC_EVT_CHANGE_SESSION_ID) {
-        put_id(b, &d->new_id);
+        sc_part_put_id(b, &d->new_id);
     }
     sc_put_varint(b, d->flags);
-    put_stamp(b, &d->stamp);
+    sc_part_put_stamp(b, &d->stamp);
     sc_put_varint(b, d->max_idle_s);
     sc_put_varint(b, d->idle_ms);
     sc_put_varint(b, d->epoch);
@@ -240,50 +347,50 @@ void sc_msg_delta_put(sc_buf_t *b, sc_event_t event, const sc_msg_delta_t *d)
 apr_status_t sc_msg_delta_get(sc_rd_t *r, sc_event_t event, sc_msg_delta_t *d)
 {
     memset(d, 0, sizeof(*d));
-    d->context = get_text(r, SC_CONTEXT_MAX, 0);
-    get_id(r, &d->id);
+    d->context = sc_part_text(r, SC_CONTEXT_MAX, 0);
+    sc_part_get_id(r, &d->id);
     if (event == SC_EVT_CHANGE_SESSION_ID) {
-        get_id(r, &d->new_id);
+        sc_part_get_id(r, &d->new_id);
         r->bad |= memcmp(d->id.b, d->new_id.b, sizeof(d->id.b)) == 0;
     }
-    d->flags = get_number(r);
-    get_stamp(r, &d->stamp);
-    d->max_idle_s = get_number(r);
+    d->flags = sc_part_number(r);
+    sc_part_get_stamp(r, &d->stamp);
+    d->max_idle_s = sc_part_number(r);
     d->idle_ms = sc_get_varint(r);
-    d->epoch = get_number(r);
+    d->epoch = sc_part_epoch(r, 0);
     d->body = get_body(r, &d->body_len);
     if (event == SC_EVT_CHANGE_SESSION_ID) {
         d->digest = sc_get_u64(r);
     }
-    return verdict(r);
+    return sc_part_verdict(r);
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
 void sc_item_accessed_put(sc_buf_t *items, const sc_id_t *id, apr_uint64_t idle_ms)
 {
-    put_id(items, id);
+    sc_part_put_id(items, id);
     sc_put_varint(items, idle_ms);
 }
 
 apr_status_t sc_item_accessed_get(sc_rd_t *items, sc_id_t *id, apr_uint64_t *idle_ms)
 {
-    get_id(items, id);
+    sc_part_get_id(items, id);
     *idle_ms = sc_get_varint(items);
-    return verdict(items);
+    return sc_part_verdict(items);
 }
 
 void sc_item_expired_put(sc_buf_t *items, const sc_id_t *id, const sc_stamp_t *stamp)
 {
-    put_id(items, id);
-    put_stamp(items, stamp);
+    sc_part_put_id(items, id);
+    sc_part_put_stamp(items, stamp);
 }
 
 apr_status_t sc_item_expired_get(sc_rd_t *items, sc_id_t *id, sc_stamp_t *stamp)
 {
-    get_id(items, id);
-    get_stamp(items, stamp);
-    return verdict(items);
+    sc_part_get_id(items, id);
+    sc_part_get_stamp(items, stamp);
+    return sc_part_verdict(items);
 }
 
 void sc_msg_groups_put(sc_buf_t *b, sc_event_t event, apr_uint32_t ngroups)
@@ -303,8 +410,8 @@ void sc_group_put(sc_buf_t *b, const sc_group_t *g)
 apr_status_t sc_group_get(sc_rd_t *r, sc_group_t *g)
 {
     memset(g, 0, sizeof(*g));
-    g->context = get_text(r, SC_CONTEXT_MAX, 0);
-    g->reason = get_number(r);
+    g->context = sc_part_text(r, SC_CONTEXT_MAX, 0);
+    g->reason = sc_part_number(r);
     if (g->reason > SC_DEAD_IDLE) {
         g->reason = SC_DEAD_INVALIDATED;
     }
@@ -313,7 +420,7 @@ apr_status_t sc_group_get(sc_rd_t *r, sc_group_t *g)
     }
     g->n = sc_get_varint(r);
     g->items = sc_get_str(r, sc_rd_left(r), &g->items_len);
-    return verdict(r);
+    return sc_part_verdict(r);
 }
 
 static apr_status_t check_items(sc_event_t event, const sc_group_t *g)
@@ -326,13 +433,13 @@ static apr_status_t check_items(sc_event_t event, const sc_group_t *g)
     /* a claimed number beyond the bytes ends the loop at its first missing item */
     sc_rd_init(&items, g->items, g->items_len);
     for (i = 0; i < g->n && !items.bad; i++) {
-        if (event == SC_EVT_SESSION_ACCESSED) {
+        if (event == SC_EVT_SESSION_ACCESSED || event == SC_EVT_ACCESS) {
             (void)sc_item_accessed_get(&items, &id, &idle_ms);
         } else {
             (void)sc_item_expired_get(&items, &id, &stamp);
         }
     }
-    return verdict(&items);
+    return sc_part_verdict(&items);
 }
 
 apr_status_t sc_msg_groups_get(sc_rd_t *r, sc_event_t event, apr_uint64_t *ngroups)
@@ -348,7 +455,7 @@ apr_status_t sc_msg_groups_get(sc_rd_t *r, sc_event_t event, apr_uint64_t *ngrou
         }
     }
     *ngroups = ahead.bad ? 0 : n;
-    return verdict(&ahead);
+    return sc_part_verdict(&ahead);
 }
 
 /* ---- state transfer ------------------------------------------------------------------------- */
@@ -366,6 +473,7 @@ void sc_msg_get_all_put(sc_buf_t *b, const sc_msg_get_all_t *g)
     for (i = 0; i < g->ncontexts; i++) {
         sc_put_str(b, g->context[i].s, g->context[i].len);
     }
+    sc_put_varint(b, g->held);
 }
 
 apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g)
@@ -376,31 +484,37 @@ apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g)
     g->serial = sc_get_varint(r);
     g->since = sc_get_varint(r);
     g->recent_ms = sc_get_varint(r);
-    g->primary = get_text(r, SC_ROUTE_MAX, 1);
-    g->ncontexts = get_number(r);
+    g->primary = sc_part_text(r, SC_ROUTE_MAX, 1);
+    g->ncontexts = sc_part_number(r);
     if (g->ncontexts > SC_CONTEXTS_MAX) {
         r->bad = 1;
     }
     for (i = 0; i < g->ncontexts && !r->bad; i++) {
-        g->context[i] = get_text(r, SC_CONTEXT_MAX, 0);
+        g->context[i] = sc_part_text(r, SC_CONTEXT_MAX, 0);
     }
-    return verdict(r);
+    if (sc_rd_left(r) > 0) {
+        g->held = sc_part_yes(r);
+    }
+    return sc_part_verdict(r);
 }
 
-void sc_msg_data_put(sc_buf_t *b, const sc_msg_data_t *d)
+void sc_msg_data_put(sc_buf_t *b, sc_event_t event, const sc_msg_data_t *d)
 {
-    sc_put_u8(b, SC_EVT_ALL_SESSION_DATA);
+    sc_put_u8(b, event);
     sc_put_varint(b, d->serial);
     sc_put_varint(b, d->total);
     sc_put_varint(b, d->count);
 }
 
-apr_status_t sc_msg_data_get(sc_rd_t *r, sc_msg_data_t *d)
+apr_status_t sc_msg_data_get(sc_rd_t *r, sc_event_t event, sc_msg_data_t *d)
 {
+    if (event != SC_EVT_ALL_SESSION_DATA && event != SC_EVT_COPY) {
+        r->bad = 1;
+    }
     d->serial = sc_get_varint(r);
     d->total = sc_get_varint(r);
     d->count = sc_get_varint(r);
-    return verdict(r);
+    return sc_part_verdict(r);
 }
 
 void sc_msg_complete_put(sc_buf_t *b, const sc_msg_complete_t *c)
@@ -410,15 +524,17 @@ void sc_msg_complete_put(sc_buf_t *b, const sc_msg_complete_t *c)
     sc_put_varint(b, c->lsn);
     sc_put_varint(b, c->ready);
     sc_put_varint(b, c->sent);
+    sc_put_varint(b, c->loss);
 }
 
 apr_status_t sc_msg_complete_get(sc_rd_t *r, sc_msg_complete_t *c)
 {
     c->serial = sc_get_varint(r);
     c->lsn = sc_get_varint(r);
-    c->ready = get_number(r);
+    c->ready = sc_part_yes(r);
     c->sent = sc_get_varint(r);
-    return verdict(r);
+    c->loss = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
+    return sc_part_verdict(r);
 }
 
 void sc_msg_nocontext_put(sc_buf_t *b, const sc_text_t *context)
@@ -429,8 +545,8 @@ void sc_msg_nocontext_put(sc_buf_t *b, const sc_text_t *context)
 
 apr_status_t sc_msg_nocontext_get(sc_rd_t *r, sc_text_t *context)
 {
-    *context = get_text(r, SC_CONTEXT_MAX, 0);
-    return verdict(r);
+    *context = sc_part_text(r, SC_CONTEXT_MAX, 0);
+    return sc_part_verdict(r);
 }
 
 /* ---- fetch on demand ------------------------------------------------------------------------ */
@@ -439,28 +555,32 @@ void sc_msg_retrieve_put(sc_buf_t *b, sc_event_t event, const sc_msg_retrieve_t 
 {
     sc_put_u8(b, event);
     sc_put_str(b, m->context.s, m->context.len);
-    put_id(b, &m->id);
+    sc_part_put_id(b, &m->id);
     if (event == SC_EVT_RETRIEVE_REPLY) {
         sc_put_varint(b, m->found);
         if (m->found) {
             sc_wire_session_put(b, &m->session);
         }
+        sc_put_varint(b, m->sure);
     }
 }
 
 apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t *m)
 {
     memset(m, 0, sizeof(*m));
-    m->context = get_text(r, SC_CONTEXT_MAX, 0);
-    get_id(r, &m->id);
+    m->context = sc_part_text(r, SC_CONTEXT_MAX, 0);
+    sc_part_get_id(r, &m->id);
     if (event == SC_EVT_RETRIEVE_REPLY) {
-        m->found = get_number(r) != 0;
-        if (m->found && sc_wire_session_get(r, &m->session) == APR_SUCCESS &&
+        m->found = sc_part_yes(r);
+        if (m->found && session_get(r, &m->session, 1) == APR_SUCCESS &&
             (m->session.context_len != m->context.len ||
              memcmp(m->session.context, m->context.s, m->context.len) != 0 ||
              memcmp(m->session.id.b, m->id.b, sizeof(m->id.b)) != 0)) {
             r->bad = 1;
         }
+        if (sc_rd_left(r) > 0) {
+            m->sure = sc_part_yes(r);
+        }
     }
-    return verdict(r);
+    return sc_part_verdict(r);
 }

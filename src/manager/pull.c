@@ -317,7 +317,7 @@ apr_status_t sc_pull_data(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
     sc_msg_data_t d;
     apr_uint64_t i;
 
-    if (sc_msg_data_get(r, &d) != APR_SUCCESS) {
+    if (sc_msg_data_get(r, SC_EVT_ALL_SESSION_DATA, &d) != APR_SUCCESS) {
         return APR_EINVAL;
     }
     if (peer != NULL && peer->pull.job != SC_JOB_NONE && peer->pull.serial == d.serial) {

@@ -146,7 +146,7 @@ static void msg_created(sc_manager_t *m, const sc_record_t *rec)
 
     sc_mgr_wire(m, rec, m->out.data, m->out.len, &w);
     sc_buf_clear(&m->msg);
-    sc_msg_created_put(&m->msg, &w);
+    sc_msg_created_put(&m->msg, SC_EVT_SESSION_CREATED, &w);
 }
 
 static void do_create(sc_manager_t *m, const sc_request_t *q)

@@ -281,7 +281,7 @@ static void test_copies_merge(void)
     for (i = 0; i < 2; i++) {
         w.idle_ms = i == 0 ? 40000 : 70000; /* the second one is older news */
         sc_buf_clear(&b);
-        sc_msg_created_put(&b, &w);
+        sc_msg_created_put(&b, SC_EVT_SESSION_CREATED, &w);
         sc_store_stats(net->node[1].store, &stats);
         lsn[i] = stats.lsn;
         CU_ASSERT_EQUAL(sc_manager_record(net->node[1].m, &net->node[0].self, b.data, b.len),

@@ -109,7 +109,7 @@ static void test_invalidation_is_final(void)
         w.body = body.data;
         w.body_len = body.len;
         w.stamp = a.stamp;
-        sc_msg_created_put(&msg[0], &w);
+        sc_msg_created_put(&msg[0], SC_EVT_SESSION_CREATED, &w);
         /* a later change than the invalidation: it is dead all the same */
         memset(&d, 0, sizeof(d));
         d.context.s = NET_CONTEXT;

@@ -95,7 +95,7 @@ static int sample_message(int which, sc_buf_t *b)
     sc_buf_clear(b);
     switch (which) {
     case 0:
-        sc_msg_created_put(b, &s);
+        sc_msg_created_put(b, SC_EVT_SESSION_CREATED, &s);
         break;
     case 1:
     case 2:
@@ -141,7 +141,7 @@ static int sample_message(int which, sc_buf_t *b)
     case 6: {
         sc_msg_data_t data = {12, 99, 2};
 
-        sc_msg_data_put(b, &data);
+        sc_msg_data_put(b, SC_EVT_ALL_SESSION_DATA, &data);
         sc_wire_session_put(b, &s);
         sc_wire_session_put(b, &s);
         break;
@@ -221,7 +221,7 @@ static apr_status_t read_all(const void *bytes, apr_size_t len)
     case SC_EVT_GET_ALL_SESSIONS:
         return sc_msg_get_all_get(&r, &g);
     case SC_EVT_ALL_SESSION_DATA:
-        if (sc_msg_data_get(&r, &data) != APR_SUCCESS) {
+        if (sc_msg_data_get(&r, SC_EVT_ALL_SESSION_DATA, &data) != APR_SUCCESS) {
             return APR_EINVAL;
         }
         for (i = 0; i < data.count; i++) {
@@ -281,7 +281,7 @@ static void test_sessions(void)
 
     sample_message(6, &b);
     begin(&r, &b, SC_EVT_ALL_SESSION_DATA);
-    CU_ASSERT_EQUAL(sc_msg_data_get(&r, &data), APR_SUCCESS);
+    CU_ASSERT_EQUAL(sc_msg_data_get(&r, SC_EVT_ALL_SESSION_DATA, &data), APR_SUCCESS);
     CU_ASSERT(data.serial == 12 && data.total == 99 && data.count == 2);
     CU_ASSERT_EQUAL(sc_wire_session_get(&r, &s), APR_SUCCESS);
     CU_ASSERT_EQUAL(sc_wire_session_get(&r, &s), APR_SUCCESS);
@@ -517,6 +517,12 @@ static void test_later_versions(void)
 
 /* ---- hostile --------------------------------------------------------------------------------- */
 
+/* Samples whose last byte is a field that was added later. */
+static int has_later_field(int which)
+{
+    return which == 5 || which == 7 || which == 10 || which == 11;
+}
+
 static void test_truncated(void)
 {
     sc_buf_t b;
@@ -531,7 +537,9 @@ static void test_truncated(void)
             unsigned char *cut = malloc(n + 1);
 
             memcpy(cut, b.data, n);
-            CU_ASSERT_EQUAL(read_all(cut, n), APR_EINVAL);
+            /* without the last field some are messages of an earlier version */
+            CU_ASSERT_EQUAL(read_all(cut, n),
+                            n == b.len - 1 && has_later_field(which) ? APR_SUCCESS : APR_EINVAL);
             free(cut);
         }
     }
