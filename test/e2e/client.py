@@ -5,6 +5,7 @@ import asyncio
 import http.client
 import json
 import random
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -69,7 +70,8 @@ def cookie_header(jar):
 class Client:
     """One browser. `cookies` is its jar; keep=True keeps its connection."""
 
-    def __init__(self, port, cookies=None, timeout=15.0, keep=False):
+    def __init__(self, port, cookies=None, timeout=15.0, keep=False, host="127.0.0.1"):
+        self.host = host
         self.port = port
         self.cookies = dict(cookies or {})
         self.timeout = timeout
@@ -86,7 +88,7 @@ class Client:
             send.setdefault("Connection", "close")
         conn = self.conn if port is None else None
         if conn is None:
-            conn = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=self.timeout)
+            conn = http.client.HTTPConnection(self.host, port or self.port, timeout=self.timeout)
         begin = time.monotonic()
         try:
             conn.request(method, path, body=body, headers=send)
@@ -134,6 +136,44 @@ class Client:
         return self.cookies["SID"].partition(".")[2]
 
 
+# ---- many requests over few connections ------------------------------------------------------------
+
+def _read_reply(stream):
+    status = int(stream.readline().split()[1])
+    headers = []
+    while (line := stream.readline().rstrip(b"\r\n")):
+        name, _, value = line.decode("latin-1").partition(": ")
+        headers.append((name, value))
+    known = {k.lower(): v for k, v in headers}
+    if known.get("transfer-encoding", "").lower() == "chunked":
+        body = b""
+        while (size := int(stream.readline(), 16)):
+            body += stream.read(size)
+            stream.readline()
+        stream.readline()
+    else:
+        body = stream.read(int(known["content-length"]))
+    return Reply(status, headers, body)
+
+
+def pipeline(port, requests, host="127.0.0.1", window=40, timeout=30.0):
+    """Send requests, (query of /t, cookie or None) each, one behind the other over one connection
+    without waiting for each answer; the replies in the same order. For thousands of sessions that
+    are made or looked at."""
+    replies = []
+    with socket.create_connection((host, port), timeout) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = sock.makefile("rb")
+        for at in range(0, len(requests), window):
+            lines = []
+            for query, cookie in requests[at:at + window]:
+                line = f"Cookie: SID={cookie}\r\n" if cookie else ""
+                lines.append(f"GET /t?{query} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n")
+            sock.sendall("".join(lines).encode())
+            replies += [_read_reply(stream) for _ in lines]
+    return replies
+
+
 @dataclass
 class Record:
     """One request of a load."""
@@ -156,7 +196,9 @@ class Load:
 
     One thread with an event loop: 200 browsers cost little more than their requests."""
 
-    def __init__(self, port, clients=200, rate=300.0, steps="inc=n", timeout=20.0, seed=1):
+    def __init__(self, port, clients=200, rate=300.0, steps="inc=n", timeout=20.0, seed=1,
+                 host="127.0.0.1"):
+        self.host = host
         self.port = port
         self.nclients = clients
         self.rate = rate
@@ -266,10 +308,142 @@ class Load:
         self.records.append(record)
 
     async def _fetch(self, jar):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
             cookie = f"Cookie: {cookie_header(jar)}\r\n" if jar else ""
             writer.write(f"GET /t?{self.steps} HTTP/1.0\r\nHost: localhost\r\n{cookie}\r\n".encode())
             return await reader.read(-1)
         finally:
             writer.close()
+
+
+# ---- browsers that nobody keeps to one node ----------------------------------------------------------
+
+@dataclass
+class Seen:
+    """One answer that a walker got."""
+    walker: int
+    node: str
+    start: float
+    end: float
+    value: int = -1
+    retry_after: str = ""
+
+
+class Walker:
+    """A browser that counts in its session, each request on another node, and never accepts an
+    older value than it has seen. It forgives being refused (503) and being cut off."""
+
+    def __init__(self, number, nodes, steps=("inc=n", ""), timeout=15.0):
+        self.number = number
+        self.nodes = nodes
+        self.steps = steps
+        self.timeout = timeout
+        self.random = random.Random(number)
+        self.jar = {}
+        self.seen = 0
+        self.id = ""
+        self.acks, self.refusals, self.errors, self.wrong = [], [], [], []
+
+    def begin(self):
+        one = self.nodes[self.number % len(self.nodes)].client()
+        one.op("inc=n")
+        self.jar = one.cookies
+        self.id = one.id
+        self.seen = 1
+
+    def step(self):
+        node = self.random.choice(self.nodes)
+        what = self.random.choice(self.steps)
+        one = node.client(cookies=self.jar, timeout=self.timeout)
+        start = time.monotonic()
+        try:
+            reply = one.get(f"/t?{what}")
+        except (OSError, http.client.HTTPException) as e:
+            self.errors.append((node.route, start, repr(e)))
+            return
+        seen = Seen(self.number, node.route, start, time.monotonic(),
+                    retry_after=reply.header("Retry-After") or "")
+        if reply.status == 503:
+            self.refusals.append(seen)
+            return
+        seen.value = int((reply.values or {}).get("n", -1)) if reply.status == 200 else -1
+        least = self.seen + (what != "")
+        if seen.value < least:
+            self.wrong.append(f"walker {self.number} on {node.route}: {what or 'read'} gave "
+                              f"{reply!r} after {self.seen} was seen")
+        if "SID" in one.cookies and one.id != self.id:
+            self.wrong.append(f"walker {self.number} on {node.route}: another session")
+        else:
+            self.jar = one.cookies or self.jar
+        self.seen = max(self.seen, seen.value)
+        self.acks.append(seen)
+
+    @staticmethod
+    def crowd(nodes, count, **kw):
+        return Crowd([Walker(i, nodes, **kw) for i in range(count)])
+
+
+class Crowd:
+    """Walkers, a thread for each, at a bounded rate."""
+
+    def __init__(self, walkers, pause=0.02):
+        self.walkers = walkers
+        self.pause = pause
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(w,), daemon=True)
+                        for w in walkers]
+
+    def _run(self, walker):
+        while not self.stopping.wait(self.pause):
+            try:
+                walker.step()
+            except Exception as e:  # pylint: disable=broad-except
+                walker.wrong.append(f"walker {walker.number}: {e!r}")
+                return
+
+    def __enter__(self):
+        for w in self.walkers:
+            w.begin()
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stopping.set()
+        for t in self.threads:
+            t.join(40)
+
+    def _all(self, name):
+        return sorted((s for w in self.walkers for s in getattr(w, name)), key=lambda s: s.end)
+
+    @property
+    def acks(self):
+        return self._all("acks")
+
+    @property
+    def refusals(self):
+        return self._all("refusals")
+
+    def wait_acks(self, more, timeout=30.0):
+        """So many more answers, and at least one for each walker."""
+        want = {w: len(w.acks) + max(1, more // len(self.walkers) // 2) for w in self.walkers}
+        total = sum(len(w.acks) for w in self.walkers) + more
+        end = time.monotonic() + timeout
+        while sum(len(w.acks) for w in self.walkers) < total or \
+                any(len(w.acks) < n for w, n in want.items()):
+            self.check()
+            assert time.monotonic() < end, (
+                f"no {more} answers within {timeout} s: "
+                f"{[(len(w.acks), len(w.refusals), len(w.errors)) for w in self.walkers]}")
+            time.sleep(0.05)
+
+    def check(self):
+        wrong = [x for w in self.walkers for x in w.wrong]
+        assert not wrong, wrong[:5]
+
+    def check_end(self, nodes):
+        """Now that it is quiet: all nodes say the same, and not less than what was seen."""
+        for w in self.walkers:
+            values = [int(n.client(cookies=w.jar).values()["n"]) for n in nodes]
+            assert min(values) == max(values) >= w.seen, (w.number, w.seen, values)

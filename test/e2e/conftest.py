@@ -11,7 +11,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from node import APXS, HERE, Farm  # noqa: E402  pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from netns import Lab, NoNamespaces  # noqa: E402
+from node import APXS, HERE, Farm  # noqa: E402
 
 TREE = os.path.dirname(os.path.dirname(HERE))
 
@@ -69,6 +71,28 @@ def shared_farm(request, workspace, module_path, test_module):  # pylint: disabl
     made = make_farm(request, workspace, module_path, test_module)
     yield made
     made.close()
+
+
+@pytest.fixture
+def lab(farm):  # pylint: disable=redefined-outer-name
+    """Networks that can be cut. The test and what it starts are in its hub; servers end first."""
+    try:
+        made = Lab()
+    except NoNamespaces as e:
+        if os.environ.get("SC_NO_NETNS") == "1":
+            pytest.skip(f"no network namespaces here (SC_NO_NETNS=1): {e}")
+        pytest.fail("this test needs network namespaces, and they cannot be made here; run it as "
+                    "root with iproute2 and CAP_SYS_ADMIN, or leave these tests out with "
+                    f"SC_NO_NETNS=1: {e}", pytrace=False)
+    with made:
+        yield made
+        farm.close()
+
+
+@pytest.fixture(params=["delta", "backup"])
+def manager(request):
+    """Directives for a cluster: each test that takes this runs with either manager."""
+    return f"SessionClusterManager {request.param}\n"
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -142,7 +142,7 @@ class Httpd:
 
     def __init__(self, farm, name, *, mpm="event", single=False, modules=(), cluster_module=True,
                  session_module=True, head="", config="", children=2, threads=16,
-                 max_children=4, loglevel="session_cluster:debug"):
+                 max_children=4, loglevel="session_cluster:debug", place=None, env=None):
         self.farm = farm
         self.name = name
         self.mpm = mpm
@@ -156,6 +156,8 @@ class Httpd:
         self.threads = threads
         self.max_children = max_children
         self.loglevel = loglevel
+        self.place = place            # a Place of netns.py: its network; None: loopback
+        self.env = dict(env or {})    # more of its environment
         self.port = free_port()
         self.mark = f"{farm.mark}-{name}-{uuid.uuid4().hex[:8]}"
         self.proc = None
@@ -170,7 +172,17 @@ class Httpd:
                 script = f.endswith(".cgi")
                 os.chmod(os.path.join(folder, f), 0o755 if script else 0o644)
 
-    # -- paths
+    # -- paths and addresses
+
+    @property
+    def host(self):
+        """Where it serves."""
+        return self.place.front if self.place else "127.0.0.1"
+
+    @property
+    def cluster_host(self):
+        """Where it receives replication."""
+        return self.place.back if self.place else "127.0.0.1"
 
     @property
     def htdocs(self):
@@ -204,7 +216,7 @@ class Httpd:
 
     def text(self):
         root = self.root
-        out = f'ServerRoot "{root}"\nServerName localhost\nListen 127.0.0.1:{self.port}\n'
+        out = f'ServerRoot "{root}"\nServerName localhost\nListen {self.host}:{self.port}\n'
         out += f'DefaultRuntimeDir "{root}/run"\nPidFile "{root}/run/httpd.pid"\n'
         out += self.mpm_lines()
         cgi = "cgi" if self.mpm == "prefork" else "cgid"
@@ -258,6 +270,7 @@ class Httpd:
         env[MARK] = self.mark
         if "SC_PRELOAD" in env:  # a sanitizer's library: make memcheck
             env["LD_PRELOAD"] = env["SC_PRELOAD"]
+        env.update(self.env)
         return env
 
     # -- life
@@ -268,6 +281,7 @@ class Httpd:
         self.write()
         with open(os.path.join(self.root, "logs", "console.log"), "ab") as console:
             self.proc = subprocess.Popen(
+                (self.place.command if self.place else []) +
                 os.environ.get("SC_WRAP", "").split() +  # valgrind: make memcheck
                 [HTTPD, "-X" if self.single else "-DFOREGROUND", "-d", self.root, "-f", self.conf],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
@@ -277,7 +291,7 @@ class Httpd:
     def listens(self):
         with socket.socket() as s:
             s.settimeout(1)
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
+            return s.connect_ex((self.host, self.port)) == 0
 
     def wait_listening(self, timeout=15.0, pause=0.05):
         def check():
@@ -438,7 +452,7 @@ class Httpd:
     # -- looking inside
 
     def status(self, timeout=5.0):
-        reply = Client(self.port, timeout=timeout).get("/sc-status?json")
+        reply = Client(self.port, timeout=timeout, host=self.host).get("/sc-status?json")
         if reply.status != 200:
             raise ValueError(f"status page: {reply!r}")
         return json.loads(reply.body)
@@ -493,7 +507,7 @@ class Httpd:
     # -- requests
 
     def client(self, **kw):
-        return Client(self.port, **kw)
+        return Client(self.port, host=self.host, **kw)
 
 
 # ---- cluster parts -------------------------------------------------------------------------------
@@ -528,8 +542,10 @@ class Node(Httpd):
         if self.membership:
             self.head += f"SessionClusterRoute {self.route}\n" if self.route else ""
             self.head += self.membership
-            self.head += (f"SessionClusterReceiver address=127.0.0.1 port={self.rx_port} "
-                          "autoBind=1\n")
+            self.head += (f"SessionClusterReceiver address={self.cluster_host} "
+                          f"port={self.rx_port} autoBind=1\n")
+            if self.place:
+                self.head += "SessionClusterSecret none\n"
         self.head += self.directives
         self.config = self.session + self.extra
 
@@ -557,7 +573,7 @@ class Balancer(Node):
 
 
 def proxy_lines(nodes, member_args="retry=2 connectiontimeout=2", proxy_args="", path="/"):
-    members = "".join(f'  BalancerMember "http://127.0.0.1:{n.port}" route={n.route} '
+    members = "".join(f'  BalancerMember "http://{n.host}:{n.port}" route={n.route} '
                       f"{member_args}\n" for n in nodes)
     return ('<Proxy "balancer://cluster">\n' + members +
             f"  ProxySet lbmethod=bysession stickysession=SID {proxy_args}\n</Proxy>\n"
@@ -569,25 +585,29 @@ class Cluster:
     """Nodes that know each other, and balancers in front of them."""
 
     def __init__(self, farm, n=2, *, membership=MEMBERSHIP, options="", balancers=0, names=None,
-                 **kw):
+                 lab=None, member_args="retry=2 connectiontimeout=2", **kw):
         self.farm = farm
-        self.membership = membership
+        self.membership = membership  # {host}: the node's own address
         self.options = options  # directives for all
         directives = kw.pop("directives", "")
-        self.nodes = [Node(farm, name, directives=options + directives, **kw)
+        self.nodes = [Node(farm, name, directives=options + directives,
+                           place=lab.place(name) if lab else None, **kw)
                       for name in (names or [f"n{i + 1}" for i in range(n)])]
-        self.balancers = [Balancer(farm, f"b{i + 1}", self.nodes) for i in range(balancers)]
+        self.balancers = [Balancer(farm, f"b{i + 1}", self.nodes, member_args=member_args,
+                                   place=lab.hub if lab else None) for i in range(balancers)]
         farm.instances += self.nodes + self.balancers
         self.connect()
 
     def connect(self, route_names=True):
         every = self.nodes + self.balancers
         for one in every:
-            one.membership = f"SessionClusterMembership {self.membership}\n"
+            one.membership = "SessionClusterMembership " \
+                f"{self.membership.replace('{host}', one.cluster_host)}\n"
             if self.membership.startswith("static"):
                 for m in every:
                     route = f" route={m.route}" if m.route and route_names else ""
-                    one.membership += f"SessionClusterMember 127.0.0.1:{m.rx_port}{route}\n"
+                    one.membership += \
+                        f"SessionClusterMember {m.cluster_host}:{m.rx_port}{route}\n"
 
     def start(self, timeout=25.0):
         every = self.nodes + self.balancers
@@ -599,11 +619,27 @@ class Cluster:
         return self
 
     def wait_together(self, timeout=15.0):
-        for one in self.nodes + self.balancers:
+        for one in self.live() + self.balancers:
             others = [n.route for n in self.nodes if n is not one and n.alive()]
             wait_until(lambda o=one, r=others: {x for x, s in o.view().items()
                                                 if s == "alive"} >= set(r),
                        timeout, f"{one.name} sees {others}")
+
+    def live(self):
+        return [n for n in self.nodes if n.alive()]
+
+    def wait_settled(self, timeout=25.0):
+        """Everybody sees everybody and has what it should have: nothing is being taken over, no
+        session has too few copies, no location is about to change."""
+        self.wait_together(timeout)
+
+        def settled(node):
+            status = node.status()
+            copies = status.get("copies", {"short": 0, "moving": 0})
+            return status["node"]["state"] == "ready" and not status["transfer"]["running"] \
+                and copies["short"] == 0 and copies["moving"] == 0
+        for one in self.live():
+            wait_until(lambda o=one: settled(o), timeout, f"{one.name} settled")
 
     @property
     def balancer(self):
