@@ -12,7 +12,9 @@
  *   "SCM1" | version u8 | role u8 | node state u8 | store id u64 | route (varint length, bytes)
  *   | url (varint length, bytes) | flags varint | further fields of later versions, skipped
  *
- * A mark that ends before the flags is that of an earlier version: they are 0.
+ * A mark that ends before the flags is that of an earlier version: they are 0. The flags are
+ * SC_MEMBER_* and 0x40, which makes a node of state READY one of state MINORITY; that state itself
+ * is not written, because earlier versions refuse a mark with it.
  */
 #ifndef SC_MEMBER_H
 #define SC_MEMBER_H

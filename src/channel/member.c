@@ -24,15 +24,25 @@ static const unsigned char our_mark[4] = {'S', 'C', 'M', '1'};
 
 /* ---- our mark ------------------------------------------------------------------------------- */
 
+/*
+ * A member in SC_NODE_MINORITY is written as READY with this flag: earlier versions do not know the
+ * state and would take the mark for a broken one, and the member for gone. To them it is what they
+ * are themselves in its place: ready.
+ */
+#define MARK_MINORITY 0x40u
+
 static void mark_put(sc_buf_t *b, const sc_member_t *m)
 {
+    int minority = m->node_state == SC_NODE_MINORITY;
+
     sc_put(b, our_mark, sizeof(our_mark));
     sc_put_u8(b, m->version);
     sc_put_u8(b, m->role);
-    sc_put_u8(b, m->node_state);
+    sc_put_u8(b, minority ? SC_NODE_READY : m->node_state);
     sc_put_u64(b, m->store_id);
     sc_put_str(b, m->route, strlen(m->route));
     sc_put_str(b, m->url, strlen(m->url));
+    sc_put_varint(b, m->flags | (minority ? MARK_MINORITY : 0));
 }
 
 /** Text that may end up in logs, status pages and cookies: visible ASCII only. */
@@ -55,6 +65,16 @@ static int mark_text(sc_rd_t *r, char *out, apr_size_t max)
     return 1;
 }
 
+/** Flags, which earlier versions do not have; what the bits of later ones mean is not known here.
+ */
+static int mark_flags(sc_rd_t *r, apr_uint32_t *flags)
+{
+    apr_uint64_t v = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
+
+    *flags = (apr_uint32_t)v;
+    return !r->bad && v <= APR_UINT32_MAX;
+}
+
 static apr_status_t mark_get(sc_member_t *m)
 {
     sc_rd_t r;
@@ -68,7 +88,8 @@ static apr_status_t mark_get(sc_member_t *m)
     m->role = sc_get_u8(&r);
     m->node_state = sc_get_u8(&r);
     m->store_id = sc_get_u64(&r);
-    if (!mark_text(&r, m->route, SC_ROUTE_MAX) || !mark_text(&r, m->url, SC_URL_MAX) || r.bad) {
+    if (!mark_text(&r, m->route, SC_ROUTE_MAX) || !mark_text(&r, m->url, SC_URL_MAX) || r.bad ||
+        !mark_flags(&r, &m->flags)) {
         return APR_EINVAL;
     }
     /* a node without a route could not be told from others by any balancer */
@@ -76,6 +97,10 @@ static apr_status_t mark_get(sc_member_t *m)
         (m->role == SC_ROLE_NODE && m->route[0] == '\0')) {
         return APR_EINVAL;
     }
+    if ((m->flags & MARK_MINORITY) && m->node_state == SC_NODE_READY) {
+        m->node_state = SC_NODE_MINORITY;
+    }
+    m->flags &= ~MARK_MINORITY;
     m->ours = 1;
     return APR_SUCCESS;
 }
@@ -252,6 +277,24 @@ char *sc_member_name(const sc_member_t *m, char out[SC_MEMBER_NAME])
     } else {
         snprintf(out, SC_MEMBER_NAME, "%s%.45s%s:%d", left, host, right, m->port);
     }
+    return out;
+}
+
+char *sc_member_domain(const sc_member_t *m, char out[SC_DOMAIN_MAX + 1])
+{
+    apr_size_t i;
+
+    out[0] = '\0';
+    if (m->domain_len > SC_DOMAIN_MAX) {
+        return out;
+    }
+    for (i = 0; i < m->domain_len; i++) {
+        if (m->domain[i] < 0x20 || m->domain[i] >= 0x7f) {
+            return out;
+        }
+    }
+    memcpy(out, m->domain, m->domain_len);
+    out[m->domain_len] = '\0';
     return out;
 }
 

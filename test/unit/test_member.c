@@ -31,6 +31,7 @@ static void our_member(sc_member_t *m)
     m->store_id = APR_UINT64_C(0xFEDCBA9876543210);
     strcpy(m->route, "node-1");
     strcpy(m->url, "http://10.1.2.3:80");
+    m->flags = SC_MEMBER_NO_BACKUPS;
 }
 
 static void encode(sc_buf_t *b, const sc_member_t *m)
@@ -112,6 +113,7 @@ static void test_mark(void)
     CU_ASSERT_EQUAL(got.store_id, m.store_id);
     CU_ASSERT_STRING_EQUAL(got.route, "node-1");
     CU_ASSERT_STRING_EQUAL(got.url, "http://10.1.2.3:80");
+    CU_ASSERT_EQUAL(got.flags, SC_MEMBER_NO_BACKUPS);
     CU_ASSERT_STRING_EQUAL(sc_member_name(&got, name), "node-1 (10.1.2.3:4000)");
     CU_ASSERT_TRUE(sc_member_same(&m, &got));
     sc_buf_free(&b);
@@ -164,6 +166,125 @@ static void test_mark_of_others(void)
     CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n\x80\0", 19, &got), APR_EINVAL);
 }
 
+/** The flag by which a mark says that a ready node is in the minority; no flag of the member. */
+#define MINORITY 0x40u
+
+/** Earlier versions do not know the state: they must find the byte of a ready node in its place. */
+static void test_minority(void)
+{
+    sc_member_t m, got;
+    apr_size_t used;
+    sc_buf_t b;
+
+    our_member(&m);
+    m.node_state = SC_NODE_MINORITY;
+    encode(&b, &m);
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    CU_ASSERT_EQUAL(got.node_state, SC_NODE_MINORITY);
+    CU_ASSERT_EQUAL(got.flags, SC_MEMBER_NO_BACKUPS);
+    CU_ASSERT_EQUAL(got.payload[6], SC_NODE_READY);
+    CU_ASSERT_EQUAL(got.payload[got.payload_len - 1], SC_MEMBER_NO_BACKUPS | MINORITY);
+    sc_buf_free(&b);
+    /* of no other state */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\4" STORE_ID "\2n1\0\x40", 20, &got), APR_SUCCESS);
+    CU_ASSERT_EQUAL(got.node_state, SC_NODE_LEAVING);
+    CU_ASSERT_EQUAL(got.flags, 0);
+}
+
+/** The mark's flags: those of earlier versions end before them, those of later ones go on. */
+static void test_flags(void)
+{
+    static const unsigned char before[] = "SCM1\1\0\3" STORE_ID "\2n1\0";
+    static const struct {
+        const char *bytes;
+        apr_size_t len;
+        apr_status_t rv;
+        apr_uint32_t flags;
+    } cases[] = {
+        {"", 0, APR_SUCCESS, 0},
+        {"\0", 1, APR_SUCCESS, 0},
+        {"\1", 1, APR_SUCCESS, SC_MEMBER_NO_BACKUPS},
+        {"\5", 1, APR_SUCCESS, 5},                        /* a bit of a later version */
+        {"\1more", 5, APR_SUCCESS, SC_MEMBER_NO_BACKUPS}, /* a field of a later version */
+        {"\xff\xff\xff\xff\x0f", 5, APR_SUCCESS, ~MINORITY},
+        {"\xff\xff\xff\xff\x1f", 5, APR_EINVAL, 0}, /* more than 32 bits */
+        {"\x81", 1, APR_EINVAL, 0},                 /* ends in the middle */
+        {"\x81\0", 2, APR_EINVAL, 0},               /* longer than need be */
+    };
+    unsigned char mark[64];
+    sc_member_t got;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memcpy(mark, before, sizeof(before) - 1);
+        memcpy(mark + sizeof(before) - 1, cases[i].bytes, cases[i].len);
+        CU_ASSERT_EQUAL(with_mark(mark, sizeof(before) - 1 + cases[i].len, &got), cases[i].rv);
+        if (cases[i].rv == APR_SUCCESS) {
+            CU_ASSERT_TRUE(got.ours);
+            CU_ASSERT_EQUAL(got.flags, cases[i].flags);
+            CU_ASSERT_STRING_EQUAL(got.route, "n1");
+        }
+    }
+}
+
+/** A mark as this version writes it, with the eyes of an earlier one: what it knows comes first. */
+static void test_flags_come_last(void)
+{
+    sc_member_t m, got;
+    apr_size_t used;
+    sc_buf_t b, bare;
+    sc_rd_t r;
+
+    our_member(&m);
+    encode(&b, &m);
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    sc_rd_init(&r, got.payload, got.payload_len);
+    (void)sc_get(&r, 4 + 3 + 8);
+    (void)sc_get_str(&r, SC_ROUTE_MAX, &used);
+    (void)sc_get_str(&r, SC_URL_MAX, &used);
+    CU_ASSERT_EQUAL(sc_rd_left(&r), 1);
+    CU_ASSERT_EQUAL(sc_get_varint(&r), SC_MEMBER_NO_BACKUPS);
+    CU_ASSERT_FALSE(r.bad);
+    m.flags = 0;
+    encode(&bare, &m);
+    CU_ASSERT_EQUAL(b.len, bare.len);
+    sc_buf_free(&bare);
+    sc_buf_free(&b);
+}
+
+static void test_domain(void)
+{
+    char out[SC_DOMAIN_MAX + 1];
+    char longest[SC_DOMAIN_MAX + 1];
+    sc_member_t m, got;
+    apr_size_t used;
+    sc_buf_t b;
+    int c;
+
+    our_member(&m);
+    memset(out, 'x', sizeof(out));
+    CU_ASSERT_STRING_EQUAL(sc_member_domain(&m, out), "");
+    memcpy(m.domain, "rack 7/a", 8);
+    m.domain_len = 8;
+    CU_ASSERT_STRING_EQUAL(sc_member_domain(&m, out), "rack 7/a");
+    encode(&b, &m);
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(sc_member_domain(&got, out), "rack 7/a");
+    sc_buf_free(&b);
+    for (c = 0; c < 256; c++) { /* no half of a domain that is not text */
+        m.domain[7] = (unsigned char)c;
+        sc_member_domain(&m, out);
+        CU_ASSERT_EQUAL(strlen(out), c >= 0x20 && c < 0x7f ? 8u : 0u);
+    }
+    memset(m.domain, 'd', sizeof(m.domain));
+    memset(longest, 'd', SC_DOMAIN_MAX);
+    longest[SC_DOMAIN_MAX] = '\0';
+    m.domain_len = SC_DOMAIN_MAX;
+    CU_ASSERT_STRING_EQUAL(sc_member_domain(&m, out), longest);
+    m.domain_len = SC_DOMAIN_MAX + 1;
+    CU_ASSERT_STRING_EQUAL(sc_member_domain(&m, out), "");
+}
+
 static void test_longest_fields(void)
 {
     unsigned char mark[SC_MEMBER_PAYLOAD_MAX];
@@ -179,10 +300,12 @@ static void test_longest_fields(void)
     m.url[SC_URL_MAX] = '\0';
     m.domain_len = SC_MEMBER_DOMAIN_MAX;
     m.command_len = SC_MEMBER_COMMAND_MAX;
+    m.flags = ~MINORITY;
     encode(&b, &m);
     CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
     CU_ASSERT_STRING_EQUAL(got.route, m.route);
     CU_ASSERT_STRING_EQUAL(got.url, m.url);
+    CU_ASSERT_EQUAL(got.flags, m.flags);
     sc_buf_free(&b);
     /* a route of one more byte */
     memcpy(mark, "SCM1\1\0\3" STORE_ID "\x40", 16);
@@ -219,12 +342,34 @@ static void test_over_our_limits(void)
     sc_buf_free(&b);
 }
 
-/** Every length and every single flipped byte of what Tomcat and we send. */
+/** What whoever gets a member may rely on. */
+static void check_bounds(const sc_member_t *m)
+{
+    char domain[SC_DOMAIN_MAX + 1];
+    const char *c;
+
+    CU_ASSERT(m->command_len <= SC_MEMBER_COMMAND_MAX && m->domain_len <= SC_MEMBER_DOMAIN_MAX &&
+              m->payload_len <= SC_MEMBER_PAYLOAD_MAX && m->host_len <= sizeof(m->host));
+    CU_ASSERT(strlen(sc_member_domain(m, domain)) <= m->domain_len);
+    if (!m->ours) {
+        CU_ASSERT(m->flags == 0 && m->route[0] == '\0' && m->url[0] == '\0');
+        return;
+    }
+    CU_ASSERT(m->version >= 1 && m->role <= SC_ROLE_BALANCER && m->node_state <= SC_NODE_MINORITY);
+    CU_ASSERT(m->role == SC_ROLE_BALANCER || m->route[0] != '\0');
+    CU_ASSERT(strnlen(m->route, sizeof(m->route)) <= SC_ROUTE_MAX);
+    CU_ASSERT(strnlen(m->url, sizeof(m->url)) <= SC_URL_MAX);
+    for (c = m->route; *c != '\0'; c++) {
+        CU_ASSERT(*c > 0x20 && *c < 0x7f);
+    }
+}
+
+/** Every length and every single changed byte of what Tomcat and we send. */
 static void hostile(const unsigned char *bytes, apr_size_t len)
 {
     apr_size_t used;
     apr_size_t i;
-    int bit;
+    int change;
     sc_member_t m;
 
     for (i = 0; i < len; i++) {
@@ -235,21 +380,44 @@ static void hostile(const unsigned char *bytes, apr_size_t len)
         free(copy);
     }
     for (i = 0; i < len; i++) {
-        for (bit = 0; bit < 8; bit++) {
-            unsigned char *copy = malloc(len);
+        unsigned char *copy = malloc(len);
+
+        memcpy(copy, bytes, len);
+        for (change = 1; change < 256; change++) {
             apr_status_t rv;
 
-            memcpy(copy, bytes, len);
-            copy[i] ^= (unsigned char)(1 << bit);
+            copy[i] = (unsigned char)(bytes[i] ^ change);
             rv = sc_member_get(&m, copy, len, &used);
             CU_ASSERT(rv == APR_SUCCESS || rv == APR_EINVAL || rv == APR_ENOSPC);
             if (rv == APR_SUCCESS) {
-                CU_ASSERT(used == len && m.command_len <= SC_MEMBER_COMMAND_MAX &&
-                          m.domain_len <= SC_MEMBER_DOMAIN_MAX &&
-                          m.payload_len <= SC_MEMBER_PAYLOAD_MAX);
+                CU_ASSERT_EQUAL(used, len);
+                check_bounds(&m);
             }
-            free(copy);
         }
+        free(copy);
+    }
+}
+
+/** Our mark cut anywhere, with lengths that add up. */
+static void test_cut_mark(void)
+{
+    sc_member_t m, got, cut;
+    apr_size_t used, n;
+    sc_buf_t b;
+
+    our_member(&m);
+    encode(&b, &m);
+    CU_ASSERT_EQUAL_FATAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    sc_buf_free(&b);
+    for (n = 0; n <= got.payload_len; n++) {
+        int other = n < 4;                       /* no mark at all */
+        int earlier = n == got.payload_len - 1u; /* one without flags */
+        int whole = n == got.payload_len;
+
+        CU_ASSERT_EQUAL(with_mark(got.payload, n, &cut),
+                        other || earlier || whole ? APR_SUCCESS : APR_EINVAL);
+        CU_ASSERT_EQUAL(cut.ours, earlier || whole);
+        CU_ASSERT_EQUAL(cut.flags, whole ? SC_MEMBER_NO_BACKUPS : 0u);
     }
 }
 
@@ -414,9 +582,14 @@ void sc_suite_member(void)
     CU_add_test(s, "a good-bye of Tomcat, byte for byte", test_tomcat_shutdown);
     CU_add_test(s, "our mark", test_mark);
     CU_add_test(s, "marks of others, of later versions, and broken ones", test_mark_of_others);
+    CU_add_test(s, "a node in the minority", test_minority);
+    CU_add_test(s, "flags of a mark", test_flags);
+    CU_add_test(s, "flags come behind what earlier versions know", test_flags_come_last);
+    CU_add_test(s, "domains", test_domain);
     CU_add_test(s, "the longest fields", test_longest_fields);
     CU_add_test(s, "a foreign member over our limits", test_over_our_limits);
-    CU_add_test(s, "every length and every flipped bit", test_hostile);
+    CU_add_test(s, "every length and every changed byte", test_hostile);
+    CU_add_test(s, "a mark that ends early", test_cut_mark);
     CU_add_test(s, "lengths must add up", test_lengths_must_add_up);
     CU_add_test(s, "addresses", test_addresses);
     CU_add_test(s, "absolute order", test_order);
