@@ -404,6 +404,7 @@ static apr_status_t make_local(sc_channel_t *ch)
     m->role = c->role;
     m->node_state = SC_NODE_STARTING;
     m->store_id = ch->cfg.store_id;
+    m->flags = c->backup.no_hold ? SC_MEMBER_NO_BACKUPS : 0;
     apr_cpystrn(m->route, c->route, sizeof(m->route));
     apr_cpystrn(m->url, c->url, sizeof(m->url));
     if (c->receiver.address[0] != '\0') {
@@ -630,10 +631,12 @@ static void view_member(const sc_member_t *m, sc_board_member_t *b)
     memcpy(b->route, m->route, sizeof(b->route));
     memcpy(b->url, m->url, sizeof(b->url));
     sc_member_host(m, b->host);
+    sc_member_domain(m, b->domain);
     b->uid = m->uid;
     b->port = (apr_uint32_t)m->port;
     b->role = m->role;
     b->node_state = m->node_state;
+    b->flags = m->flags;
 }
 
 void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)

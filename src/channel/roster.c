@@ -12,6 +12,8 @@
  * older is taken, by everybody: members agree on it because all of them compare the ages that the
  * two announce. A node that finds its own route with somebody else does not take the other, and is
  * not taken by it; both say so in their logs until an administrator has read it.
+ *
+ * A domain is a label, as in Tribes: it says in which rack a member stands, and keeps nobody out.
  */
 #include <string.h>
 
@@ -223,12 +225,9 @@ static int has_departed(const sc_roster_t *r, const sc_member_t *m)
     return 0;
 }
 
-static int other_domain(const sc_roster_t *r, const sc_member_t *m)
+static int same_domain(const sc_member_t *a, const sc_member_t *b)
 {
-    const sc_member_t *local = r->self->local;
-
-    return m->domain_len != local->domain_len ||
-           memcmp(m->domain, local->domain, m->domain_len) != 0;
+    return a->domain_len == b->domain_len && memcmp(a->domain, b->domain, a->domain_len) == 0;
 }
 
 /** A known member speaks again. @return 0: it is not what it was, take it as new */
@@ -244,7 +243,7 @@ static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m)
         return 0;
     }
     changed = m->node_state != e->m.node_state || m->version != e->m.version ||
-              strcmp(m->url, e->m.url) != 0;
+              m->flags != e->m.flags || !same_domain(m, &e->m) || strcmp(m->url, e->m.url) != 0;
     e->m = *m;
     if (changed && e->reported) {
         r->self->up.changed(r->self->up.baton, m);
@@ -314,7 +313,7 @@ void sc_roster_heard(sc_roster_t *r, const sc_member_t *m)
 {
     entry_t *e;
 
-    if (is_self(r, m) || !sc_member_usable(m) || other_domain(r, m)) {
+    if (is_self(r, m) || !sc_member_usable(m)) {
         return;
     }
     if (sc_member_leaving(m)) {

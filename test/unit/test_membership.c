@@ -192,22 +192,80 @@ static void test_foreign_in_disguise(void)
     rig_destroy(rig);
 }
 
+/** A domain keeps nobody out; it is shown, and so is whether a member holds backups. */
 static void test_domain(void)
 {
     rig_t *rig = rig_create(SC_MEMBERSHIP_MULTICAST, 3);
+    const sc_board_member_t *self, *peer;
+    sc_view_t view;
     int i;
 
     strcpy(rig->node[0].config.mcast.domain, "blue");
-    strcpy(rig->node[1].config.mcast.domain, "blue");
+    strcpy(rig->node[1].config.mcast.domain, "red");
+    rig->node[1].config.backup.no_hold = 1;
     for (i = 0; i < 3; i++) {
         rig_start(rig, i, 0);
     }
     rig_run(rig, apr_time_from_sec(3));
-    CU_ASSERT_PTR_NOT_NULL(rig_member(rig, 0, 1));
-    CU_ASSERT_PTR_NOT_NULL(rig_member(rig, 1, 0));
-    /* the one without a domain is alone, and both sides see it so */
-    CU_ASSERT_EQUAL(rig_members(rig, 0), 1);
-    CU_ASSERT_EQUAL(rig_members(rig, 2), 0);
+    for (i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(rig_members(rig, i), 2);
+    }
+    CU_ASSERT_EQUAL(rig_member(rig, 0, 1)->flags, SC_MEMBER_NO_BACKUPS);
+    CU_ASSERT_EQUAL(rig_member(rig, 1, 0)->flags, 0);
+    sc_channel_view(rig->node[0].channel, &view);
+    CU_ASSERT_EQUAL_FATAL(view.count, 3);
+    self = &view.member[0];
+    CU_ASSERT_STRING_EQUAL(self->domain, "blue");
+    CU_ASSERT_EQUAL(self->flags, 0);
+    for (i = 1; i < 3; i++) {
+        int second = strcmp(view.member[i].route, "n2") == 0;
+
+        peer = &view.member[i];
+        CU_ASSERT_STRING_EQUAL(peer->domain, second ? "red" : "");
+        CU_ASSERT_EQUAL(peer->flags, second ? SC_MEMBER_NO_BACKUPS : 0u);
+    }
+    sc_channel_view(rig->node[1].channel, &view);
+    CU_ASSERT_EQUAL(view.member[0].flags, SC_MEMBER_NO_BACKUPS);
+    rig_destroy(rig);
+}
+
+/** What placement of backups depends on is reported when it changes, and only then. */
+static void test_changed_place(void)
+{
+    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
+    rig_node_t *n = &rig->node[0];
+    sc_member_t m;
+
+    other(&m, 50);
+    rig_run(rig, RIG_MS(1500));
+    say(rig, &m);
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.added, 1);
+    CU_ASSERT_EQUAL(n->seen.changed, 0);
+    m.flags = SC_MEMBER_NO_BACKUPS;
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.changed, 1);
+    CU_ASSERT_EQUAL(rig_member(rig, 0, 49)->flags, SC_MEMBER_NO_BACKUPS);
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.changed, 1);
+    memcpy(m.domain, "red", 3);
+    m.domain_len = 3;
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.changed, 2);
+    memcpy(m.domain, "rot", 3); /* as long, but another */
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.changed, 3);
+    m.domain_len = 2;
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.changed, 4);
+    CU_ASSERT_EQUAL(rig_member(rig, 0, 49)->domain_len, 2);
+    say(rig, &m);
+    m.flags = 0;
+    m.domain_len = 0;
+    say(rig, &m);
+    CU_ASSERT_EQUAL(n->seen.changed, 5);
+    CU_ASSERT_EQUAL(n->seen.added, 1); /* the same member all the time */
+    CU_ASSERT_EQUAL(n->seen.gone, 0);
     rig_destroy(rig);
 }
 
@@ -559,6 +617,7 @@ void sc_suite_membership(void)
     CU_add_test(s, "multicast: malformed datagrams", test_malformed);
     CU_add_test(s, "multicast: foreign members in disguise", test_foreign_in_disguise);
     CU_add_test(s, "multicast: domains", test_domain);
+    CU_add_test(s, "multicast: a domain or flags that change", test_changed_place);
     CU_add_test(s, "multicast: datagrams that come late", test_late_datagrams);
     CU_add_test(s, "multicast: a listener that was stopped", test_stopped_listener);
     CU_add_test(s, "multicast: a node that moved", test_moved_node);
