@@ -60,14 +60,16 @@ typedef struct sc_candidate_t {
  * The candidates other than the primary in the order above; each time the first one whose domain is
  * that of nobody chosen so far, the primary included; when there is none left, the first one. A
  * candidate without a domain shares it with nobody. So without domains these are the first ones of
- * the order.
+ * the order. A route that is listed more than once is one candidate, with the domain that is listed
+ * first.
  *
  * @param seed of the session
  * @param primary its route and domain
  * @param c candidates in any order; the primary may be among them
  * @param want how many
  * @param chosen receives their indices in c
- * @return how many were chosen: want, or less when there are fewer candidates
+ * @return how many were chosen: want, or less when there are fewer candidates; 0 for more than
+ *         SC_PLACEMENT_MAX of them
  */
 apr_size_t sc_placement_backups(apr_uint64_t seed, const sc_candidate_t *primary,
                                 const sc_candidate_t *c, apr_size_t n, apr_size_t want,
