@@ -6,38 +6,34 @@
  * mod_proxy_balancer sends a session to the worker of its route by itself. It asks an lbmethod only
  * when that worker cannot be used, or when there is no route, also on the second attempt of one
  * request. So the method has one thing to decide, which member takes over a session, and every
- * front end must decide alike: the live members of the view, other than the dead one, in the order
- * of sc_placement.h; the first of them that has a usable worker. A request without a session goes
- * to an ordinary method (SessionClusterBalancerMethod).
+ * front end must decide alike: see balancer_place.c. A request without a session goes to an
+ * ordinary method (SessionClusterBalancerMethod).
  *
  * The finder runs with the balancer's mutex held: it reads memory, never waits, never does I/O.
  *
- * Workers of members that are gone are marked down (health check failed, "C" in balancer-manager:
+ * Workers of members that are gone, or that refuse sessions because they are too few for
+ * SessionClusterQuorum, are marked down (health check failed, "C" in balancer-manager:
  * the only state that mod_proxy never lifts by itself), and up again when the member is back. Every
  * child does this when the view on the noticeboard has changed, because the workers' shared memory
  * is made anew at each restart and the engine, which outlives restarts, does not see it. The marks
  * are single atomic operations and say the same whoever sets them, so children need not agree on
  * who does it; what mod_proxy's own unlocked updates overwrite is repaired by the next walk.
- * When a balancer would be left without any live member, nothing is marked: then it is more likely
- * that this httpd lost the cluster's network than that all nodes died at once, and if they did,
- * trying them costs no more than refusing.
+ * When a balancer would be left without any member that serves, nothing is marked: then it is more
+ * likely that this httpd lost the cluster's network than that all nodes died at once, and if they
+ * did, trying them costs no more than refusing.
  *
  * No symbol of mod_proxy is needed to load this module: its structures are reached through httpd's
  * list of modules, its functions are optional ones.
  */
 
-#include "sc_httpd.h"
-#include "sc_placement.h"
+#include "balancer.h"
 
 #include "ap_provider.h"
 #include "apr_lib.h"
-#include "apr_optional.h"
-#include "mod_proxy.h"
 
 APLOG_USE_MODULE(session_cluster);
 
 #define METHOD "bysession"
-#define ATTEMPTS_KEY "mod_session_cluster:attempts"
 #define BALANCER_URL "proxy:" BALANCER_PREFIX
 /** The states of workers are looked over at least this often, whatever the view says. */
 #define WALK_INTERVAL apr_time_from_sec(10)
@@ -52,262 +48,15 @@ typedef struct balancer_side_t {
     proxy_balancer_method *inner; /**< for requests without a session */
     module *proxy;                /**< mod_proxy; NULL: not loaded */
     server_rec *server;           /**< main server */
-    APR_OPTIONAL_FN_TYPE(ap_proxy_retry_worker) * retry;
+    retry_worker_t *retry;
     APR_OPTIONAL_FN_TYPE(proxy_balancer_get_best_worker) * best;
     apr_uint32_t walked_gen; /**< the view that workers' states were set from */
     apr_time_t next_walk;    /**< look again then; 0: not yet done in this child */
     apr_uint32_t walking;    /**< 1: a thread does it now */
 } balancer_side_t;
 
-/** What one request has tried; lives as long as its pool. */
-typedef struct attempts_t {
-    request_rec *r;  /**< an internal redirect has the same pool, but is another request */
-    const char *url; /**< balancer://..., as mod_proxy_balancer looks for the session in */
-    apr_array_header_t *tried; /**< proxy_worker *: chosen before, so they failed */
-    sc_view_t *view;           /**< of the first choice in this request */
-    int have_view;
-} attempts_t;
-
-/** The session that a request belongs to. */
-typedef struct ticket_t {
-    const char *id;
-    apr_size_t id_len;
-    const char *route; /**< NULL or "": none */
-} ticket_t;
-
-/* ---- the session of a request ---------------------------------------------------------------- */
-
-/* The value of a parameter in the URL: "name=value" anywhere. Where the search goes on behind a
- * name without a value is mod_proxy_balancer's way here and below: both must mean the same session.
+/* ---- the method -------------------------------------------------------------------------------
  */
-static const char *path_value(apr_pool_t *p, const char *url, const char *name, int semicolon)
-{
-    const char *delimiters = semicolon ? ";?&" : "?&";
-    const char *at = strstr(url, name);
-
-    while (at) {
-        at += strlen(name);
-        if (at[0] == '=' && at[1]) {
-            at++;
-            at += strspn(at, delimiters);
-            return at[0] ? apr_pstrmemdup(p, at, strcspn(at, delimiters)) : NULL;
-        }
-        at = at[0] ? strstr(at + 1, name) : NULL;
-    }
-    return NULL;
-}
-
-static const char *cookie_value(apr_pool_t *p, const char *cookies, const char *name)
-{
-    const char *at = strstr(cookies, name);
-
-    while (at) {
-        if (at == cookies || at[-1] == ';' || at[-1] == ',' || apr_isspace(at[-1])) {
-            at += strlen(name);
-            while (apr_isspace(at[0])) {
-                at++;
-            }
-            if (at[0] == '=' && at[1]) {
-                at++;
-                return apr_pstrmemdup(p, at, strcspn(at, ";,"));
-            }
-            at += at[0] ? 1 : 0;
-        }
-        at = at[0] ? strstr(at + 1, name) : NULL;
-    }
-    return NULL;
-}
-
-/* Our own cookies may carry a hint behind the id: 32 hex digits, "-", hint. Others' ids stay as
- * they are. */
-static apr_size_t id_length(const char *id, apr_size_t len)
-{
-    if (len <= SC_ID_HEX || id[SC_ID_HEX] != '-') {
-        return len;
-    }
-    for (apr_size_t i = 0; i < SC_ID_HEX; i++) {
-        if (!apr_isxdigit(id[i])) {
-            return len;
-        }
-    }
-    return SC_ID_HEX;
-}
-
-/* @return 1 when the request names a session, 0 when not */
-static int take_ticket(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url)
-{
-    const char *cookies = apr_table_get(r->headers_in, "Cookie");
-    const char *value = NULL;
-    const char *dot = NULL;
-
-    memset(t, 0, sizeof(*t));
-    if (!s->sticky[0]) {
-        return 0;
-    }
-    if (s->sticky_path[0]) {
-        value = path_value(r->pool, url, s->sticky_path, s->scolonsep);
-    }
-    if (!value && cookies) {
-        value = cookie_value(r->pool, cookies, s->sticky);
-    }
-    if (!value) {
-        return 0;
-    }
-    t->id = value;
-    t->id_len = strlen(value);
-    t->route = value;
-    if (s->sticky_separator) {
-        dot = strchr(value, s->sticky_separator);
-        t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
-        t->route = dot ? dot + 1 : NULL;
-    }
-    t->id_len = id_length(t->id, t->id_len);
-    return 1;
-}
-
-/* ---- what a request has tried -----------------------------------------------------------------
- */
-
-static attempts_t *attempts_of(request_rec *r)
-{
-    void *found = NULL;
-    attempts_t *a;
-
-    (void)apr_pool_userdata_get(&found, ATTEMPTS_KEY, r->pool);
-    a = found;
-    if (!a || a->r != r) {
-        a = apr_pcalloc(r->pool, sizeof(*a));
-        a->r = r;
-        (void)apr_pool_userdata_setn(a, ATTEMPTS_KEY, NULL, r->pool);
-    }
-    return a;
-}
-
-static int was_tried(const attempts_t *a, const proxy_worker *worker)
-{
-    for (int i = 0; a->tried && i < a->tried->nelts; i++) {
-        if (APR_ARRAY_IDX(a->tried, i, const proxy_worker *) == worker) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* The view, once per request: all its attempts choose from the same members. NULL when there is no
- * engine, or when its view names no other node (stand-alone, or it has only just begun). */
-static const sc_view_t *view_of(attempts_t *a)
-{
-    const sc_board_t *board = sc_httpd()->board;
-
-    if (!board) {
-        return NULL;
-    }
-    if (!a->view) {
-        a->view = apr_palloc(a->r->pool, sizeof(*a->view));
-        a->have_view = sc_board_view(board, a->view) == APR_SUCCESS;
-    }
-    if (a->have_view) {
-        for (apr_uint32_t i = 0; i < a->view->count; i++) {
-            const sc_board_member_t *m = &a->view->member[i];
-            if (m->role == SC_ROLE_NODE && !m->self && m->route[0]) {
-                return a->view;
-            }
-        }
-    }
-    return NULL;
-}
-
-/* ---- the choice -------------------------------------------------------------------------------
- */
-
-/* What the view says about a route. */
-typedef enum standing_t {
-    STANDING_UNKNOWN, /**< never heard of */
-    STANDING_GONE,    /**< known, and no live member has it */
-    STANDING_PASSING, /**< lives, but has not all sessions yet, or is about to leave */
-    STANDING_GOOD
-} standing_t;
-
-/* @param alive receives the newest live member of that route; may be NULL */
-static standing_t standing(const sc_view_t *view, const char *route,
-                           const sc_board_member_t **alive)
-{
-    standing_t best = STANDING_UNKNOWN;
-
-    for (apr_uint32_t i = 0; i < view->count; i++) {
-        const sc_board_member_t *m = &view->member[i];
-        standing_t is;
-
-        if (m->role != SC_ROLE_NODE || strcmp(m->route, route) != 0) {
-            continue;
-        }
-        if (m->state == SC_MEMBER_GONE) {
-            is = STANDING_GONE;
-        } else {
-            is = m->node_state == SC_NODE_READY ? STANDING_GOOD : STANDING_PASSING;
-            if (alive && (!*alive || m->since > (*alive)->since)) {
-                *alive = m;
-            }
-        }
-        best = is > best ? is : best;
-    }
-    return best;
-}
-
-/* What the configuration and the view prefer, before placement decides: workers in service before
- * spares before standbys, a lower lbset, a member that has all sessions. Smaller is better; -1: not
- * at all. */
-static int preference(const proxy_worker *worker, const sc_view_t *view)
-{
-    standing_t is = view ? standing(view, worker->s->route, NULL) : STANDING_GOOD;
-    int reserve = PROXY_WORKER_IS_STANDBY(worker) ? 2 : PROXY_WORKER_IS_SPARE(worker) ? 1 : 0;
-
-    if (is < STANDING_PASSING || PROXY_WORKER_IS_DRAINING(worker)) {
-        return -1;
-    }
-    return reserve << 16 | (worker->s->lbset & 0x7fff) << 1 | (is != STANDING_GOOD);
-}
-
-/* The worker that takes over a session: the same on every front end that sees the same members. */
-static proxy_worker *place(const balancer_side_t *side, proxy_balancer *balancer, request_rec *r,
-                           attempts_t *a, const ticket_t *t)
-{
-    const sc_view_t *view = view_of(a);
-    apr_uint64_t seed = sc_placement_seed(t->id, t->id_len);
-    proxy_worker *best = NULL;
-    apr_uint64_t best_weight = 0;
-    int best_preference = 0;
-
-    for (int i = 0; i < balancer->workers->nelts; i++) {
-        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
-        apr_uint64_t weight;
-        int pref;
-
-        if (!w->s->route[0] || (t->route && strcmp(w->s->route, t->route) == 0) ||
-            was_tried(a, w)) {
-            continue;
-        }
-        pref = preference(w, view);
-        if (pref < 0) {
-            continue;
-        }
-        if (!PROXY_WORKER_IS_USABLE(w) && side->retry) {
-            (void)side->retry("BALANCER", w, r->server); /* its time of punishment may be over */
-        }
-        if (!PROXY_WORKER_IS_USABLE(w)) {
-            continue;
-        }
-        weight = sc_placement_weight(seed, w->s->route);
-        if (!best || pref < best_preference ||
-            (pref == best_preference &&
-             sc_placement_before(weight, w->s->route, best_weight, best->s->route))) {
-            best = w;
-            best_weight = weight;
-            best_preference = pref;
-        }
-    }
-    return best;
-}
 
 /* A worker chosen here counts for the inner method as one that it has chosen itself. */
 static void account(const proxy_balancer_method *inner, proxy_balancer *balancer,
@@ -374,8 +123,8 @@ static void note_failover(request_rec *r, const char *how, const ticket_t *t, co
 static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
 {
     balancer_side_t *side = balancer->lbmethod->context;
-    attempts_t *a = attempts_of(r);
-    const char *how = "placement";
+    attempts_t *a = sc_attempts(r);
+    const char *how = NULL;
     proxy_worker *chosen = NULL;
     ticket_t t;
 
@@ -384,8 +133,8 @@ static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
     }
     /* An empty id (".n1": the usual recipe for backends without sessions of their own) says
      * nothing about the session: all of them would move to one node. */
-    if (take_ticket(&t, balancer->s, r, a->url) && t.id_len) {
-        chosen = place(side, balancer, r, a, &t);
+    if (sc_ticket_take(&t, balancer->s, r, a->url) && t.id_len) {
+        chosen = sc_place(balancer, a, &t, side->retry, &how);
         if (chosen) {
             account(side->inner, balancer, chosen, r->server);
         }
@@ -414,7 +163,7 @@ static int engine_works(const sc_board_t *board)
 {
     apr_uint32_t state = sc_board_get(board->node_state);
 
-    return state == SC_NODE_JOINING || state == SC_NODE_READY;
+    return state == SC_NODE_JOINING || state == SC_NODE_READY || state == SC_NODE_MINORITY;
 }
 
 static int view_fresh(const sc_view_t *view, apr_time_t mono)
@@ -436,14 +185,18 @@ static int ours_to_mark(const proxy_worker *w)
     return w->s->route[0] && w->s->method == NONE && PROXY_WORKER_IS_INITIALIZED(w);
 }
 
-static void mark_down(balancer_side_t *side, const proxy_balancer *b, proxy_worker *w)
+static void mark_down(balancer_side_t *side, const proxy_balancer *b, proxy_worker *w,
+                      standing_t is)
 {
     unsigned int old = __atomic_fetch_or(&w->s->status, PROXY_WORKER_HC_FAIL, __ATOMIC_ACQ_REL);
 
     if (!(old & PROXY_WORKER_HC_FAIL)) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, side->server,
-                     "SC0702: %s: member %s is gone, its worker gets no requests", b->s->name,
-                     w->s->route);
+                     is == STANDING_MINORITY
+                         ? "SC0702: %s: member %s sees too few others (SessionClusterQuorum), its "
+                           "worker gets no requests"
+                         : "SC0702: %s: member %s is gone, its worker gets no requests",
+                     b->s->name, w->s->route);
     }
 }
 
@@ -471,19 +224,19 @@ static void mark_up(balancer_side_t *side, const proxy_balancer *b, proxy_worker
     if (status & clear) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, side->server,
                      m ? "SC0703: %s: member %s is there, its worker gets requests again"
-                       : "SC0704: %s: no member is left in the view; the worker of %s is tried "
-                         "nevertheless",
+                       : "SC0704: %s: the view has no member left that serves; the worker of %s "
+                         "is tried nevertheless",
                      b->s->name, w->s->route);
     }
 }
 
-/* Whether any member that serves this balancer is alive. */
+/* Whether any member that serves this balancer is alive and takes sessions. */
 static int any_alive(const proxy_balancer *b, const sc_view_t *view)
 {
     for (int i = 0; i < b->workers->nelts; i++) {
         const proxy_worker *w = APR_ARRAY_IDX(b->workers, i, const proxy_worker *);
         if (w->s->route[0] && !(w->s->status & STATES_BY_ADMIN) &&
-            standing(view, w->s->route, NULL) >= STANDING_PASSING) {
+            sc_standing(view, w->s->route, NULL) >= STANDING_PASSING) {
             return 1;
         }
     }
@@ -502,16 +255,19 @@ static void mark_balancer(balancer_side_t *side, proxy_balancer *b, const sc_vie
     for (int i = 0; i < b->workers->nelts; i++) {
         proxy_worker *w = APR_ARRAY_IDX(b->workers, i, proxy_worker *);
         const sc_board_member_t *alive = NULL;
+        standing_t is;
 
         if (!ours_to_mark(w)) {
             continue;
         }
-        switch (standing(view, w->s->route, &alive)) {
+        is = sc_standing(view, w->s->route, &alive);
+        switch (is) {
         case STANDING_UNKNOWN:
             break;
         case STANDING_GONE:
+        case STANDING_MINORITY:
             if (some_alive) {
-                mark_down(side, b, w);
+                mark_down(side, b, w, is);
             } else {
                 mark_up(side, b, w, NULL, mono);
             }
@@ -620,7 +376,7 @@ static int before_handler(request_rec *r)
     refresh(side, r);
     url = balancer_url(r);
     if (url && is_bysession(side, r, url)) {
-        attempts_of(r)->url = url;
+        sc_attempts(r)->url = url;
         /* so it stays unless the finder is asked */
         apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", "route");
     }

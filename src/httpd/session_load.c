@@ -9,6 +9,11 @@
  * not be found out. A node that was away must not answer from its old copy, so when its lease ran
  * out, or when it has not all sessions yet, or when the cookie names another node, the engine asks
  * the others before a miss counts as one.
+ *
+ * With the backup manager a node has all sessions of none but those it holds, as primary or as
+ * backup. What else lies in its store is where a session is, or what a request brought along a
+ * while ago: the engine is asked whenever this node is no holder. What it vouches for may then be
+ * read here, held or not.
  */
 
 #include "provider.h"
@@ -30,9 +35,10 @@ APLOG_USE_MODULE(session_cluster);
 
 typedef enum lookup_t {
     LOOKUP_HIT,
-    LOOKUP_GONE,    /**< surely not there */
-    LOOKUP_RENAMED, /**< it has a new id since a moment ago */
-    LOOKUP_IDLE,    /**< idled out, as far as is known here */
+    LOOKUP_GONE,      /**< surely not there */
+    LOOKUP_RENAMED,   /**< it has a new id since a moment ago */
+    LOOKUP_IDLE,      /**< idled out, as far as is known here */
+    LOOKUP_ELSEWHERE, /**< only where it is is known here */
     LOOKUP_UNSURE,
     LOOKUP_NO_QUORUM
 } lookup_t;
@@ -68,6 +74,9 @@ static lookup_t judge(const sc_stored_t *stored, apr_time_t now)
                    ? LOOKUP_RENAMED
                    : LOOKUP_GONE;
     }
+    if (rec->flags & SC_REC_PROXY) {
+        return LOOKUP_ELSEWHERE;
+    }
     if (rec->max_idle_s &&
         sc_store_last_access(h->store, stored) + apr_time_from_sec((apr_time_t)rec->max_idle_s) <=
             now) {
@@ -82,6 +91,25 @@ int sc_session_renamed(const session_t *s, apr_pool_t *pool)
 
     return read_store(s, pool, &stored) == APR_SUCCESS &&
            judge(&stored, sc_mono(&sc_clock_system)) == LOOKUP_RENAMED;
+}
+
+/** Whether sessions are in some places only: with the backup manager, unless this node is alone. */
+static int is_spread(const sc_config_t *config)
+{
+    return config->manager == SC_MANAGER_BACKUP && config->membership != SC_MEMBERSHIP_NONE;
+}
+
+static sc_holder_t held_as(const sc_record_t *rec)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const char *own = h->conf->engine.route;
+    apr_uint16_t route;
+
+    /* one of the first names in the table, so this costs less than keeping it right would */
+    if (sc_store_route(h->store, own, strlen(own), 0, &route) != APR_SUCCESS) {
+        return SC_HOLDER_NONE;
+    }
+    return sc_record_holder(rec, route);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -101,18 +129,22 @@ static lookup_t fetch(request_rec *r, session_t *s, apr_pool_t *pool, const char
     const sc_config_t *config = &sc_httpd()->conf->engine;
     sc_change_t change;
     sc_outcome_t outcome;
+    lookup_t here;
 
     describe(s, &change);
     change.hint = route;
     change.hint_len = strlen(route);
-    if (sc_ask(r, SC_LINK_FETCH, &change, apr_time_from_msec(config->delta.fetch_ms) + RESPAWN_TIME,
+    if (sc_ask(r, SC_LINK_FETCH, &change,
+               apr_time_from_msec((apr_time_t)config->delta.fetch_ms + config->ack_wait_ms) +
+                   RESPAWN_TIME,
                &outcome, &s->wait) != APR_SUCCESS) {
         return LOOKUP_UNSURE;
     }
     switch (outcome) {
-    case SC_FOUND: /* the engine vouches for it: whatever the lease says */
-        return read_store(s, pool, stored) == APR_SUCCESS ? judge(stored, sc_mono(&sc_clock_system))
+    case SC_FOUND: /* the engine vouches for it: whatever the lease says, whoever holds it */
+        here = read_store(s, pool, stored) == APR_SUCCESS ? judge(stored, sc_mono(&sc_clock_system))
                                                           : LOOKUP_UNSURE;
+        return here == LOOKUP_ELSEWHERE ? LOOKUP_UNSURE : here;
     case SC_ABSENT:
         return LOOKUP_GONE;
     case SC_NO_QUORUM:
@@ -122,33 +154,46 @@ static lookup_t fetch(request_rec *r, session_t *s, apr_pool_t *pool, const char
     }
 }
 
+/* Whether nobody can know better of a session that is not here, or that has idled out here.
+ * @param rec NULL: not here */
+static int knows_best(const sc_record_t *rec, const char *route)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const sc_config_t *config = &h->conf->engine;
+
+    if (sc_board_get(h->board->node_state) != SC_NODE_READY) {
+        return 0;
+    }
+    if (is_spread(config)) {
+        return rec && held_as(rec) == SC_HOLDER_PRIMARY;
+    }
+    return config->membership == SC_MEMBERSHIP_NONE || !*route || strcmp(route, config->route) == 0;
+}
+
 static lookup_t look_up(request_rec *r, session_t *s, apr_pool_t *pool, const char *route,
                         sc_stored_t *stored)
 {
     const sc_httpd_t *h = sc_httpd();
-    const sc_config_t *config = &h->conf->engine;
     apr_time_t now = sc_mono(&sc_clock_system);
     apr_time_t lease = sc_board_get(h->board->lease_until);
-    int lapsed = lease != 0 && now >= lease;
     apr_status_t rv = read_store(s, pool, stored);
-    lookup_t here = rv == APR_SUCCESS    ? judge(stored, now)
-                    : rv == APR_NOTFOUND ? LOOKUP_GONE
-                                         : LOOKUP_UNSURE;
+    int here = rv == APR_SUCCESS;
+    lookup_t means = here ? judge(stored, now) : LOOKUP_UNSURE;
 
-    if (rv == APR_SUCCESS && (here == LOOKUP_GONE || here == LOOKUP_RENAMED)) {
-        return here; /* the end of a session is final, whoever says it */
+    if (here && (means == LOOKUP_GONE || means == LOOKUP_RENAMED)) {
+        return means; /* the end of a session is final, whoever says it */
     }
-    if (here == LOOKUP_UNSURE || lapsed) {
+    if ((lease != 0 && now >= lease) || (!here && rv != APR_NOTFOUND) ||
+        means == LOOKUP_ELSEWHERE) {
         return fetch(r, s, pool, route, stored);
     }
-    if (here == LOOKUP_HIT) {
-        return here;
+    if (means == LOOKUP_HIT &&
+        (!is_spread(&h->conf->engine) || held_as(&stored->rec) != SC_HOLDER_NONE)) {
+        return means;
     }
     /* not here, or idle: another node may know better, if this one is new or the session is
      * another one's */
-    if (sc_board_get(h->board->node_state) == SC_NODE_READY &&
-        (config->membership == SC_MEMBERSHIP_NONE || !*route ||
-         strcmp(route, config->route) == 0)) {
+    if (means != LOOKUP_HIT && knows_best(here ? &stored->rec : NULL, route)) {
         return LOOKUP_GONE;
     }
     return fetch(r, s, pool, route, stored);
@@ -204,24 +249,64 @@ static void arm_expiry(request_rec *r, session_t *s, const sc_stored_t *stored, 
     }
 }
 
+/** What this node is for a session that it has read. */
+static sc_holder_t role_here(const sc_record_t *rec)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const sc_config_t *config = &h->conf->engine;
+
+    if (is_spread(config)) {
+        return held_as(rec);
+    }
+    if (config->membership == SC_MEMBERSHIP_NONE || !config->route[0] ||
+        strcmp(sc_store_route_name(h->store, rec->primary), config->route) == 0) {
+        return SC_HOLDER_PRIMARY;
+    }
+    return SC_HOLDER_BACKUP;
+}
+
+static int is_alive(const char *route)
+{
+    return *route && sc_board_route_alive(sc_httpd()->board, route, strlen(route));
+}
+
+/** Ask to become its primary. @return 1: it is */
+static int take_over(request_rec *r, session_t *s)
+{
+    sc_change_t change;
+    sc_outcome_t outcome;
+
+    describe(s, &change);
+    return sc_ask(r, SC_LINK_TAKEOVER, &change, TAKEOVER_TIME, &outcome, &s->wait) == APR_SUCCESS &&
+           (outcome == SC_DONE || outcome == SC_DEGRADED);
+}
+
 /* The cookie's node may be gone: then the session lives here from now on, and the cookie says so.
  * As long as it is alive the request is only a guest (a retry of the balancer, say); rewriting the
- * cookie would make it bounce. */
+ * cookie would make it bounce.
+ *
+ * With the backup manager each request of a guest costs a question to another node. So when the
+ * session turns out to live with a third one (this node was away when that took it over), the
+ * cookie names that one. */
 static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, const char *route)
 {
+    static const char *const roles[] = {"proxy", "primary", "backup"};
     const sc_httpd_t *h = sc_httpd();
     const char *own = h->conf->engine.route;
     const char *primary = sc_store_route_name(h->store, stored->rec.primary);
-    int is_primary =
-        h->conf->engine.membership == SC_MEMBERSHIP_NONE || !*own || strcmp(primary, own) == 0;
+    sc_holder_t role = role_here(&stored->rec);
     char masked[SC_ID_MASKED];
 
-    s->role = is_primary ? "primary" : "backup";
+    s->role = roles[role];
     s->route = own;
     if (strcmp(route, own) == 0) {
+        if (role == SC_HOLDER_NONE && is_alive(primary)) {
+            s->route = apr_pstrdup(s->z.pool, primary);
+            s->due = COOKIE_SET;
+        }
         return;
     }
-    if (*own && *route && sc_board_route_alive(h->board, route, strlen(route))) {
+    if (*own && is_alive(route)) {
         s->route = route;
         return;
     }
@@ -230,19 +315,18 @@ static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, 
         return;
     }
     s->old_route = *route ? route : NULL;
-    if (!is_primary) {
-        sc_change_t change;
-        sc_outcome_t outcome;
-
-        describe(s, &change);
-        if (sc_ask(r, SC_LINK_TAKEOVER, &change, TAKEOVER_TIME, &outcome, &s->wait) ==
-                APR_SUCCESS &&
-            (outcome == SC_DONE || outcome == SC_DEGRADED)) {
-            s->role = "primary";
-        }
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "SC0203: session %s moves from %s to %s",
-                      sc_id_mask(&s->id, masked), *route ? route : "no route", own);
+    if (role == SC_HOLDER_PRIMARY) {
+        return;
     }
+    if (take_over(r, s)) {
+        s->role = roles[SC_HOLDER_PRIMARY];
+    } else if (is_spread(&h->conf->engine) && is_alive(primary)) {
+        s->route = apr_pstrdup(s->z.pool, primary);
+        s->old_route = NULL;
+        return;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "SC0203: session %s moves from %s to %s",
+                  sc_id_mask(&s->id, masked), *route ? route : "no route", own);
 }
 
 static void unknown(request_rec *r, chain_t *chain, session_t *s, const char *why)
@@ -299,10 +383,13 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
         unknown(r, chain, s, "there is no engine");
         return;
     }
+    if (cookie->kind != SC_COOKIE_OURS) {
+        return; /* without a quorum, too: it needs none before something is put into it */
+    }
     if (sc_board_get(h->board->quorum_lost)) {
-        result = LOOKUP_NO_QUORUM;
-    } else if (cookie->kind != SC_COOKIE_OURS) {
-        return;
+        /* the engine knows as much, but it also counts */
+        result = fetch(r, s, chain->top->pool, cookie->route, &stored);
+        result = result == LOOKUP_UNSURE ? LOOKUP_NO_QUORUM : result;
     } else {
         result = look_up(r, s, chain->top->pool, cookie->route, &stored);
     }

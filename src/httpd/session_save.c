@@ -43,8 +43,12 @@ static apr_status_t ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change
         change->attrs_len = diff->attrs.len;
         change->nattrs = diff->nattrs;
     }
-    return sc_ask(r, op, change, apr_time_from_msec(config->ack_wait_ms) + RESPAWN_TIME, outcome,
-                  &s->wait);
+    /* a session that is not here is looked for first; where it is may change twice meanwhile */
+    return sc_ask(r, op, change,
+                  apr_time_from_msec((apr_time_t)config->delta.fetch_ms +
+                                     2 * (apr_time_t)config->ack_wait_ms) +
+                      RESPAWN_TIME,
+                  outcome, &s->wait);
 }
 
 /* One thread of the child gets to write the line; what the others would have said is not counted
@@ -116,6 +120,11 @@ static apr_status_t settle(request_rec *r, chain_t *chain, session_t *s, sc_outc
                       "SessionClusterMaxSessionSize %u",
                       sc_id_mask(&s->id, masked), sc_httpd()->conf->engine.max_session);
         return APR_ENOSPC;
+    case SC_UNKNOWN:
+        if (sc_httpd()->conf->engine.refuse_unacked) {
+            sc_refuse(chain, r, "the members that have the session could not be asked in time");
+        }
+        /* fall through */
     default:
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "SC0214: session %s not saved: %s",
                       sc_id_mask(&s->id, masked), sc_outcome_name(outcome));

@@ -11,13 +11,19 @@
  * |----------------------------|------------------------------------------------------------------|
  * | node.route                 | SessionClusterRoute, "" without one                              |
  * | node.role                  | node, balancer                                                   |
- * | node.state                 | down, starting, joining (takes over sessions), ready, leaving    |
+ * | node.state                 | down, starting, joining (takes over sessions), ready, leaving,   |
+ * |                            | minority (refuses sessions, see node.quorum)                     |
  * | node.version               | of the module                                                    |
  * | node.engine_pid            | process of the engine, 0: none has run yet                       |
  * | node.engine_starts         | engines that have used this store: 1 + crashes and replacements  |
  * | node.uptime_s              | seconds since the engine started                                 |
  * | node.receiver              | address:port where replication is received, "" stand-alone       |
- * | node.quorum_lost           | true: fewer live members than SessionClusterQuorum asks for      |
+ * | node.quorum                | nodes that SessionClusterQuorum asks for, itself too; 0: off     |
+ * | node.quorum_lost           | true: fewer live members than that                               |
+ * | node.leased                | true: may answer from its copies without asking the others       |
+ * | node.lease_ms              | milliseconds for which it may; null: nobody to ask, for ever     |
+ * | node.short_copies          | own sessions with fewer backups than asked for and possible      |
+ * | node.moving                | changes of location under way                                    |
  * | node.restarts              | restarts of httpd that the store has survived                    |
  * | view.generation            | rises when a member joined, left or changed its state            |
  * | view.members[]             | this node and the others, also those that are gone               |
@@ -27,16 +33,23 @@
  * | ...self                    | true: this node                                                  |
  * | ...since_s                 | seconds since its state changed last                             |
  * | ...heard_ms_ago            | milliseconds since its last sign of life, null: none known       |
+ * | ...domain                  | its rack, "" without one                                         |
+ * | ...no_backups              | true: it holds no backups of others' sessions                    |
+ * | ...lagging                 | true: it has not acknowledged in time, nobody waits for it       |
+ * | ...leased                  | true: it has heard this node lately                              |
  * | ...queued, queued_bytes    | frames and records waiting to be sent to it                      |
  * | store.bytes                | SessionClusterMemory                                             |
  * | store.cells, cells_free    | its pieces of 128 bytes                                          |
  * | store.used_percent         | share of the cells that is taken                                 |
  * | store.sessions             | live sessions                                                    |
+ * | store.proxies              | sessions of which only the location is known, not among these    |
  * | store.tombstones           | remembered ids of dead sessions                                  |
  * | store.lsn                  | number of the last change                                        |
  * | contexts[]                 | session spaces                                                   |
  * | ...name, sessions          | SessionClusterContext, live sessions                             |
  * | ...primaries, replicas     | live sessions of which this node is the primary; the others      |
+ * | ...backups                 | of these others, the ones of which this node is a backup         |
+ * | ...proxies                 | sessions of which only the location is known                     |
  * | ...tombstones, bytes       | dead ones remembered; bytes of live sessions' data               |
  * | transfer.running           | true: sessions are being taken over from another node            |
  * | transfer.done, total       | sessions received, announced                                     |
@@ -314,6 +327,19 @@ static const char *bounded(request_rec *r, const char *text, apr_size_t size)
     return apr_pstrmemdup(r->pool, text, strnlen(text, size - 1));
 }
 
+/* until = 0: none is needed. */
+static void put_lease(page_t *page, apr_time_t until, apr_time_t now)
+{
+    apr_time_t left = until > now ? until - now : 0;
+
+    put_flag(page, "leased", until == 0 || left > 0);
+    if (until == 0) {
+        put(page, "lease_ms", "null", "-");
+    } else {
+        put_number(page, "lease_ms", (apr_uint64_t)apr_time_as_msec(left));
+    }
+}
+
 static void put_node(page_t *page, const sc_board_t *b, const sc_server_conf_t *conf,
                      apr_time_t now)
 {
@@ -328,7 +354,11 @@ static void put_node(page_t *page, const sc_board_t *b, const sc_server_conf_t *
     put_number(page, "engine_starts", sc_board_get(b->engine_starts));
     put_age(page, "uptime_s", now, started ? started : now, APR_USEC_PER_SEC);
     put_text(page, "receiver", bounded(page->r, b->receiver, sizeof(b->receiver)));
+    put_number(page, "quorum", conf ? conf->engine.quorum : 0);
     put_flag(page, "quorum_lost", sc_board_get(b->quorum_lost) != 0);
+    put_lease(page, sc_board_get(b->lease_until), now);
+    put_number(page, "short_copies", sc_board_get(b->short_copies));
+    put_number(page, "moving", sc_board_get(b->moving));
     put_number(page, "restarts", sc_board_get(b->restarts));
     close_object(page);
 }
@@ -345,6 +375,10 @@ static void put_member(page_t *page, const sc_board_member_t *m, apr_time_t now)
     put_flag(page, "self", m->self != 0);
     put_age(page, "since_s", now, m->since ? m->since : now, APR_USEC_PER_SEC);
     put_age(page, "heard_ms_ago", now, m->self ? now : m->heard, 1000);
+    put_text(page, "domain", bounded(page->r, m->domain, sizeof(m->domain)));
+    put_flag(page, "no_backups", (m->flags & SC_MEMBER_NO_BACKUPS) != 0);
+    put_flag(page, "lagging", m->lagging != 0);
+    put_flag(page, "leased", m->leased != 0);
     put_number(page, "queued", m->queued);
     put_number(page, "queued_bytes", m->queued_bytes);
     close_row(page);
@@ -385,6 +419,7 @@ static void put_store(page_t *page, const sc_store_t *store)
     put_number(page, "cells_free", s.cells_free);
     put(page, "used_percent", percent, percent);
     put_number(page, "sessions", s.sessions);
+    put_number(page, "proxies", s.proxies);
     put_number(page, "tombstones", s.tombstones);
     put_number(page, "lsn", s.lsn);
     close_object(page);
@@ -401,6 +436,8 @@ static void put_contexts(page_t *page, const sc_store_t *store)
         put_number(page, "sessions", c.sessions);
         put_number(page, "primaries", c.primaries);
         put_number(page, "replicas", c.sessions > c.primaries ? c.sessions - c.primaries : 0);
+        put_number(page, "backups", c.backups);
+        put_number(page, "proxies", c.proxies);
         put_number(page, "tombstones", c.tombstones);
         put_number(page, "bytes", c.body_bytes);
         close_row(page);

@@ -1,0 +1,369 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Which worker takes a session over when that of its route cannot be used. Every front end must
+ * decide alike, so only facts that all of them share count (and the configuration, which is the
+ * administrator's to keep alike):
+ *
+ *  1. the location that the nodes have told: the primary, if another has become it since the cookie
+ *     was written, then the backups in their order (backup manager; from shared memory, without a
+ *     lock and without asking anybody)
+ *  2. the order in which the nodes choose backups (sc_placement_backups): over the live members of
+ *     the view, with their domains
+ *  3. the order of sc_placement.h over the workers' routes, for those that the view does not know
+ *
+ * Before all of these stands what an administrator says: spares and standbys, lbset, draining; and
+ * whether the member serves sessions at all.
+ */
+
+#include "balancer.h"
+#include "sc_placement.h"
+
+#include "apr_lib.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+#define ATTEMPTS_KEY "mod_session_cluster:attempts"
+
+/* ---- the session of a request ---------------------------------------------------------------- */
+
+/* The value of a parameter in the URL: "name=value" anywhere. Where the search goes on behind a
+ * name without a value is mod_proxy_balancer's way here and below: both must mean the same session.
+ */
+static const char *path_value(apr_pool_t *p, const char *url, const char *name, int semicolon)
+{
+    const char *delimiters = semicolon ? ";?&" : "?&";
+    const char *at = strstr(url, name);
+
+    while (at) {
+        at += strlen(name);
+        if (at[0] == '=' && at[1]) {
+            at++;
+            at += strspn(at, delimiters);
+            return at[0] ? apr_pstrmemdup(p, at, strcspn(at, delimiters)) : NULL;
+        }
+        at = at[0] ? strstr(at + 1, name) : NULL;
+    }
+    return NULL;
+}
+
+static const char *cookie_value(apr_pool_t *p, const char *cookies, const char *name)
+{
+    const char *at = strstr(cookies, name);
+
+    while (at) {
+        if (at == cookies || at[-1] == ';' || at[-1] == ',' || apr_isspace(at[-1])) {
+            at += strlen(name);
+            while (apr_isspace(at[0])) {
+                at++;
+            }
+            if (at[0] == '=' && at[1]) {
+                at++;
+                return apr_pstrmemdup(p, at, strcspn(at, ";,"));
+            }
+            at += at[0] ? 1 : 0;
+        }
+        at = at[0] ? strstr(at + 1, name) : NULL;
+    }
+    return NULL;
+}
+
+/* Our own cookies may carry a hint behind the id: 32 hex digits, "-", hint. Others' ids stay as
+ * they are. */
+static apr_size_t id_length(const char *id, apr_size_t len)
+{
+    if (len <= SC_ID_HEX || id[SC_ID_HEX] != '-') {
+        return len;
+    }
+    for (apr_size_t i = 0; i < SC_ID_HEX; i++) {
+        if (!apr_isxdigit(id[i])) {
+            return len;
+        }
+    }
+    return SC_ID_HEX;
+}
+
+int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url)
+{
+    const char *cookies = apr_table_get(r->headers_in, "Cookie");
+    const char *value = NULL;
+    const char *dot = NULL;
+
+    memset(t, 0, sizeof(*t));
+    if (!s->sticky[0]) {
+        return 0;
+    }
+    if (s->sticky_path[0]) {
+        value = path_value(r->pool, url, s->sticky_path, s->scolonsep);
+    }
+    if (!value && cookies) {
+        value = cookie_value(r->pool, cookies, s->sticky);
+    }
+    if (!value) {
+        return 0;
+    }
+    t->id = value;
+    t->id_len = strlen(value);
+    t->route = value;
+    if (s->sticky_separator) {
+        dot = strchr(value, s->sticky_separator);
+        t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
+        t->route = dot ? dot + 1 : NULL;
+    }
+    t->id_len = id_length(t->id, t->id_len);
+    return 1;
+}
+
+/* ---- what a request has tried -----------------------------------------------------------------
+ */
+
+attempts_t *sc_attempts(request_rec *r)
+{
+    void *found = NULL;
+    attempts_t *a;
+
+    (void)apr_pool_userdata_get(&found, ATTEMPTS_KEY, r->pool);
+    a = found;
+    if (!a || a->r != r) {
+        a = apr_pcalloc(r->pool, sizeof(*a));
+        a->r = r;
+        (void)apr_pool_userdata_setn(a, ATTEMPTS_KEY, NULL, r->pool);
+    }
+    return a;
+}
+
+static int was_tried(const attempts_t *a, const proxy_worker *worker)
+{
+    for (int i = 0; a->tried && i < a->tried->nelts; i++) {
+        if (APR_ARRAY_IDX(a->tried, i, const proxy_worker *) == worker) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The view, once per request: all its attempts choose from the same members. NULL when there is no
+ * engine, or when its view names no other node (stand-alone, or it has only just begun). */
+static const sc_view_t *view_of(attempts_t *a)
+{
+    const sc_board_t *board = sc_httpd()->board;
+
+    if (!board) {
+        return NULL;
+    }
+    if (!a->view) {
+        a->view = apr_palloc(a->r->pool, sizeof(*a->view));
+        a->have_view = sc_board_view(board, a->view) == APR_SUCCESS;
+    }
+    if (a->have_view) {
+        for (apr_uint32_t i = 0; i < a->view->count; i++) {
+            const sc_board_member_t *m = &a->view->member[i];
+            if (m->role == SC_ROLE_NODE && !m->self && m->route[0]) {
+                return a->view;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- the choice -------------------------------------------------------------------------------
+ */
+
+standing_t sc_standing(const sc_view_t *view, const char *route, const sc_board_member_t **alive)
+{
+    standing_t best = STANDING_UNKNOWN;
+
+    for (apr_uint32_t i = 0; i < view->count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+        standing_t is;
+
+        if (m->role != SC_ROLE_NODE || strcmp(m->route, route) != 0) {
+            continue;
+        }
+        if (m->state == SC_MEMBER_GONE) {
+            is = STANDING_GONE;
+        } else {
+            is = m->node_state == SC_NODE_READY      ? STANDING_GOOD
+                 : m->node_state == SC_NODE_MINORITY ? STANDING_MINORITY
+                                                     : STANDING_PASSING;
+            if (alive && (!*alive || m->since > (*alive)->since)) {
+                *alive = m;
+            }
+        }
+        best = is > best ? is : best;
+    }
+    return best;
+}
+
+/* Which worker takes a session over, from the facts that all front ends share. */
+typedef struct place_t {
+    const sc_view_t *view; /**< NULL: none */
+    const ticket_t *ticket;
+    apr_uint64_t seed;
+    const char *recorded[1 + SC_BACKUPS_MAX]; /**< routes: primary, backups; "": none */
+    const char *order[SC_MEMBERS_MAX];        /**< routes as the nodes choose backups from them */
+    apr_size_t norder;
+} place_t;
+
+/* One worker's merits; smaller is better, the first difference decides. */
+typedef struct merit_t {
+    int preference; /**< what the configuration wants, and whether the member has come to stay */
+    int recorded;   /**< place in the session's location */
+    apr_size_t order;
+    apr_uint64_t weight; /**< larger is better, see sc_placement_before */
+} merit_t;
+
+#define NOT_RECORDED (1 + SC_BACKUPS_MAX)
+
+/* Where the session is, as the nodes have told. An id has one session in all but the strangest
+ * configurations; in those the first context that knows it decides, everywhere. With the delta
+ * manager every node has every session and balancers are told nothing; a node that is also a
+ * balancer must not decide by what others cannot know. */
+static void find_recorded(place_t *p)
+{
+    const sc_httpd_t *h = sc_httpd();
+    const sc_config_t *config = &h->conf->engine;
+    sc_record_t rec;
+    sc_id_t id;
+    int known = 0;
+
+    for (int i = 0; i < NOT_RECORDED; i++) {
+        p->recorded[i] = "";
+    }
+    if (!h->store || (config->role == SC_ROLE_NODE && config->manager == SC_MANAGER_DELTA) ||
+        sc_id_parse(&id, p->ticket->id, p->ticket->id_len) != APR_SUCCESS) {
+        return;
+    }
+    for (apr_uint16_t i = 0; !known && *sc_store_context_name(h->store, i); i++) {
+        known = sc_store_locate(h->store, i, &id, &rec) == APR_SUCCESS &&
+                !(rec.flags & SC_REC_TOMBSTONE);
+    }
+    if (!known) {
+        return;
+    }
+    p->recorded[0] = sc_store_route_name(h->store, rec.primary);
+    for (int i = 0; i < SC_BACKUPS_MAX && rec.backups[i] != SC_ROUTE_NONE; i++) {
+        p->recorded[1 + i] = sc_store_route_name(h->store, rec.backups[i]);
+    }
+}
+
+/* In which order the nodes would choose backups for the session if the cookie's node was its
+ * primary; so the first of these is where the backup is when nothing has been told of it. */
+static void find_order(place_t *p)
+{
+    const char *route = p->ticket->route ? p->ticket->route : "";
+    sc_candidate_t primary = {route, ""};
+    sc_candidate_t c[SC_MEMBERS_MAX];
+    apr_size_t chosen[SC_MEMBERS_MAX];
+    apr_size_t n = 0;
+    apr_time_t newest = 0;
+
+    for (apr_uint32_t i = 0; p->view && i < p->view->count && i < SC_MEMBERS_MAX; i++) {
+        const sc_board_member_t *m = &p->view->member[i];
+
+        if (m->role != SC_ROLE_NODE || !m->route[0]) {
+            continue;
+        }
+        if (strcmp(m->route, route) == 0) { /* its rack counts, dead or not */
+            if (!newest || m->since > newest) {
+                primary.domain = m->domain;
+                newest = m->since;
+            }
+        } else if (m->state != SC_MEMBER_GONE && m->node_state == SC_NODE_READY &&
+                   !(m->flags & SC_MEMBER_NO_BACKUPS)) {
+            c[n].route = m->route;
+            c[n++].domain = m->domain;
+        }
+    }
+    p->norder = sc_placement_backups(p->seed, &primary, c, n, n, chosen);
+    for (apr_size_t i = 0; i < p->norder; i++) {
+        p->order[i] = c[chosen[i]].route;
+    }
+}
+
+/* What the configuration and the view prefer, before the session is looked at: workers in service
+ * before spares before standbys, a lower lbset, a member that has all sessions and is not about to
+ * leave. @return -1: not at all */
+static int preference(const proxy_worker *worker, const sc_view_t *view, int recorded)
+{
+    const sc_board_member_t *alive = NULL;
+    standing_t is = view ? sc_standing(view, worker->s->route, &alive) : STANDING_GOOD;
+    int reserve = PROXY_WORKER_IS_STANDBY(worker) ? 2 : PROXY_WORKER_IS_SPARE(worker) ? 1 : 0;
+    int passing = is != STANDING_GOOD;
+
+    if (is < STANDING_PASSING || PROXY_WORKER_IS_DRAINING(worker)) {
+        return -1;
+    }
+    if (recorded < NOT_RECORDED && alive && alive->node_state == SC_NODE_JOINING) {
+        passing = 0; /* this one it has */
+    }
+    return reserve << 16 | (worker->s->lbset & 0x7fff) << 1 | passing;
+}
+
+/* @return 0: not at all */
+static int weigh(const place_t *p, const proxy_worker *w, merit_t *m)
+{
+    const char *route = w->s->route;
+
+    m->recorded = 0;
+    while (m->recorded < NOT_RECORDED && strcmp(p->recorded[m->recorded], route) != 0) {
+        m->recorded++;
+    }
+    m->preference = preference(w, p->view, m->recorded);
+    m->order = 0;
+    while (m->order < p->norder && strcmp(p->order[m->order], route) != 0) {
+        m->order++;
+    }
+    m->weight = sc_placement_weight(p->seed, route);
+    return m->preference >= 0;
+}
+
+static int is_better(const merit_t *a, const char *aroute, const merit_t *b, const char *broute)
+{
+    if (a->preference != b->preference) {
+        return a->preference < b->preference;
+    }
+    if (a->recorded != b->recorded) {
+        return a->recorded < b->recorded;
+    }
+    if (a->order != b->order) {
+        return a->order < b->order;
+    }
+    return sc_placement_before(a->weight, aroute, b->weight, broute);
+}
+
+proxy_worker *sc_place(proxy_balancer *balancer, attempts_t *a, const ticket_t *t,
+                       retry_worker_t *retry, const char **how)
+{
+    place_t p = {0};
+    merit_t best_merit = {0}, m;
+    proxy_worker *best = NULL;
+
+    p.view = view_of(a);
+    p.ticket = t;
+    p.seed = sc_placement_seed(t->id, t->id_len);
+    find_recorded(&p);
+    find_order(&p);
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+
+        if (!w->s->route[0] || (t->route && strcmp(w->s->route, t->route) == 0) ||
+            was_tried(a, w) || !weigh(&p, w, &m)) {
+            continue;
+        }
+        if (!PROXY_WORKER_IS_USABLE(w) && retry) {
+            (void)retry("BALANCER", w, a->r->server); /* its time of punishment may be over */
+        }
+        if (PROXY_WORKER_IS_USABLE(w) &&
+            (!best || is_better(&m, w->s->route, &best_merit, best->s->route))) {
+            best = w;
+            best_merit = m;
+        }
+    }
+    if (best) {
+        *how = best_merit.recorded == 0             ? "primary"
+               : best_merit.recorded < NOT_RECORDED ? "backup"
+                                                    : "placement";
+    }
+    return best;
+}
