@@ -2,8 +2,9 @@
 
 /*
  * Placement: values that must never change, balance, little movement, independence of the order in
- * which the routes are listed. The golden values come from another implementation (SipHash written
- * out in Python), so they check the documented function and not this code against itself.
+ * which the routes are listed; and backups, compared with a plain reading of their rule. The golden
+ * values come from another implementation (SipHash written out in Python), so they check the
+ * documented function and not this code against itself.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +276,367 @@ static void test_minimal_movement(void)
     }
 }
 
+/* ---- backups --------------------------------------------------------------------------------- */
+
+enum { IDS = 10000 };
+
+static const char *const racks[] = {"", "a", "b", "c"};
+
+static apr_uint64_t rnd_state;
+
+static unsigned rnd(unsigned n)
+{
+    rnd_state ^= rnd_state << 13;
+    rnd_state ^= rnd_state >> 7;
+    rnd_state ^= rnd_state << 17;
+    return (unsigned)((rnd_state >> 11) % n);
+}
+
+static apr_uint64_t seed_of(unsigned n)
+{
+    char id[SC_ID_HEX + 1];
+
+    return sc_placement_seed(session(id, n), SC_ID_HEX);
+}
+
+/* Whether a candidate may not be chosen any more: it is the primary, or chosen, or another entry of
+ * one of these. */
+static int is_out(const sc_candidate_t *primary, const sc_candidate_t *c, const apr_size_t *chosen,
+                  apr_size_t count, apr_size_t i)
+{
+    int out = strcmp(c[i].route, primary->route) == 0;
+
+    for (apr_size_t k = 0; k < count; k++) {
+        out |= strcmp(c[i].route, c[chosen[k]].route) == 0;
+    }
+    return out;
+}
+
+static int shares(const sc_candidate_t *primary, const sc_candidate_t *c, const apr_size_t *chosen,
+                  apr_size_t count, apr_size_t i)
+{
+    int crowded = strcmp(c[i].domain, primary->domain) == 0;
+
+    for (apr_size_t k = 0; k < count; k++) {
+        crowded |= strcmp(c[i].domain, c[chosen[k]].domain) == 0;
+    }
+    return crowded && c[i].domain[0] != '\0';
+}
+
+/* The rule as it stands in the header, word by word: each time the best of all that are left, those
+ * of a domain of their own before the others. No sorting, nothing kept between two choices. */
+static apr_size_t by_the_rule(apr_uint64_t seed, const sc_candidate_t *primary,
+                              const sc_candidate_t *c, apr_size_t n, apr_size_t want,
+                              apr_size_t *chosen)
+{
+    apr_size_t count = 0;
+
+    while (count < want) {
+        apr_size_t best = n;
+
+        for (int crowded = 0; crowded < 2 && best == n; crowded++) {
+            for (apr_size_t i = 0; i < n; i++) {
+                apr_uint64_t weight = sc_placement_weight(seed, c[i].route);
+
+                if (is_out(primary, c, chosen, count, i) ||
+                    (!crowded && shares(primary, c, chosen, count, i))) {
+                    continue;
+                }
+                if (best == n || weight > sc_placement_weight(seed, c[best].route)) {
+                    best = i;
+                }
+            }
+        }
+        if (best == n) {
+            break;
+        }
+        chosen[count++] = best;
+    }
+    return count;
+}
+
+/* Any number of candidates, domains and copies; the primary among the candidates or not. */
+static void test_backups_by_the_rule(void)
+{
+    enum { MOST = 2 * NODES };
+    char names[MOST][8];
+
+    rnd_state = 99;
+    for (int i = 0; i < MOST; i++) {
+        apr_snprintf(names[i], sizeof(names[i]), "n%d", i);
+    }
+    for (unsigned round = 0; round < 20000; round++) {
+        apr_size_t n = rnd(MOST + 1), want = rnd(6), got, expected;
+        apr_size_t chosen[6], right[6];
+        sc_candidate_t c[MOST], primary;
+        unsigned start = rnd(MOST), nracks = 1 + rnd(4);
+        apr_uint64_t seed = seed_of(round);
+
+        for (apr_size_t i = 0; i < n; i++) {
+            c[i].route = names[(start + i * 5) % MOST]; /* 5 and MOST: no common factor */
+            c[i].domain = racks[rnd(nracks)];
+        }
+        primary.route = names[rnd(MOST)];
+        primary.domain = racks[rnd(nracks)];
+        for (apr_size_t i = 0; i < n; i++) {
+            if (c[i].route == primary.route) {
+                primary.domain = c[i].domain;
+            }
+        }
+        memset(chosen, 0xff, sizeof(chosen));
+        got = sc_placement_backups(seed, &primary, c, n, want, chosen);
+        expected = by_the_rule(seed, &primary, c, n, want, right);
+        CU_ASSERT_EQUAL(got, expected);
+        CU_ASSERT(memcmp(chosen, right, expected * sizeof(right[0])) == 0);
+        for (apr_size_t i = got; i < 6; i++) {
+            CU_ASSERT_EQUAL(chosen[i], (apr_size_t)-1); /* nothing is written behind */
+        }
+    }
+}
+
+/* Without domains the backups are the first ones of the order, the primary left out. */
+static void test_backups_order(void)
+{
+    for (unsigned s = 0; s < 500; s++) {
+        sc_candidate_t c[NODES], primary = {nodes[s % NODES], ""};
+        apr_size_t order[NODES], chosen[NODES], k = 0;
+        char id[SC_ID_HEX + 1];
+
+        session(id, s);
+        for (int i = 0; i < NODES; i++) {
+            c[i].route = nodes[i];
+            c[i].domain = "";
+        }
+        CU_ASSERT_EQUAL(sc_placement_rank(id, SC_ID_HEX, nodes, NODES, order), APR_SUCCESS);
+        CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &primary, c, NODES, NODES, chosen),
+                              NODES - 1);
+        for (int i = 0; i < NODES; i++) {
+            if (order[i] != s % NODES) {
+                CU_ASSERT_EQUAL(chosen[k], order[i]);
+                k++;
+            }
+        }
+    }
+}
+
+/* One domain for all is as none at all. */
+static void test_backups_one_domain(void)
+{
+    for (unsigned s = 0; s < 500; s++) {
+        sc_candidate_t one[NODES], none[NODES];
+        sc_candidate_t primary_one = {"n3", "a"}, primary_none = {"n3", ""};
+        apr_size_t a[4], b[4];
+
+        for (int i = 0; i < NODES; i++) {
+            one[i].route = none[i].route = nodes[i];
+            one[i].domain = "a";
+            none[i].domain = "";
+        }
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &primary_one, one, NODES, 4, a), 4);
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &primary_none, none, NODES, 4, b), 4);
+        CU_ASSERT(memcmp(a, b, sizeof(a)) == 0);
+    }
+}
+
+/* Two racks of which one is nearly empty, three racks, and one that is shared. */
+static void test_backups_domains(void)
+{
+    static const sc_candidate_t two[] = {{"n1", "a"}, {"n2", "a"}, {"n3", "a"}, {"n4", "b"}};
+    static const sc_candidate_t three[] = {{"n1", "a"}, {"n2", "a"}, {"n3", "b"},
+                                           {"n4", "b"}, {"n5", "c"}, {"n6", "c"}};
+    static const sc_candidate_t mixed[] = {{"n1", "a"}, {"n2", "a"}, {"n3", ""}, {"n4", ""}};
+
+    for (unsigned s = 0; s < 1000; s++) {
+        apr_size_t chosen[4];
+
+        /* never in the own rack as long as there is another */
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &two[0], two, 4, 1, chosen), 1);
+        CU_ASSERT_EQUAL(chosen[0], 3);
+        /* the second has to go to one of the two racks that are full */
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &two[0], two, 4, 2, chosen), 2);
+        CU_ASSERT(chosen[0] == 3 && (chosen[1] == 1 || chosen[1] == 2));
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &three[2], three, 6, 2, chosen), 2);
+        CU_ASSERT_STRING_NOT_EQUAL(three[chosen[0]].domain, "b");
+        CU_ASSERT_STRING_NOT_EQUAL(three[chosen[1]].domain, "b");
+        CU_ASSERT_STRING_NOT_EQUAL(three[chosen[0]].domain, three[chosen[1]].domain);
+        /* without a domain one shares it with nobody, not even with others without */
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &mixed[0], mixed, 4, 2, chosen), 2);
+        CU_ASSERT_EQUAL(chosen[0] + chosen[1], 5);
+        CU_ASSERT(chosen[0] != 1 && chosen[1] != 1);
+    }
+}
+
+static void test_backups_bounds(void)
+{
+    char names[SC_PLACEMENT_MAX + 1][8];
+    sc_candidate_t c[SC_PLACEMENT_MAX + 1], primary = {"r7", ""};
+    apr_size_t chosen[SC_PLACEMENT_MAX + 1];
+
+    for (int i = 0; i <= SC_PLACEMENT_MAX; i++) {
+        apr_snprintf(names[i], sizeof(names[i]), "r%d", i);
+        c[i].route = names[i];
+        c[i].domain = racks[i % 4];
+    }
+    chosen[0] = 4711;
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, c, 0, 4, chosen), 0);
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, c, 5, 0, chosen), 0);
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, c, SC_PLACEMENT_MAX + 1, 4, chosen), 0);
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, &c[7], 1, 4, chosen), 0); /* itself only */
+    CU_ASSERT_EQUAL(chosen[0], 4711);
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, &c[8], 1, 4, chosen), 1);
+    CU_ASSERT_EQUAL(chosen[0], 0);
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, c, 8, 100, chosen), 7);
+    CU_ASSERT_EQUAL(sc_placement_backups(1, &primary, c, SC_MEMBERS_MAX, SC_MEMBERS_MAX, chosen),
+                    SC_MEMBERS_MAX - 1);
+    CU_ASSERT_EQUAL(
+        sc_placement_backups(1, &primary, c, SC_PLACEMENT_MAX, SC_PLACEMENT_MAX, chosen),
+        SC_PLACEMENT_MAX - 1);
+}
+
+/* A member that is listed twice is no second copy, nor is the primary under any listing. */
+static void test_backups_twins(void)
+{
+    static const sc_candidate_t twins[] = {{"n1", ""},  {"n2", ""}, {"n1", ""},
+                                           {"n2", "a"}, {"n3", ""}, {"n1", "b"}};
+    static const sc_candidate_t primary = {"n3", ""};
+
+    for (unsigned s = 0; s < 200; s++) {
+        apr_size_t chosen[6];
+
+        CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &primary, twins, 6, 6, chosen), 2);
+        CU_ASSERT_EQUAL(chosen[0] + chosen[1], 1); /* the first entry of both */
+    }
+}
+
+/* All members list each other in their own order and agree. */
+static void test_backups_any_listing(void)
+{
+    for (unsigned s = 0; s < 500; s++) {
+        sc_candidate_t a[NODES], b[NODES], primary = {nodes[s % NODES], racks[s % NODES % 4]};
+        apr_size_t x[3], y[3];
+
+        for (unsigned i = 0; i < NODES; i++) {
+            unsigned k = (i * 3 + s) % NODES;
+
+            a[i].route = nodes[i];
+            a[i].domain = racks[i % 4];
+            b[i].route = nodes[k];
+            b[i].domain = racks[k % 4];
+        }
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &primary, a, NODES, 3, x), 3);
+        CU_ASSERT_EQUAL(sc_placement_backups(seed_of(s), &primary, b, NODES, 3, y), 3);
+        for (int i = 0; i < 3; i++) {
+            CU_ASSERT_STRING_EQUAL(a[x[i]].route, b[y[i]].route);
+        }
+    }
+}
+
+/* Backups of 10,000 sessions, whose primaries are whoever served them first: each node holds its
+ * share, and each node's sessions spread over all others. Deterministic; 4 standard deviations. */
+static void test_backups_balance(void)
+{
+    enum { EACH = IDS / NODES, MOST_OFF = 132, PAIR = EACH / (NODES - 1), PAIR_OFF = 54 };
+    int held[NODES] = {0}, of[NODES][NODES] = {{0}};
+    sc_candidate_t c[NODES];
+
+    for (int i = 0; i < NODES; i++) {
+        c[i].route = nodes[i];
+        c[i].domain = "";
+    }
+    for (unsigned s = 0; s < IDS; s++) {
+        apr_size_t chosen[1];
+
+        CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &c[s % NODES], c, NODES, 1, chosen),
+                              1);
+        held[chosen[0]]++;
+        of[s % NODES][chosen[0]]++;
+    }
+    for (int i = 0; i < NODES; i++) {
+        CU_ASSERT(abs(held[i] - EACH) < MOST_OFF);
+        CU_ASSERT_EQUAL(of[i][i], 0);
+        for (int k = 0; k < NODES; k++) {
+            CU_ASSERT(i == k || abs(of[i][k] - PAIR) < PAIR_OFF);
+        }
+    }
+}
+
+/* One of the nodes leaves: only sessions that had a copy there move, and only that copy does. */
+static void move_one(int dead, int want)
+{
+    int moved = 0;
+
+    for (unsigned s = 0; s < IDS; s++) {
+        sc_candidate_t all[NODES], left[NODES - 1], primary;
+        apr_size_t before[4], after[4];
+        int n = 0, had = 0, kept = 0;
+
+        for (int i = 0; i < NODES; i++) {
+            all[i].route = nodes[i];
+            all[i].domain = "";
+            if (i != dead) {
+                left[n++] = all[i];
+            }
+        }
+        primary = left[s % (NODES - 1)];
+        CU_ASSERT_EQUAL_FATAL(
+            sc_placement_backups(seed_of(s), &primary, all, NODES, (apr_size_t)want, before),
+            (apr_size_t)want);
+        CU_ASSERT_EQUAL_FATAL(
+            sc_placement_backups(seed_of(s), &primary, left, NODES - 1, (apr_size_t)want, after),
+            (apr_size_t)want);
+        for (int i = 0; i < want; i++) {
+            had |= before[i] == (apr_size_t)dead;
+            for (int k = 0; k < want; k++) {
+                kept += strcmp(all[before[i]].route, left[after[k]].route) == 0;
+            }
+        }
+        CU_ASSERT_EQUAL(kept, want - had);
+        moved += had;
+    }
+    /* of 7 others each holds its share */
+    CU_ASSERT(abs(moved - IDS * want / (NODES - 1)) < IDS / 50);
+}
+
+static void test_backups_movement(void)
+{
+    move_one(2, 1);
+    move_one(0, 2);
+    move_one(7, 3);
+}
+
+/* With domains: whoever did not have a copy at the dead node keeps all of them where they are. */
+static void test_backups_movement_domains(void)
+{
+    enum { DEAD = 4, WANT = 2 };
+    int moved = 0;
+
+    for (unsigned s = 0; s < IDS; s++) {
+        sc_candidate_t all[NODES], left[NODES - 1], primary;
+        apr_size_t before[WANT], after[WANT];
+        int n = 0;
+
+        for (int i = 0; i < NODES; i++) {
+            all[i].route = nodes[i];
+            all[i].domain = racks[i % 4];
+            if (i != DEAD) {
+                left[n++] = all[i];
+            }
+        }
+        primary = left[s % (NODES - 1)];
+        CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &primary, all, NODES, WANT, before),
+                              WANT);
+        CU_ASSERT_EQUAL_FATAL(
+            sc_placement_backups(seed_of(s), &primary, left, NODES - 1, WANT, after), WANT);
+        if (before[0] == DEAD || before[1] == DEAD) {
+            moved++;
+        } else {
+            CU_ASSERT_STRING_EQUAL(all[before[0]].route, left[after[0]].route);
+            CU_ASSERT_STRING_EQUAL(all[before[1]].route, left[after[1]].route);
+        }
+    }
+    CU_ASSERT(moved > 0 && moved < IDS / 2);
+}
+
 void sc_suite_placement(void)
 {
     CU_pSuite s = CU_add_suite("placement", NULL, NULL);
@@ -288,4 +650,14 @@ void sc_suite_placement(void)
     CU_ADD_TEST(s, test_twins);
     CU_ADD_TEST(s, test_balance);
     CU_ADD_TEST(s, test_minimal_movement);
+    CU_ADD_TEST(s, test_backups_by_the_rule);
+    CU_ADD_TEST(s, test_backups_order);
+    CU_ADD_TEST(s, test_backups_one_domain);
+    CU_ADD_TEST(s, test_backups_domains);
+    CU_ADD_TEST(s, test_backups_bounds);
+    CU_ADD_TEST(s, test_backups_twins);
+    CU_ADD_TEST(s, test_backups_any_listing);
+    CU_ADD_TEST(s, test_backups_balance);
+    CU_ADD_TEST(s, test_backups_movement);
+    CU_ADD_TEST(s, test_backups_movement_domains);
 }
