@@ -30,7 +30,8 @@ struct sc_transfer_t {
     int filtered;         /* only sessions of one primary */
     apr_uint16_t primary; /* that one */
     apr_uint64_t lsn;     /* when the scan began */
-    int ready;            /* this node was READY then */
+    int ready;            /* this node was READY and leased then */
+    apr_uint64_t loss;    /* of the requester, then */
     apr_uint32_t cursor;
     int scanned;    /* to the end */
     sc_buf_t items; /* sessions found and not sent yet */
@@ -151,7 +152,7 @@ static void post_block(sc_transfer_t *t)
 
 static void post_complete(sc_transfer_t *t)
 {
-    sc_msg_complete_t c = {t->serial, t->lsn, t->ready != 0, t->sent, 0};
+    sc_msg_complete_t c = {t->serial, t->lsn, t->ready != 0, t->sent, t->loss};
 
     sc_buf_clear(&t->peer->m->msg);
     sc_msg_complete_put(&t->peer->m->msg, &c);
@@ -292,7 +293,8 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     t->contexts = common_contexts(m, from, &g);
     t->since = g.recent_ms > 0 ? sc_expiry_lsn_ago(m, g.recent_ms) : g.since;
     t->lsn = stats.lsn;
-    t->ready = m->state == SC_NODE_READY;
+    t->ready = m->state == SC_NODE_READY && !m->lapsed;
+    t->loss = peer->lease.loss;
     t->total = stats.sessions + stats.tombstones;
     if (t->since > 0 && stats.lsn >= t->since && stats.lsn - t->since < t->total) {
         t->total = stats.lsn - t->since;

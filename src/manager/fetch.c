@@ -4,13 +4,15 @@
  * Sessions asked of peers, one at a time, because somebody needs them now.
  *
  * All peers are asked at once, the one named by the cookie's route first. Who finds the session
- * first need not have its latest state, so the session counts as found when its primary has
- * answered, or the member that the cookie names, or everybody; or a short moment after the first
- * positive answer. All answers are merged, in whatever order they come.
+ * need not have its latest state; so it counts as found when somebody has answered who has a valid
+ * lease, or everybody has who can. A peer that has been silent for as long as a lease lasts is not
+ * waited for (lease.c): if it is alive and changes something, a peer that hears both knows of it.
+ * All answers are merged, in whatever order they come.
  *
  * A session is absent only when everybody was there to be asked and has said no. As long as the
  * membership has not settled, members may be there that are not known yet, so a fetch stays open
- * for them until its time is up, and then the answer is that nobody knows.
+ * for them until its time is up, and then the answer is that nobody knows. So it is for a node that
+ * may be cut off itself, and with a quorum as long as too few have answered.
  *
  * Bounded: so many fetches, so many requests that wait for them; ids that nobody had are remembered
  * for a moment, so that a flood of one bad cookie stays on this node.
@@ -22,7 +24,6 @@
 
 #define FETCHES_MAX 1024
 #define WAITERS_MAX 4096
-#define GRACE_MAX_MS 50
 #define NEGATIVE_TIME apr_time_from_sec(1)
 
 struct sc_waiter_t {
@@ -46,7 +47,7 @@ struct sc_fetch_t {
     apr_uint16_t context;
     sc_id_t id;
     int everybody; /* all peers are to be asked, not only one */
-    int decided;   /* somebody answered who must know best */
+    int decided;   /* somebody answered who knows best */
     int found;
     int full; /* found, but there was no room for it */
     char hint[SC_ROUTE_MAX + 1];
@@ -135,18 +136,43 @@ static void remember_absent(sc_fetch_t *f)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
+/* Whether everybody has answered who was asked and can. */
 static int all_answered(const sc_fetch_t *f)
 {
+    const sc_manager_t *m = f->m;
     apr_uint32_t i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const asked_t *a = &f->asked[i];
 
-        if (a->serial != 0 && a->serial == f->m->peer[i].serial && !a->answered) {
+        if (a->serial != 0 && a->serial == m->peer[i].serial && !a->answered &&
+            !sc_lease_mute(m, &m->peer[i])) {
             return 0;
         }
     }
     return 1;
+}
+
+/* Whether enough members have answered. */
+static int is_quorum(const sc_fetch_t *f)
+{
+    apr_uint32_t n = 1, i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        n += f->asked[i].serial != 0 && f->asked[i].serial == f->m->peer[i].serial &&
+             f->asked[i].answered;
+    }
+    return n >= f->m->config->quorum;
+}
+
+/* Whether what has come is all that can be found out. */
+static int is_complete(const sc_fetch_t *f)
+{
+    if (f->decided) {
+        return 1;
+    }
+    return all_answered(f) &&
+           (!f->everybody || (f->m->settled && is_quorum(f) && !sc_lease_cut_off(f->m)));
 }
 
 static sc_outcome_t outcome_of(sc_fetch_t *f)
@@ -157,13 +183,16 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
         return SC_ABSENT;
     }
-    if (rv == APR_SUCCESS) { /* while this node is behind, its own copy alone proves nothing */
-        return f->m->lapsed && !f->found && !all_answered(f) ? SC_UNKNOWN : SC_FOUND;
+    if (!is_complete(f)) {
+        return is_quorum(f) ? SC_UNKNOWN : SC_NO_QUORUM;
+    }
+    if (rv == APR_SUCCESS) {
+        return SC_FOUND;
     }
     if (f->full) {
         return SC_FULL;
     }
-    if (rv == APR_NOTFOUND && f->everybody && f->m->settled && all_answered(f)) {
+    if (rv == APR_NOTFOUND && f->everybody) {
         remember_absent(f);
         return SC_ABSENT;
     }
@@ -198,18 +227,6 @@ static void timed_out(void *baton, apr_time_t now)
     finish(baton);
 }
 
-/* Whether it can be finished now. */
-static int is_over(const sc_fetch_t *f)
-{
-    if (f->decided) {
-        return 1;
-    }
-    if (!all_answered(f)) {
-        return 0;
-    }
-    return f->found || !f->everybody || f->m->settled;
-}
-
 void sc_fetch_review(sc_manager_t *m)
 {
     apr_uint32_t i;
@@ -218,7 +235,7 @@ void sc_fetch_review(sc_manager_t *m)
         sc_fetch_t *f = m->fetch[i];
 
         while (f != NULL) {
-            if (is_over(f)) {
+            if (is_complete(f)) {
                 finish(f); /* which may change the chain */
                 f = m->fetch[i];
             } else {
@@ -374,12 +391,13 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     sc_msg_retrieve_t msg;
     apr_uint16_t context;
     sc_record_t rec;
+    int known;
 
     if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE, &msg) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    if (sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS &&
-        sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
+    known = sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS;
+    if (known && sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
         msg.found = 1;
         if (rec.flags & SC_REC_TOMBSTONE) {
             sc_buf_clear(&m->old);
@@ -388,6 +406,8 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         }
         sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
     }
+    sc_lease_check(m);
+    msg.sure = known && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
     sc_buf_clear(&m->msg);
     sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE_REPLY, &msg);
     sc_mgr_reply(m, from);
@@ -395,24 +415,6 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
-
-/* Somebody has it: those that might know better have a moment left to say so. */
-static void hurry(sc_fetch_t *f)
-{
-    sc_manager_t *m = f->m;
-    apr_uint32_t ms = m->config->delta.fetch_ms / 10;
-    apr_time_t due;
-
-    due = sc_mgr_now(m) + apr_time_from_msec(ms < GRACE_MAX_MS ? ms : GRACE_MAX_MS);
-    if (due < f->timer.due) {
-        (void)sc_timer_set(m->cfg.timers, &f->timer, due, timed_out, f);
-    }
-}
-
-static int is_route(const char *route, const char *text, apr_size_t len)
-{
-    return len > 0 && strlen(route) == len && memcmp(route, text, len) == 0;
-}
 
 static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_retrieve_t *msg,
                         apr_status_t merged)
@@ -426,17 +428,14 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         if (!f->found) {
             f->found = 1;
             sc_count(f->m->board, fetched, f->waiters != NULL);
-            hurry(f);
-        }
-        if ((msg->session.flags & SC_REC_TOMBSTONE) ||
-            is_route(from->route, msg->session.primary, msg->session.primary_len) ||
-            is_route(from->route, f->hint, strlen(f->hint))) {
-            f->decided = 1;
         }
     } else if (msg->found && merged == APR_ENOSPC) {
         f->full = 1;
     }
-    if (is_over(f)) {
+    if (merged == APR_SUCCESS && (msg->sure || (msg->session.flags & SC_REC_TOMBSTONE))) {
+        f->decided = 1;
+    }
+    if (is_complete(f)) {
         finish(f);
     }
 }

@@ -70,6 +70,31 @@ typedef struct sc_pull_t {
     apr_uint64_t legacy_ms;        /**< of what time */
 } sc_pull_t;
 
+/* ---- leases (lease.c) ------------------------------------------------------------------------ */
+
+#define SC_DEPARTED 16
+
+typedef struct sc_lease_t {
+    apr_time_t granted;  /**< what the peer was granted ends then; 0: it never was */
+    apr_time_t until;    /**< what it granted ends then; 0: it never did */
+    apr_time_t silent;   /**< the first PING since which it has not answered; 0: it has */
+    apr_time_t answered; /**< when the newest PING was sent that it granted */
+    int counts;          /**< it has granted a lease in this life, so its grant is needed */
+    int owed;            /**< this node stood still and has not heard of it since */
+    int overdue;         /**< an acknowledgement is overdue: it is granted nothing */
+    int strangers;       /**< it counts on members that are not in this node's view */
+    apr_uint64_t loss;   /**< times that a change was acknowledged without it, or was lost */
+    apr_uint64_t healed; /**< its number of losses of this node that has been made up */
+    apr_uint32_t nmembers;
+    apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on */
+} sc_lease_t;
+
+/** A member that went without a word, and may read until then. */
+typedef struct sc_departed_t {
+    apr_uint64_t store_id;
+    apr_time_t until;
+} sc_departed_t;
+
 /* ---- peers: the members of role node, self not included -------------------------------------- */
 
 struct sc_peer_t {
@@ -80,6 +105,7 @@ struct sc_peer_t {
     int synced;            /**< all it had when it came has been pulled: progress may be believed */
     int join_tried;        /**< as donor, when joining */
     apr_uint64_t told_lsn; /**< change number of the own store at the last post to it */
+    sc_lease_t lease;
     sc_pull_t pull;
     sc_transfer_t *transfer;
 
@@ -132,9 +158,13 @@ struct sc_manager_t {
 
     /* lease.c */
     int lapsed;                     /**< the store may be behind: children must ask */
-    apr_interval_time_t lease_time; /**< 0: none is needed */
+    apr_interval_time_t lease_time; /**< what this node counts on; 0: none is needed */
+    apr_interval_time_t grant_time; /**< what it grants: longer */
     apr_time_t lease_seen;          /**< the timer was on time until then */
+    apr_time_t quorum_short;        /**< since then too few members hear this node; 0: enough do */
+    apr_time_t lease_hold;          /**< stood still: members may be there that are not heard yet */
     sc_timer_t lease_timer;
+    sc_departed_t departed[SC_DEPARTED];
 
     sc_peer_t peer[SC_MEMBERS_MAX];
     apr_uint32_t npeers;
@@ -205,6 +235,8 @@ sc_peer_t *sc_mgr_peer(sc_manager_t *m, const sc_member_t *member);
 /** The peer of a place, if it is still the one with that serial. */
 sc_peer_t *sc_mgr_peer_at(sc_manager_t *m, apr_uint32_t place, apr_uint32_t serial);
 apr_uint64_t sc_mgr_lsn(const sc_manager_t *m);
+/** Whether there are enough members that hear this node, for children and status to see. */
+void sc_mgr_judge_quorum(sc_manager_t *m);
 /** Index of a context that a child named, entered if it is new. */
 apr_status_t sc_mgr_learn_context(sc_manager_t *m, const char *name, apr_size_t len,
                                   apr_uint16_t *index);
@@ -297,11 +329,14 @@ void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options);
 /** Post m->msg to one peer; its end is told to pull.c, donor.c. @param tag their serial */
 apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, apr_uint64_t tag);
+/** Post m->msg to one peer; nobody wants to know what becomes of it. */
+void sc_mgr_send(sc_manager_t *m, sc_peer_t *peer);
 /** Post m->msg as an answer to whoever it is; failure is not our business. */
 void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to);
 /** Let peers know how far the own store is that have not been posted anything since it changed. */
 void sc_mgr_tell_progress(sc_manager_t *m);
-void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer);
+/** @param peer off the table already, @param serial that it had */
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial);
 void sc_mgr_replicate_end(sc_manager_t *m);
 
 /* request.c */
@@ -342,10 +377,34 @@ void sc_fetch_end(sc_manager_t *m);
 
 /* lease.c */
 void sc_lease_start(sc_manager_t *m);
-/** Notice that this node stood still, before the timer does. */
+/** This node may not read from now on. */
+void sc_lease_stop(sc_manager_t *m);
+/** Notice that this node stood still, or that its lease has run out, before the timer does. */
 void sc_lease_check(sc_manager_t *m);
-/** Something that it may have waited for has come. */
+/** Something that it may have waited for has come: the lease is worked out anew. */
 void sc_lease_review(sc_manager_t *m);
+void sc_lease_added(sc_manager_t *m, sc_peer_t *peer);
+/** @param peer off the table already */
+void sc_lease_gone(sc_manager_t *m, const sc_peer_t *peer, int goodbye);
+apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
+/** A change was acknowledged without the peer, or something for it was lost: it is granted nothing
+ *  until it has made that up. */
+void sc_lease_lost(sc_manager_t *m, sc_peer_t *peer);
+/** State that made up so many losses has come from a peer. */
+void sc_lease_healed(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t loss);
+/** Whether the peer has not answered for so long that nobody should wait for it. */
+int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
+/** Whether it must be this node that is cut off: it hears nobody of several, or has just been away.
+ */
+int sc_lease_cut_off(const sc_manager_t *m);
+/** Whether a peer may read from its copies without asking, as far as this node has granted it. */
+int sc_lease_may_read(const sc_manager_t *m, const sc_peer_t *peer);
+/** When the last member that went without a word may surely not read any more. 0: it is so now */
+apr_time_t sc_lease_departed(const sc_manager_t *m);
+/** Members, this one included, that have granted it a lease for a PING sent at that time or later;
+ *  0: that still runs. */
+apr_uint32_t sc_lease_support(const sc_manager_t *m, apr_time_t since);
 
 /* pull.c */
 void sc_pull_join(sc_manager_t *m);
@@ -353,6 +412,12 @@ void sc_pull_added(sc_manager_t *m, sc_peer_t *peer);
 /** @param serial the peer had, which is off the table already */
 void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goodbye);
 void sc_pull_gap(sc_manager_t *m, sc_peer_t *peer);
+/** A peer says that something was lost: it is pulled unless that is under way. */
+void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer);
+/** Something that joining may have waited for has come. */
+void sc_pull_review(sc_manager_t *m);
+/** Whether it is still to be learned what a member that died has told others. */
+int sc_pull_legacy_wanted(const sc_manager_t *m);
 void sc_pull_context(sc_manager_t *m, apr_uint16_t context);
 void sc_pull_asked(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
 apr_status_t sc_pull_data(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);

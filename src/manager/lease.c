@@ -1,26 +1,33 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The lease on reading: children may answer from the store only while it runs (DESIGN I6).
+ * Leases: who may answer from its copies, and who has to be waited for (docs/consistency.md).
  *
- * The engine renews it from a timer, in a clock that goes on while the process or the machine
- * stands still. A node that was stopped therefore wakes up with a lease that has run out, and what
- * its children find in the store counts as a copy of unknown age: the session is asked of the
- * peers (fetch.c). At the same time everything that was missed is pulled from each of them; then
- * the lease is renewed again.
+ * Asking: this node sends a PING to every peer some times per lease time. A reply that grants makes
+ * the lease from that peer run from the moment the PING was sent, in a clock that goes on while the
+ * process or the machine stands still. The lease on the noticeboard is the earliest end of those
+ * that count. So a node that was frozen, stopped or cut off wakes up with a lease that has run out,
+ * whatever it knows about itself.
  *
- * The lease is shorter than the time for which the others wait for an acknowledgement. So when they
- * go on without a node that stands still, its lease has run out already.
+ * Granting: a promise not to acknowledge a change without the peer, a little longer than what the
+ * peer counts on. replicate.c keeps it. Nothing is granted to a peer that lets an acknowledgement
+ * wait, or for which something was lost, until it has made that up; so what was granted runs out,
+ * and after that nobody waits for it.
  *
- * An engine that has just begun has no lease until it is READY: its store may be that of an engine
- * which died some time ago.
+ * Who counts: peers that are READY, or have ever granted a lease. And members that are not in this
+ * node's view but that a peer counts on: then somebody is cut off from somebody, and there may be
+ * changes that have not come here. Then the peers are asked for each session.
  *
- * What this does not see is a node that runs but cannot be reached.
+ * A node that stood still for as long as a lease lasts owes it to each peer to hear of it first:
+ * the peer's silence proves nothing then.
  */
+#include <string.h>
+
 #include "internal.h"
 
-#define LEASE_MIN_MS 100
-#define LEASE_MAX_MS 5000
+#define GRANT_MIN_MS 80
+#define GRANT_MAX_MS 10000
+#define TICKS 4 /* PINGs per lease time */
 /** Never a valid time, and not 0, which means that no lease is needed. */
 #define NO_LEASE 1
 
@@ -28,39 +35,348 @@ static void lease_due(void *baton, apr_time_t now);
 
 static void arm(sc_manager_t *m, apr_time_t now)
 {
-    (void)sc_timer_set(m->cfg.timers, &m->lease_timer, now + m->lease_time / 5, lease_due, m);
+    (void)sc_timer_set(m->cfg.timers, &m->lease_timer, now + m->lease_time / TICKS, lease_due, m);
 }
 
-static void renew(sc_manager_t *m, apr_time_t now)
-{
-    sc_board_set(m->board->lease_until, now + m->lease_time);
-}
+/* ---- asking --------------------------------------------------------------------------------- */
 
-static int caught_up(const sc_manager_t *m)
+/* Members that this node counts on. */
+static void put_members(const sc_manager_t *m, const sc_peer_t *to, sc_msg_ping_t *ping)
 {
     int i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        const sc_pull_t *p = &m->peer[i].pull;
+        const sc_peer_t *peer = &m->peer[i];
 
-        if (m->peer[i].serial != 0 && (p->want_missed || p->job == SC_JOB_MISSED)) {
-            return 0;
+        if (peer->serial != 0 && peer != to && peer->lease.granted != 0) {
+            ping->member[ping->nmembers++] = peer->member.store_id;
         }
     }
-    return m->state == SC_NODE_READY;
 }
 
-static void lapse(sc_manager_t *m, apr_time_t now)
+static void ask(sc_manager_t *m, sc_peer_t *peer, apr_time_t now)
+{
+    sc_msg_ping_t ping;
+
+    memset(&ping, 0, sizeof(ping));
+    ping.sent = (apr_uint64_t)now;
+    ping.healed = peer->lease.healed;
+    put_members(m, peer, &ping);
+    sc_buf_clear(&m->msg);
+    sc_msg_ping_put(&m->msg, &ping);
+    if (peer->lease.silent == 0) {
+        peer->lease.silent = now;
+    }
+    sc_mgr_send(m, peer);
+}
+
+static void ask_all(sc_manager_t *m, apr_time_t now)
 {
     int i;
 
-    m->lapsed = 1;
-    sc_board_set(m->board->lease_until, NO_LEASE);
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            ask(m, &m->peer[i], now);
+        }
+    }
+}
+
+apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    apr_time_t now = sc_mgr_now(m);
+    sc_msg_ping_reply_t reply;
+    apr_time_t sent;
+
+    if (sc_msg_ping_reply_get(r, &reply) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    sent = (apr_time_t)reply.sent;
+    if (peer == NULL || m->lease_time == 0 || sent <= 0 || sent > now) {
+        return APR_SUCCESS;
+    }
+    peer->lease.silent = 0;
+    if (!reply.granted) {
+        if (reply.loss != peer->lease.healed) {
+            sc_pull_lost(m, peer);
+        }
+        return APR_SUCCESS;
+    }
+    peer->lease.counts = 1;
+    peer->lease.owed = 0;
+    if (sent > peer->lease.answered) {
+        peer->lease.answered = sent;
+    }
+    if (sent + m->lease_time > peer->lease.until) {
+        peer->lease.until = sent + m->lease_time;
+    }
+    sc_lease_review(m);
+    return APR_SUCCESS;
+}
+
+/* ---- granting ------------------------------------------------------------------------------- */
+
+static int knows(const sc_manager_t *m, apr_uint64_t store_id)
+{
+    int i;
+
+    if (store_id == sc_store_id(m->store)) {
+        return 1;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && m->peer[i].member.store_id == store_id) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void look_for_strangers(sc_manager_t *m, sc_peer_t *peer)
+{
+    apr_uint32_t i;
+
+    peer->lease.strangers = 0;
+    for (i = 0; i < peer->lease.nmembers && !peer->lease.strangers; i++) {
+        peer->lease.strangers = !knows(m, peer->lease.member[i]);
+    }
+}
+
+static void look_for_all_strangers(sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            look_for_strangers(m, &m->peer[i]);
+        }
+    }
+}
+
+apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    sc_msg_ping_reply_t reply;
+    sc_msg_ping_t ping;
+    sc_lease_t *l;
+
+    if (sc_msg_ping_get(r, &ping) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (peer == NULL || m->grant_time == 0) {
+        return APR_SUCCESS;
+    }
+    l = &peer->lease;
+    l->nmembers = ping.nmembers;
+    memcpy(l->member, ping.member, ping.nmembers * sizeof(l->member[0]));
+    look_for_strangers(m, peer);
+    reply.sent = ping.sent;
+    reply.loss = l->loss;
+    reply.granted = ping.healed == l->loss && !l->overdue && !peer->lagging;
+    if (reply.granted) {
+        int first = l->granted == 0;
+
+        l->granted = sc_mgr_now(m) + m->grant_time;
+        if (first) {
+            sc_pull_review(m);
+        }
+    }
+    sc_buf_clear(&m->msg);
+    sc_msg_ping_reply_put(&m->msg, &reply);
+    sc_mgr_send(m, peer);
+    return APR_SUCCESS;
+}
+
+void sc_lease_lost(sc_manager_t *m, sc_peer_t *peer)
+{
+    (void)m;
+    peer->lease.loss++;
+}
+
+void sc_lease_healed(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t loss)
+{
+    peer->lease.owed = 0;
+    if (peer->lease.healed != loss) {
+        peer->lease.healed = loss;
+        ask(m, peer, sc_mgr_now(m));
+    }
+}
+
+int sc_lease_may_read(const sc_manager_t *m, const sc_peer_t *peer)
+{
+    return peer->lease.granted > sc_mgr_now(m);
+}
+
+/* ---- judging -------------------------------------------------------------------------------- */
+
+static int counts(const sc_peer_t *peer)
+{
+    return peer->serial != 0 && (peer->lease.counts || peer->member.node_state >= SC_NODE_READY);
+}
+
+/* End of the lease as the peers' grants make it, NO_LEASE for none. */
+static apr_time_t worked_out(const sc_manager_t *m, apr_time_t now)
+{
+    apr_time_t until = now + m->lease_time;
+    int i;
+
+    if (m->state != SC_NODE_READY || m->stopped || now < m->lease_hold ||
+        sc_pull_legacy_wanted(m) || sc_lease_support(m, 0) < m->config->quorum) {
+        return NO_LEASE;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial != 0 && (peer->lease.strangers || peer->lease.owed)) {
+            return NO_LEASE;
+        }
+        if (counts(peer) && peer->lease.until < until) {
+            until = peer->lease.until;
+        }
+    }
+    return until > now ? until : NO_LEASE;
+}
+
+int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer)
+{
+    return peer->lease.silent != 0 && !peer->lease.owed &&
+           sc_mgr_now(m) - peer->lease.silent >= m->lease_time;
+}
+
+int sc_lease_cut_off(const sc_manager_t *m)
+{
+    apr_uint32_t mute = 0;
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            mute += (apr_uint32_t)sc_lease_mute(m, &m->peer[i]);
+        }
+    }
+    return (mute == m->npeers && mute > 1) || sc_mgr_now(m) < m->lease_hold;
+}
+
+apr_uint32_t sc_lease_support(const sc_manager_t *m, apr_time_t since)
+{
+    apr_time_t now = sc_mgr_now(m);
+    apr_uint32_t n = m->config->role == SC_ROLE_NODE;
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial != 0 && peer->lease.until > now && peer->lease.answered >= since) {
+            n++;
+        }
+    }
+    return n;
+}
+
+/* ---- members that went without a word -------------------------------------------------------- */
+
+void sc_lease_added(sc_manager_t *m, sc_peer_t *peer)
+{
+    int i;
+
+    peer->lease.loss = 1; /* whatever there is: it has to ask for it once */
+    for (i = 0; i < SC_DEPARTED; i++) {
+        /* a new engine on the store of the old one, which cannot be read without a new lease */
+        if (m->departed[i].store_id == peer->member.store_id) {
+            m->departed[i].until = 0;
+        }
+    }
+    if (m->lease_time != 0) {
+        look_for_all_strangers(m);
+        ask(m, peer, sc_mgr_now(m));
+        sc_lease_review(m);
+    }
+}
+
+void sc_lease_gone(sc_manager_t *m, const sc_peer_t *peer, int goodbye)
+{
+    int i, oldest = 0;
+
+    if (!goodbye) {
+        for (i = 1; i < SC_DEPARTED; i++) {
+            if (m->departed[i].until < m->departed[oldest].until) {
+                oldest = i;
+            }
+        }
+        m->departed[oldest].store_id = peer->member.store_id;
+        m->departed[oldest].until = peer->lease.granted;
+    }
+    if (m->lease_time != 0) {
+        look_for_all_strangers(m);
+        sc_lease_review(m);
+    }
+}
+
+apr_time_t sc_lease_departed(const sc_manager_t *m)
+{
+    apr_time_t now = sc_mgr_now(m);
+    apr_time_t until = 0;
+    int i;
+
+    for (i = 0; i < SC_DEPARTED; i++) {
+        if (m->departed[i].until > now && m->departed[i].until > until) {
+            until = m->departed[i].until;
+        }
+    }
+    return until;
+}
+
+/* ---- the own lease --------------------------------------------------------------------------- */
+
+static void complain(sc_manager_t *m, apr_time_t now)
+{
+    char name[SC_MEMBER_NAME];
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (counts(&m->peer[i]) && m->peer[i].lease.until <= now) {
+            sc_log(m->cfg.log, SC_LOG_INFO, 0,
+                   "SC0582: member %s has not confirmed lately that it hears this node; the %u "
+                   "peers are asked for each session until it has, or is gone",
+                   sc_member_name(&m->peer[i].member, name), m->npeers);
+            return;
+        }
+    }
+}
+
+static void judge(sc_manager_t *m, apr_time_t now)
+{
+    apr_time_t until = worked_out(m, now);
+    int lapsed = until == NO_LEASE;
+
+    if (lapsed && !m->lapsed) {
+        sc_count(m->board, lapses, 1);
+        if (m->state == SC_NODE_READY && !m->stopped) {
+            complain(m, now);
+        }
+    } else if (!lapsed && m->lapsed) {
+        sc_log(m->cfg.log, SC_LOG_DEBUG, 0, "SC0581: this node knows the latest of all sessions");
+    }
+    m->lapsed = lapsed;
+    sc_board_set(m->board->lease_until, until);
+    sc_mgr_judge_quorum(m);
+}
+
+static void stood_still(sc_manager_t *m, apr_time_t now)
+{
+    apr_interval_time_t hear = apr_time_from_msec(m->config->mcast.frequency_ms) * 3 / 2;
+    int i;
+
     sc_log(m->cfg.log, SC_LOG_WARNING, 0,
            "SC0580: this node stood still for %" APR_TIME_T_FMT
-           " ms; it asks its %u peers for each session until it has caught up",
+           " ms; it asks its %u peers for each session until it has heard of them",
            apr_time_as_msec(now - m->lease_seen), m->npeers);
     m->lease_seen = now;
+    m->lease_hold = now + (hear > m->lease_time ? hear : m->lease_time);
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            m->peer[i].lease.owed = 1;
+            m->peer[i].lease.silent = 0;
+        }
+    }
     /* who has dropped this node meanwhile takes it in again as soon as it hears of it */
     m->cfg.down.announce(m->cfg.down.ctx, m->state);
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
@@ -68,24 +384,29 @@ static void lapse(sc_manager_t *m, apr_time_t now)
             sc_pull_gap(m, &m->peer[i]);
         }
     }
+    ask_all(m, now);
 }
 
 void sc_lease_check(sc_manager_t *m)
 {
     apr_time_t now = sc_mgr_now(m);
 
-    if (m->lease_time != 0 && now - m->lease_seen >= m->lease_time) {
-        lapse(m, now);
+    if (m->lease_time == 0) {
+        return;
     }
+    if (now - m->lease_seen >= m->lease_time) {
+        stood_still(m, now);
+    }
+    judge(m, now);
 }
 
 void sc_lease_review(sc_manager_t *m)
 {
+    int before = m->lapsed;
+
     sc_lease_check(m);
-    if (m->lease_time != 0 && m->lapsed && caught_up(m)) {
-        m->lapsed = 0;
-        renew(m, sc_mgr_now(m));
-        sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0581: this node knows the latest of all sessions");
+    if (before && !m->lapsed) {
+        sc_fetch_review(m);
     }
 }
 
@@ -93,13 +414,11 @@ static void lease_due(void *baton, apr_time_t now)
 {
     sc_manager_t *m = baton;
 
-    sc_lease_review(m);
+    sc_lease_check(m);
     m->lease_seen = now;
-    if (m->lapsed) {
-        sc_fetch_repeat(m);
-    } else {
-        renew(m, now);
-    }
+    ask_all(m, now);
+    sc_fetch_repeat(m);
+    sc_fetch_review(m);
     arm(m, now);
 }
 
@@ -111,10 +430,19 @@ void sc_lease_start(sc_manager_t *m)
         sc_board_set(m->board->lease_until, 0);
         return;
     }
-    ms = ms < LEASE_MIN_MS ? LEASE_MIN_MS : ms > LEASE_MAX_MS ? LEASE_MAX_MS : ms;
-    m->lease_time = apr_time_from_msec(ms);
+    ms = ms < GRANT_MIN_MS ? GRANT_MIN_MS : ms > GRANT_MAX_MS ? GRANT_MAX_MS : ms;
+    m->grant_time = apr_time_from_msec(ms);
+    m->lease_time = m->grant_time / 16 * 15;
     m->lapsed = 1;
     m->lease_seen = sc_mgr_now(m);
     sc_board_set(m->board->lease_until, NO_LEASE);
     arm(m, sc_mgr_now(m));
+}
+
+void sc_lease_stop(sc_manager_t *m)
+{
+    if (m->lease_time != 0) {
+        m->lapsed = 1;
+        sc_board_set(m->board->lease_until, NO_LEASE);
+    }
 }

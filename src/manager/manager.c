@@ -30,15 +30,22 @@ apr_uint64_t sc_mgr_lsn(const sc_manager_t *m)
     return stats.lsn;
 }
 
+static void announce(sc_manager_t *m)
+{
+    int minority = m->state == SC_NODE_READY && sc_board_get(m->board->quorum_lost);
+
+    sc_board_set(m->board->node_state, m->state);
+    m->cfg.down.announce(m->cfg.down.ctx, minority ? SC_NODE_MINORITY : m->state);
+}
+
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state)
 {
     if (m->state == state) {
         return;
     }
     m->state = state;
-    sc_board_set(m->board->node_state, state);
     sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0570: this node is %s", sc_node_state_name(state));
-    m->cfg.down.announce(m->cfg.down.ctx, state);
+    announce(m);
     sc_lease_review(m);
 }
 
@@ -63,12 +70,24 @@ sc_peer_t *sc_mgr_peer_at(sc_manager_t *m, apr_uint32_t place, apr_uint32_t seri
     return peer->serial == serial ? peer : NULL;
 }
 
-static void judge_quorum(sc_manager_t *m)
+/* The board says so only when it has lasted for a lease time: what keeps old copies from being read
+ * meanwhile is that there is no lease without a quorum, and requests wait for a moment. */
+void sc_mgr_judge_quorum(sc_manager_t *m)
 {
-    apr_uint32_t live = m->npeers + (m->config->role == SC_ROLE_NODE);
+    apr_time_t now = sc_mgr_now(m);
+    apr_uint32_t live = sc_lease_support(m, 0);
     apr_uint32_t lost = live < m->config->quorum;
 
-    if (m->config->quorum == 0 || lost == sc_board_get(m->board->quorum_lost)) {
+    if (m->config->quorum == 0) {
+        return;
+    }
+    if (!lost) {
+        m->quorum_short = 0;
+    } else if (m->quorum_short == 0) {
+        m->quorum_short = now;
+    }
+    if (lost == sc_board_get(m->board->quorum_lost) ||
+        (lost && now - m->quorum_short < m->lease_time)) {
         return;
     }
     sc_board_set(m->board->quorum_lost, lost);
@@ -78,6 +97,7 @@ static void judge_quorum(sc_manager_t *m)
                  "are not served"
                : "SC0572: %u nodes are here, SessionClusterQuorum %u is met; sessions are served",
            live, m->config->quorum);
+    announce(m);
 }
 
 void sc_manager_member_added(sc_manager_t *m, const sc_member_t *member)
@@ -108,8 +128,8 @@ void sc_manager_member_added(sc_manager_t *m, const sc_member_t *member)
     }
     peer->member = *member;
     m->npeers++;
-    judge_quorum(m);
     if (m->config->role == SC_ROLE_NODE) {
+        sc_lease_added(m, peer);
         sc_expiry_found(m, member);
         sc_fetch_added(m, peer);
         sc_pull_added(m, peer);
@@ -122,6 +142,7 @@ void sc_manager_member_changed(sc_manager_t *m, const sc_member_t *member)
 
     if (peer != NULL) {
         peer->member = *member;
+        sc_lease_review(m);
     }
 }
 
@@ -135,16 +156,18 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
     }
     serial = peer->serial;
     m->npeers--;
-    judge_quorum(m);
     if (m->config->role == SC_ROLE_NODE && !goodbye) {
         sc_expiry_missing(m, &peer->member);
     }
     sc_donor_gone(m, peer);
     sc_digest_gone(m, peer);
-    sc_mgr_replicate_gone(m, peer);
     peer->serial = 0;
     if (m->config->role == SC_ROLE_NODE) {
         sc_pull_gone(m, peer, serial, goodbye);
+        sc_lease_gone(m, peer, goodbye);
+    }
+    sc_mgr_replicate_gone(m, peer, serial);
+    if (m->config->role == SC_ROLE_NODE) {
         sc_fetch_review(m);
     }
 }
@@ -205,6 +228,10 @@ static apr_status_t dispatch(sc_manager_t *m, const sc_member_t *from, unsigned 
         return sc_pull_complete(m, from, r);
     case SC_EVT_ALL_SESSION_NOCONTEXTMANAGER:
         return sc_apply_nocontext(m, from, r);
+    case SC_EVT_PING:
+        return sc_lease_asked(m, from, r);
+    case SC_EVT_PING_REPLY:
+        return sc_lease_answered(m, from, r);
     case SC_EVT_DIGEST:
         return sc_digest_asked(m, from, r);
     case SC_EVT_DIGEST_LIST:
@@ -277,6 +304,7 @@ void sc_manager_stop(sc_manager_t *m)
     if (m->config->delta.expire_on_shutdown && m->config->role == SC_ROLE_NODE) {
         sc_expiry_bury_own(m);
     }
+    sc_lease_stop(m);
     sc_mgr_set_state(m, SC_NODE_LEAVING);
 }
 
@@ -356,7 +384,7 @@ apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cf
     sc_board_set(m->board->quorum_lost, 0);
     sc_board_set(m->board->transfer_total, 0);
     sc_board_set(m->board->transfer_done, 0);
-    judge_quorum(m);
+    sc_board_set(m->board->quorum_lost, m->config->quorum > 1);
     apr_pool_cleanup_register(pool, m, manager_cleanup, apr_pool_cleanup_null);
     *out = m;
     return APR_SUCCESS;

@@ -39,12 +39,47 @@ static int too_far(const sc_manager_t *m, apr_uint64_t hlc)
     return hlc >> 16 > wall_ms(m) + SC_FUTURE_MS;
 }
 
+/*
+ * The cluster's time: it goes on from the newest stamp seen at the speed of time, or is this node's
+ * own if that is later. Were it only pushed forward by stamps that come in, a node whose clock is
+ * slow would order its changes before older ones of the others as soon as it is cut off from them.
+ * More than half of what is tolerated ahead it does not go by itself: who follows would be refused.
+ */
+static apr_uint64_t cluster_ms(const sc_manager_t *m)
+{
+    apr_uint64_t wall = wall_ms(m);
+    apr_uint64_t seen = sc_board_get(m->board->hlc) >> 16;
+    apr_uint64_t cluster = seen + sc_mgr_age(sc_mgr_now(m), sc_board_get(m->board->hlc_at));
+    apr_uint64_t most = wall + SC_FUTURE_MS / 2;
+
+    if (cluster > most) {
+        cluster = seen > most ? seen : most;
+    }
+    return wall > cluster ? wall : cluster;
+}
+
+/* The newest stamp, issued or seen. */
+static void set_hlc(sc_manager_t *m, apr_uint64_t hlc)
+{
+    apr_time_t now = sc_mgr_now(m);
+    apr_uint64_t behind = sc_mgr_age(now, sc_board_get(m->board->hlc_at));
+    apr_uint64_t before = sc_board_get(m->board->hlc) >> 16;
+
+    /* whole milliseconds only: what is left over must not be lost each time */
+    if (hlc >> 16 == before + behind) {
+        sc_board_set(m->board->hlc_at, m->board->hlc_at + apr_time_from_msec((apr_time_t)behind));
+    } else if (hlc >> 16 > before) {
+        sc_board_set(m->board->hlc_at, now);
+    }
+    sc_board_set(m->board->hlc, hlc);
+}
+
 sc_stamp_t sc_mgr_stamp(sc_manager_t *m)
 {
     apr_uint64_t last = sc_board_get(m->board->hlc);
     sc_stamp_t stamp;
 
-    stamp.hlc = wall_ms(m) << 16;
+    stamp.hlc = cluster_ms(m) << 16;
     if (stamp.hlc <= last) {
         stamp.hlc = last + 1;
         if (too_far(m, stamp.hlc) &&
@@ -55,7 +90,7 @@ sc_stamp_t sc_mgr_stamp(sc_manager_t *m)
         }
     }
     stamp.node = m->node_tag;
-    sc_board_set(m->board->hlc, stamp.hlc);
+    set_hlc(m, stamp.hlc);
     return stamp;
 }
 
@@ -86,7 +121,7 @@ apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_s
         return APR_EBADDATE;
     }
     if (newest > sc_board_get(m->board->hlc)) {
-        sc_board_set(m->board->hlc, newest);
+        set_hlc(m, newest);
     }
     return APR_SUCCESS;
 }
@@ -94,10 +129,10 @@ apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_s
 /* A stamp older than everything that was stamped in the last so many milliseconds. */
 static sc_stamp_t stamp_ago(const sc_manager_t *m, apr_uint64_t ms)
 {
-    apr_uint64_t wall = wall_ms(m);
+    apr_uint64_t time = cluster_ms(m);
     sc_stamp_t s = {0, 0};
 
-    s.hlc = wall > ms ? (wall - ms) << 16 : 0;
+    s.hlc = time > ms ? (time - ms) << 16 : 0;
     return s;
 }
 
@@ -182,6 +217,16 @@ static int newer_location(const sc_record_t *rec, const sc_incoming_t *in)
     return sc_stamp_cmp(&in->stamp, &rec->stamp) > 0;
 }
 
+/* A change of a peer does not fit in. An old copy must not stay, since the change will be
+ * acknowledged without this node; what only that copy has goes to the others. */
+static void no_room(sc_manager_t *m, const sc_id_t *id, apr_uint16_t context)
+{
+    if (sc_mgr_msg_current(m, context, id) == APR_SUCCESS) {
+        sc_mgr_broadcast(m, context, id);
+    }
+    (void)sc_store_remove(m->store, context, id);
+}
+
 apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in,
                                int *changed)
 {
@@ -218,6 +263,9 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
     }
     rv = sc_mgr_put(m, rec, m->out.data, m->out.len);
     *changed = rv == APR_SUCCESS;
+    if (rv == APR_ENOSPC) {
+        no_room(m, &rec->id, rec->context);
+    }
     return rv;
 }
 

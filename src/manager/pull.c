@@ -130,11 +130,10 @@ static void start_next(sc_manager_t *m, sc_peer_t *peer)
         (m->join.active && !m->join.main_done && peer->serial != m->join.main)) {
         return;
     }
-    if (p->want_contexts == 0 && !p->want_missed && !p->want_legacy) {
-        return;
-    }
-    if (now < p->rest) {
-        (void)sc_timer_set(m->cfg.timers, &p->timer, p->rest, pull_due, peer);
+    if (now < p->rest && (p->failures > 0 || (p->want_contexts == 0 && !p->want_legacy))) {
+        if (p->want_contexts != 0 || p->want_missed || p->want_legacy) {
+            (void)sc_timer_set(m->cfg.timers, &p->timer, p->rest, pull_due, peer);
+        }
         return;
     }
     if (choose(p)) {
@@ -247,6 +246,7 @@ static void completed(sc_manager_t *m, sc_peer_t *peer, const sc_msg_complete_t 
     if (job == SC_JOB_MISSED) {
         sc_board_peer_set(m->board, peer->member.store_id, c->lsn, now);
         peer->synced = 1;
+        sc_lease_healed(m, peer, c->loss);
         if (!p->want_missed) {
             p->missed_since = 0;
             m->cfg.down.resynced(m->cfg.down.ctx, &peer->member);
@@ -462,6 +462,12 @@ static void join_review(sc_manager_t *m)
             (!peer->synced || p->job == SC_JOB_CONTEXTS || p->want_contexts != 0)) {
             return;
         }
+        /* from when on it counts on this node: before that a change made here without it might be
+         * acknowledged, and it would not know that it should have asked */
+        if (peer->serial != 0 && !peer->join_tried && peer->lease.granted == 0 &&
+            !sc_lease_mute(m, peer)) {
+            return;
+        }
     }
     ready(m);
 }
@@ -498,6 +504,32 @@ static void want_missed(sc_manager_t *m, sc_peer_t *peer)
         peer->pull.missed_since = sc_mgr_now(m);
     }
     start_next(m, peer);
+}
+
+void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer)
+{
+    if (!peer->pull.want_missed && peer->pull.job != SC_JOB_MISSED) {
+        want_missed(m, peer);
+    }
+}
+
+int sc_pull_legacy_wanted(const sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_pull_t *p = &m->peer[i].pull;
+
+        if (m->peer[i].serial != 0 && (p->want_legacy || p->job == SC_JOB_LEGACY)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void sc_pull_review(sc_manager_t *m)
+{
+    join_review(m);
 }
 
 void sc_pull_added(sc_manager_t *m, sc_peer_t *peer)

@@ -4,11 +4,14 @@
  * Posting changes to the peers, and waiting until they have applied them.
  *
  * A request that changed a session becomes a "pending" with one "wait" for each peer. It is
- * answered when no wait is left: a peer acknowledged, failed, or went away (who is not there need
- * not acknowledge). Or when its time has run out; then the peers it still waited for are lagging,
- * and later requests do not wait for them either, so one hanging node costs each running request
- * one timeout and not each request one. They still get everything. The first acknowledgement of a
- * lagging peer ends that.
+ * answered when no wait is left, and nobody else can read an older copy: a peer acknowledged, or
+ * what it was granted has surely run out (lease.c), or it has said good-bye.
+ *
+ * A peer that lets a quarter of the time pass is granted nothing more. When the whole time has
+ * passed it is lagging: all requests that wait for it end together, and later ones do not wait for
+ * it. So one hanging node costs each running request one timeout and not each request one. It still
+ * gets everything; the first acknowledgement ends that, and what it missed it has to make up before
+ * it is granted anything again. What could not be delivered is treated alike.
  *
  * A peer that refuses a change gets the whole session, once: usually it lacked the session that a
  * delta was for. Since the acknowledgement is that of an envelope with everybody's changes, some of
@@ -23,6 +26,8 @@
 
 /* Posts whose end is awaited, at most; beyond that requests are answered without waiting. */
 #define WAITS_MAX 65536
+/** How often a proof that a quorum hears this node is waited for. */
+#define PROOFS_MAX 6
 
 struct sc_wait_t {
     sc_wait_t *next;
@@ -44,11 +49,18 @@ struct sc_pending_t {
     sc_pending_t **link;
     sc_manager_t *m;
     sc_link_call_t call;
-    apr_time_t since;
+    apr_time_t since; /* when the request came */
+    apr_time_t began; /* when the change was made */
     sc_timer_t timer;
     sc_wait_t *waits;
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
+    apr_time_t hold;      /* somebody who has not applied it may read until then */
+    int settled;          /* waits for nobody, only for time to pass */
+    int warned;           /* a quarter of the time has passed */
+    apr_uint32_t asked;   /* how often there was no proof of a quorum */
 };
+
+static void pending_due(void *baton, apr_time_t now);
 
 /* ---- small things --------------------------------------------------------------------------- */
 
@@ -143,10 +155,9 @@ static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
 }
 
 /* Answer and forget. The waits that are left go on alone. */
-static void finish(sc_pending_t *p)
+static void finish(sc_pending_t *p, sc_outcome_t outcome)
 {
     sc_manager_t *m = p->m;
-    sc_outcome_t outcome = outcome_of(m, p->unacked);
     sc_link_call_t call = p->call;
     apr_time_t since = p->since;
 
@@ -157,21 +168,121 @@ static void finish(sc_pending_t *p)
     sc_mgr_answer(m, &call, outcome, since);
 }
 
-static void time_ran_out(void *baton, apr_time_t now)
+/* With a quorum: whoever might serve without this change would have to share a member with those
+ * that support this node, so there is nobody. If a member was left out, that must be known of a
+ * time after the change was made. */
+static int supported(const sc_pending_t *p)
 {
-    sc_pending_t *p = baton;
+    apr_uint32_t quorum = p->m->config->quorum;
+
+    return quorum == 0 || sc_lease_support(p->m, p->unacked > 0 ? p->began : 0) >= quorum;
+}
+
+/* Nobody is waited for any more: answer as soon as that is safe. */
+static void settle(sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    apr_time_t now = sc_mgr_now(m);
+    apr_time_t departed = sc_lease_departed(m);
+    apr_time_t due = p->hold > departed ? p->hold : departed;
+
+    if (due <= now && !supported(p)) {
+        if (p->asked++ >= PROOFS_MAX) {
+            sc_count(m->board, refused_quorum, 1);
+            finish(p, SC_NO_QUORUM);
+            return;
+        }
+        due = now + m->lease_time / 4;
+    }
+    if (due > now && sc_timer_set(m->cfg.timers, &p->timer, due, pending_due, p) == APR_SUCCESS) {
+        return;
+    }
+    finish(p, outcome_of(m, p->unacked));
+}
+
+/* Those that wait for nobody any more. An answer may bring the next request, which changes the
+ * list: begin again each time. */
+static void settle_all(sc_manager_t *m)
+{
+    sc_pending_t *p;
+
+    do {
+        for (p = m->pendings; p != NULL && (p->waits != NULL || p->settled); p = p->next) {
+        }
+        if (p != NULL) {
+            p->settled = 1;
+            settle(p);
+        }
+    } while (p != NULL);
+}
+
+/* The wait has ended without an acknowledgement: the change is acknowledged without this peer, but
+ * not before that one's lease has run out. */
+static void leave_out(sc_wait_t *w, sc_peer_t *peer)
+{
+    sc_pending_t *p = w->pending;
+
+    if (peer != NULL) {
+        sc_lease_lost(w->m, peer);
+    }
+    if (p != NULL) {
+        p->unacked++;
+        if (peer != NULL && peer->lease.granted > p->hold) {
+            p->hold = peer->lease.granted;
+        }
+        detach(w);
+    }
+}
+
+/* The peer has had its time: nobody waits for it any more. */
+static void give_up(sc_manager_t *m, sc_peer_t *peer)
+{
+    apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
     sc_wait_t *w;
 
-    (void)now;
-    for (w = p->waits; w != NULL; w = w->sibling) {
-        sc_peer_t *peer = sc_mgr_peer_at(p->m, w->place, w->serial);
-
-        p->unacked++;
-        if (peer != NULL) {
-            set_lagging(p->m, peer, 1);
+    set_lagging(m, peer, 1);
+    for (w = m->waits; w != NULL; w = w->next) {
+        if (w->place == place && w->serial == peer->serial && w->pending != NULL) {
+            leave_out(w, peer);
         }
     }
-    finish(p);
+}
+
+static void pending_due(void *baton, apr_time_t now)
+{
+    sc_pending_t *p = baton;
+    sc_manager_t *m = p->m;
+    int warned = p->warned;
+    sc_wait_t *w;
+
+    p->warned = 1;
+    if (p->waits == NULL) {
+        settle(p);
+        return;
+    }
+    if (!warned && sc_timer_set(m->cfg.timers, &p->timer,
+                                p->began + apr_time_from_msec(m->config->ack_wait_ms), pending_due,
+                                p) == APR_SUCCESS) {
+        for (w = p->waits; w != NULL; w = w->sibling) {
+            sc_peer_t *peer = sc_mgr_peer_at(m, w->place, w->serial);
+
+            if (peer != NULL) {
+                peer->lease.overdue = 1;
+            }
+        }
+        return;
+    }
+    (void)now;
+    while (p->waits != NULL) {
+        sc_peer_t *peer = sc_mgr_peer_at(m, p->waits->place, p->waits->serial);
+
+        if (peer != NULL) {
+            give_up(m, peer);
+        } else {
+            leave_out(p->waits, NULL);
+        }
+    }
+    settle_all(m);
 }
 
 /* ---- ends of posts -------------------------------------------------------------------------- */
@@ -206,6 +317,15 @@ static int send_whole(sc_wait_t *w, const sc_peer_t *peer)
                             posted, w) == APR_SUCCESS;
 }
 
+/* It could not take even the whole session, and so it has no copy of it any more that it could read
+ * from (merge.c). */
+static void refused(sc_pending_t *p)
+{
+    if (p != NULL) {
+        p->unacked++;
+    }
+}
+
 static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
 {
     sc_manager_t *m = w->m;
@@ -214,6 +334,7 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
     if (rv == APR_SUCCESS) {
         sc_count(m->board, acked, 1);
         if (peer != NULL) {
+            peer->lease.overdue = 0;
             set_lagging(m, peer, 0);
         }
     } else if (peer != NULL) {
@@ -221,16 +342,19 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
             return;
         }
         count_failed(m, peer, rv);
-        if (p != NULL) {
-            p->unacked++;
+        if (rv == APR_EGENERAL) {
+            refused(p);
+        } else {
+            leave_out(w, peer);
         }
     }
-    if (p != NULL) {
+    if (w->pending != NULL) {
         detach(w);
     }
     wait_free(w);
     if (p != NULL && p->waits == NULL) {
-        finish(p);
+        p->settled = 1;
+        settle(p);
     }
 }
 
@@ -311,6 +435,12 @@ static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, apr_u
     }
     if (p != NULL && !awaited) {
         p->unacked++;
+        if (peer->lease.granted > p->hold) {
+            p->hold = peer->lease.granted;
+        }
+    }
+    if (rv != APR_SUCCESS || (p != NULL && !awaited)) {
+        sc_lease_lost(m, peer);
     }
 }
 
@@ -332,7 +462,8 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     apr_uint32_t options = m->config->send_options;
     sc_pending_t *p;
 
-    if (m->npeers == 0 || (options & SC_OPT_ASYNCHRONOUS)) {
+    if ((m->npeers == 0 && sc_lease_departed(m) == 0 && m->config->quorum < 2) ||
+        (options & SC_OPT_ASYNCHRONOUS)) {
         post_all(m, NULL, options, context, id);
         sc_mgr_answer(m, call, SC_DONE, since);
         return;
@@ -340,12 +471,13 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     p = calloc(1, sizeof(*p));
     if (p == NULL) {
         post_all(m, NULL, options, context, id);
-        sc_mgr_answer(m, call, outcome_of(m, m->npeers), since);
+        sc_mgr_answer(m, call, SC_UNKNOWN, since); /* nobody would know when it is safe */
         return;
     }
     p->m = m;
     p->call = *call;
     p->since = since;
+    p->began = sc_mgr_now(m);
     p->next = m->pendings;
     p->link = &m->pendings;
     if (p->next != NULL) {
@@ -353,12 +485,13 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     }
     m->pendings = p;
     post_all(m, p, options, context, id);
-    if (p->waits == NULL || sc_timer_set(m->cfg.timers, &p->timer,
-                                         sc_mgr_now(m) + apr_time_from_msec(m->config->ack_wait_ms),
-                                         time_ran_out, p) != APR_SUCCESS) {
-        /* nobody to wait for; or no memory for a timer, and then waiting could last for ever */
-        p->unacked += p->waits != NULL;
-        finish(p);
+    if (p->waits == NULL) {
+        p->settled = 1;
+        settle(p);
+    } else if (sc_timer_set(m->cfg.timers, &p->timer,
+                            p->began + apr_time_from_msec(m->config->ack_wait_ms) / 4, pending_due,
+                            p) != APR_SUCCESS) {
+        finish(p, SC_UNKNOWN); /* no memory for a timer: waiting could last for ever */
     }
 }
 
@@ -408,6 +541,11 @@ apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, 
     return post(m, peer, SC_OPT_QUIET, w);
 }
 
+void sc_mgr_send(sc_manager_t *m, sc_peer_t *peer)
+{
+    (void)post(m, peer, SC_OPT_ASYNCHRONOUS, NULL);
+}
+
 void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
 {
     if (m->msg.err == APR_SUCCESS) {
@@ -418,25 +556,17 @@ void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
 
 /* ---- ends ----------------------------------------------------------------------------------- */
 
-void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer)
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
 {
     apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
-    sc_pending_t *p;
     sc_wait_t *w;
 
     for (w = m->waits; w != NULL; w = w->next) {
-        if (w->place == place && w->serial == peer->serial && w->pending != NULL) {
-            detach(w);
+        if (w->place == place && w->serial == serial && w->pending != NULL) {
+            detach(w); /* what it may still read is known to sc_lease_departed */
         }
     }
-    /* an answer may bring the next request, which changes the list: begin again each time */
-    do {
-        for (p = m->pendings; p != NULL && p->waits != NULL; p = p->next) {
-        }
-        if (p != NULL) {
-            finish(p);
-        }
-    } while (p != NULL);
+    settle_all(m);
 }
 
 void sc_mgr_replicate_end(sc_manager_t *m)

@@ -59,6 +59,23 @@ static void missing(sc_manager_t *m, const sc_request_t *q)
     }
 }
 
+/* A node that may not read may not change either: what it has not seen could be ordered behind what
+ * it does now. @return 1: the request was put off or answered */
+static int put_off(sc_manager_t *m, const sc_request_t *q)
+{
+    sc_lease_check(m);
+    if (!m->lapsed || q->fetched ||
+        (m->npeers == 0 && m->state == SC_NODE_READY && !sc_lease_cut_off(m) &&
+         m->config->quorum < 2)) {
+        return 0;
+    }
+    if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len, q->since) !=
+        APR_SUCCESS) {
+        answer(m, q, SC_UNKNOWN);
+    }
+    return 1;
+}
+
 /* ---- CHANGE --------------------------------------------------------------------------------- */
 
 static void too_large(sc_manager_t *m, const sc_request_t *q, apr_size_t size)
@@ -200,6 +217,9 @@ static void do_change(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_REFUSED);
         return;
     }
+    if (put_off(m, q)) {
+        return;
+    }
     if (q->c.nattrs == 0 && q->c.max_idle_s == rec.max_idle_s && rec.primary == m->own_route &&
         !q->again) {
         sc_expiry_touch(m, &rec, sc_mgr_now(m)); /* nothing but an access */
@@ -287,7 +307,7 @@ static int change_id_begin(sc_manager_t *m, const sc_request_t *q, sc_record_t *
         answer(m, q, SC_ABSENT);
         return 0;
     }
-    return 1;
+    return !put_off(m, q);
 }
 
 static void do_change_id(sc_manager_t *m, const sc_request_t *q)
@@ -331,17 +351,11 @@ static void do_fetch(sc_manager_t *m, const sc_request_t *q)
     apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
     int here = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
 
-    sc_lease_check(m);
     if (rv == APR_NOTFOUND) {
         missing(m, q);
-    } else if (here && m->lapsed && m->npeers > 0) {
-        if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len,
-                         q->since) != APR_SUCCESS) {
-            answer(m, q, SC_UNKNOWN);
-        }
     } else if (rv != APR_SUCCESS) {
         answer(m, q, SC_UNKNOWN);
-    } else {
+    } else if (!here || !put_off(m, q)) {
         answer(m, q, rec.flags & SC_REC_TOMBSTONE ? SC_ABSENT : SC_FOUND);
     }
 }
@@ -414,8 +428,14 @@ static void start(sc_manager_t *m, sc_request_t *q)
         answer(m, q, SC_REFUSED);
         return;
     }
+    sc_lease_check(m);
     if (sc_board_get(m->board->quorum_lost)) {
+        sc_count(m->board, refused_quorum, 1);
         answer(m, q, SC_NO_QUORUM);
+        return;
+    }
+    if (q->fetched && q->absent != SC_ABSENT) { /* found out it could not be */
+        answer(m, q, q->absent);
         return;
     }
     if (sc_mgr_learn_context(m, q->c.context, q->c.context_len, &q->context) != APR_SUCCESS) {

@@ -34,7 +34,9 @@ static void test_create(void)
     net_run(net, 30);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
     CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
-    CU_ASSERT_EQUAL(net->answer[call].wait_us, apr_time_from_msec(40));
+    /* there and back; the line may have been busy with something else when it began */
+    CU_ASSERT(net->answer[call].wait_us >= apr_time_from_msec(40) &&
+              net->answer[call].wait_us <= apr_time_from_msec(80));
     for (i = 0; i < 3; i++) {
         CU_ASSERT_EQUAL(net_look(net, i, 1, &rec), NET_LIVE);
         CU_ASSERT_EQUAL(rec.max_idle_s, 1800);

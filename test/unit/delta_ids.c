@@ -334,12 +334,22 @@ static void test_change_id_by_two(void)
 static void test_change_id_half_seen(void)
 {
     net_t *net = net_ready(3, NULL);
+    apr_uint32_t call, other;
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
+    net_run(net, 500);
+    net->link[0][2].hold = 1;
+    call = net_change_id(net, 0, 1, 2, 0, "user", "ann");
+    net_run(net, 20);
+    other = net_change(net, 2, 0, 0, 1, "colour", "red", (char *)NULL);
+    net_run(net, 20);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "colour"), "red"); /* led to the new id on n2 */
+    CU_ASSERT_EQUAL(net->answer[call].times, 0); /* n3 may still read under the old id */
+    CU_ASSERT_EQUAL(outcome(net, call), SC_DEGRADED);
+    CU_ASSERT_EQUAL(outcome(net, other), SC_DEGRADED);
     net_part(net, 0, 2);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
-    CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "colour", "red"), SC_DONE); /* led to the new id on n2 */
-    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "colour"), "red");
+    net->link[0][2].hold = 0;
+    CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "colour", "blue"), SC_ABSENT); /* n2 has been asked */
     net_run(net, 120000);
     /* an engine that takes over still knows where the id went */
     net_crash(net, 1, 1);

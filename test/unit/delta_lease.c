@@ -28,6 +28,7 @@ static net_t *net_missed(void)
     net_t *net = net_ready(2, NULL);
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
     CU_ASSERT_TRUE(may_read(&net->node[1]));
     net->link[0][1].hold = net->link[1][0].hold = 1;
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
@@ -41,6 +42,7 @@ static void test_renewed(void)
     net_t *net = net_ready(2, NULL);
     int i;
 
+    net_run(net, 500);
     for (i = 0; i < 100; i++) {
         net_run(net, 37);
         CU_ASSERT_TRUE(may_read(&net->node[0]) && may_read(&net->node[1]));

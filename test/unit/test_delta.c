@@ -89,7 +89,10 @@ static void test_quorum(void)
     net_part(net, 0, 1);
     CU_ASSERT_EQUAL(board->quorum_lost, 0);
     net_part(net, 0, 2);
+    CU_ASSERT_FALSE(sc_mono(&net->node[0].clock) < sc_board_get(board->lease_until));
+    net_run(net, 2000);
     CU_ASSERT_EQUAL(board->quorum_lost, 1);
+    CU_ASSERT_EQUAL(net->node[0].self.node_state, SC_NODE_MINORITY);
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_NO_QUORUM);
     call = net_remove(net, 0, 1);
     CU_ASSERT_EQUAL(net->answer[call].outcome, SC_NO_QUORUM);
@@ -100,8 +103,9 @@ static void test_quorum(void)
     CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "a"), "1");
     CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "3"), SC_DONE); /* the majority goes on */
     net_meet(net, 0, 1);
-    CU_ASSERT_EQUAL(board->quorum_lost, 0);
     net_run(net, 3000);
+    CU_ASSERT_EQUAL(board->quorum_lost, 0);
+    CU_ASSERT_EQUAL(net->node[0].self.node_state, SC_NODE_READY);
     CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "a"), "3");
     net_destroy(net);
 }
