@@ -2,7 +2,7 @@
 
 /**
  * @file internal.h
- * @brief Private to room "manager": the delta manager's state, and what its files call each other.
+ * @brief Private to room "manager": the managers' state, and what its files call each other.
  *
  *   manager.c    life, members, dispatch of what comes in
  *   request.c    what children ask for
@@ -12,6 +12,7 @@
  *   lease.c      whether the store may be read without asking
  *   pull.c       state wanted from peers        donor.c  state given to peers
  *   digest.c     comparing with peers           layout.c who holds what
+ *   place.c      locations told and heard       move.c   changes of location
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
@@ -210,8 +211,10 @@ struct sc_manager_t {
     struct {
         sc_timer_t timer;
         apr_uint64_t serial;
-        apr_uint32_t next; /**< place of the peer whose turn it is */
-    } digest;              /**< digest.c */
+        apr_uint32_t next;      /**< place of the peer whose turn it is */
+    } digest;                   /**< digest.c */
+    struct sc_moves_t *moves;   /**< move.c */
+    struct sc_fronts_t *fronts; /**< place.c */
     sc_batch_t accessed;
     sc_batch_t expired;
     sc_checkpoint_t checkpoint[SC_CHECKPOINTS];
@@ -316,7 +319,8 @@ void sc_mgr_wire_tombstone(const sc_record_t *rec, sc_wire_session_t *w);
 typedef enum sc_wait_kind_t {
     SC_WAIT_CHANGE, /**< of a session; fallback is the whole session */
     SC_WAIT_GET,    /**< our GET_ALL_SESSIONS */
-    SC_WAIT_BLOCK   /**< block of a transfer */
+    SC_WAIT_BLOCK,  /**< block of a transfer */
+    SC_WAIT_COPY    /**< what move.c has posted */
 } sc_wait_kind_t;
 
 /** Post m->msg to all peers and answer the call when they have acknowledged, or as configured.
@@ -442,9 +446,99 @@ apr_status_t sc_digest_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *
 apr_status_t sc_digest_listed(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 
 /* layout.c: who holds what. With the delta manager every peer holds every session. */
+static inline int sc_mgr_is_backup(const sc_manager_t *m)
+{
+    return m->config->manager == SC_MANAGER_BACKUP;
+}
 /** Whether this node, and a peer, hold a session according to its record. */
 int sc_layout_here(const sc_manager_t *m, const sc_record_t *rec);
 int sc_layout_at(const sc_manager_t *m, const sc_record_t *rec, const sc_peer_t *peer);
+/** The peer of a route. @return NULL: it is not in the view (or is this node) */
+sc_peer_t *sc_layout_peer(sc_manager_t *m, apr_uint16_t route);
+/** Who may change the location: the primary, or when it is not in the view or mute, the first
+ * backup that is there. @return its route; SC_ROUTE_NONE: none of the holders is there */
+apr_uint16_t sc_layout_owner(sc_manager_t *m, const sc_record_t *rec);
+/** Backups for a primary out of the members that may hold some now (READY, not
+ * SC_MEMBER_NO_BACKUPS, not mute; this node included if it is not the primary): by
+ * sc_placement_backups, or the next ones in turn. @param backups receives SC_BACKUPS_MAX routes,
+ * ended by SC_ROUTE_NONE @return how many */
+apr_size_t sc_layout_choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
+                            apr_uint16_t *backups);
+/** How many members could hold backups of a session of this primary now. */
+apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t primary);
+/** Order of two locations: the higher epoch, then by the names. @return <0, 0, >0 */
+int sc_layout_cmp(const sc_manager_t *m, const sc_record_t *a, const sc_record_t *b);
+
+/* place.c: locations told and heard (PROXY, STATE), and front ends that only know locations */
+/** The location of a session was set by this node: proxies and balancers are told in the next
+ * batch.
+ *  @param digest of its body */
+void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);
+/** Tell one member at once. */
+void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec);
+/**
+ * A location that somebody knows. Taken if it is newer (sc_layout_cmp) than what is here; then a
+ * body that is here although this node is no holder any more is handed over and dropped
+ * (sc_move_lost).
+ * @param rec id, context, epoch, primary, backups
+ * @param digest of the body at its primary; 0: not told
+ * @return APR_SUCCESS: it is what is known here now; APR_EEXIST: something newer was known already;
+ *         APR_EINVAL: it names members that nobody has heard of, or an impossible epoch: counted;
+ *         APR_EGENERAL: it is to be held here, and there is no copy; other errors of the store
+ */
+apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec,
+                            apr_uint64_t digest);
+/** A list item with its table as a record of this store. @return APR_EINVAL: unknown members */
+apr_status_t sc_place_record(sc_manager_t *m, const sc_msg_places_t *list, const sc_place_t *item,
+                             apr_uint16_t context, sc_record_t *rec);
+apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* PROXY */
+apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* STATE */
+/** A front end (role balancer) came, went; or this is one, and a node came or lost something. */
+void sc_place_added(sc_manager_t *m, const sc_member_t *member);
+void sc_place_gone(sc_manager_t *m, const sc_member_t *member);
+void sc_place_lost(sc_manager_t *m, const sc_member_t *from);
+void sc_place_start(sc_manager_t *m);
+void sc_place_stop(sc_manager_t *m);
+/** A proxy's due time, or that of a copy that is not to be held here, has come: see expiry.c. */
+apr_time_t sc_place_due(sc_manager_t *m, const sc_record_t *rec, apr_time_t now);
+
+/* move.c: changes of location (docs/consistency.md) */
+/** The session is being moved by this node: its new holders get what its old ones get, and changes
+ *  of others are refused until it is decided. */
+int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                   const sc_peer_t *peer);
+/**
+ * Bring the location of one session in order, now, because a request is waiting: a holder of it is
+ * not there or mute, and this node is its owner. The request is run again when that is done, or has
+ * failed, or has taken ack_wait_ms.
+ * @return APR_SUCCESS: the request waits; APR_ENOTIMPL: there is nothing to do (not the owner, or
+ * all is in order, or nobody else could hold it); APR_ENOSPC: too many wait
+ */
+apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_call_t *call,
+                         sc_link_op_t op, int again, const unsigned char *body, apr_size_t len,
+                         apr_time_t since);
+/** Make this node the primary, because the route of the cookie is gone: by itself if it is the
+ * owner, else by asking the owner (TAKE). Nobody waits. */
+void sc_move_take(sc_manager_t *m, const sc_record_t *rec);
+apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);    /* TAKE */
+apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* NOTIFY */
+apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* its reply */
+apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);   /* COPY */
+/** End of a post of kind SC_WAIT_COPY. */
+void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv);
+/** This node holds the session no more, but has its body in m->old: it goes to the primary if that
+ *  has another one, and becomes a proxy. */
+void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);
+/** The view has changed, or a member its state: look at all sessions soon. */
+void sc_move_review(sc_manager_t *m);
+void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial);
+/** The node is about to leave: hand over what it holds. */
+void sc_move_leave(sc_manager_t *m);
+/** Whether handing over goes on. */
+int sc_move_leaving(const sc_manager_t *m);
+void sc_move_start(sc_manager_t *m);
+void sc_move_stop(sc_manager_t *m);
 
 /* expiry.c */
 void sc_expiry_init(sc_manager_t *m);

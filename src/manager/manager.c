@@ -228,6 +228,26 @@ static apr_status_t dispatch(sc_manager_t *m, const sc_member_t *from, unsigned 
         return sc_pull_complete(m, from, r);
     case SC_EVT_ALL_SESSION_NOCONTEXTMANAGER:
         return sc_apply_nocontext(m, from, r);
+    case SC_EVT_BACKUP:
+        return sc_apply_created(m, from, r);
+    case SC_EVT_BACKUP_DIFF:
+        return sc_apply_delta(m, from, r);
+    case SC_EVT_REMOVE:
+        return sc_apply_expired(m, from, r);
+    case SC_EVT_ACCESS:
+        return sc_apply_accessed(m, from, r);
+    case SC_EVT_PROXY:
+        return sc_place_heard(m, from, r);
+    case SC_EVT_STATE:
+        return sc_place_asked(m, from, r);
+    case SC_EVT_COPY:
+        return sc_move_copied(m, from, r);
+    case SC_EVT_NOTIFY:
+        return sc_move_notified(m, from, r);
+    case SC_EVT_NOTIFY_REPLY:
+        return sc_move_answered(m, from, r);
+    case SC_EVT_TAKE:
+        return sc_move_asked(m, from, r);
     case SC_EVT_PING:
         return sc_lease_asked(m, from, r);
     case SC_EVT_PING_REPLY:
