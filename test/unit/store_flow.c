@@ -554,7 +554,7 @@ static unsigned int rnd(model_t *m, unsigned int below)
     return (unsigned int)rand_r(&m->seed) % below;
 }
 
-static void model_put(model_t *m, apr_uint16_t c, unsigned int n, int tombstone)
+static void model_put(model_t *m, apr_uint16_t c, unsigned int n, apr_uint16_t flags)
 {
     entry_t *e = &m->entry[c][n];
     unsigned int v = ++m->version;
@@ -563,7 +563,7 @@ static void model_put(model_t *m, apr_uint16_t c, unsigned int n, int tombstone)
     unsigned char body[4096];
     apr_status_t rv;
 
-    rec.flags = tombstone ? SC_REC_TOMBSTONE : 0;
+    rec.flags = flags;
     rec.accessed = m->now;
     rec.due = m->now + (apr_time_t)rnd(m, 6000) * 1000003;
     rec.primary = (apr_uint16_t)rnd(m, MODEL_ROUTES);
@@ -579,7 +579,7 @@ static void model_put(model_t *m, apr_uint16_t c, unsigned int n, int tombstone)
         e->version = v;
     } else {
         CU_ASSERT_EQUAL(rv, APR_ENOSPC);
-        CU_ASSERT(!(tombstone && e->there)); /* never refused */
+        CU_ASSERT(!(flags != 0 && e->there)); /* never refused */
         CU_ASSERT(stats_of(&m->f).cells_free < stats_of(&m->f).cells / 16 + 30);
     }
 }
@@ -587,6 +587,7 @@ static void model_put(model_t *m, apr_uint16_t c, unsigned int n, int tombstone)
 static void model_compare(model_t *m, apr_uint16_t c, unsigned int n)
 {
     const entry_t *e = &m->entry[c][n];
+    sc_record_t located;
     sc_stored_t got;
     unsigned int who = 0, v = 0;
     apr_pool_t *pool;
@@ -595,7 +596,9 @@ static void model_compare(model_t *m, apr_uint16_t c, unsigned int n)
     apr_pool_create(&pool, m->f.pool);
     rv = sc_store_read(m->f.store, c, &m->ids[n], pool, &got);
     CU_ASSERT_EQUAL_FATAL(rv, e->there ? APR_SUCCESS : APR_NOTFOUND);
+    CU_ASSERT_EQUAL(sc_store_locate(m->f.store, c, &m->ids[n], &located), rv);
     if (e->there) {
+        CU_ASSERT(rig_same(&got.rec, &located));
         CU_ASSERT_EQUAL(got.rec.accessed, e->rec.accessed);
         CU_ASSERT_EQUAL(got.rec.due, e->rec.due);
         CU_ASSERT_EQUAL(got.rec.flags, e->rec.flags);
@@ -604,7 +607,7 @@ static void model_compare(model_t *m, apr_uint16_t c, unsigned int n)
         CU_ASSERT_EQUAL(got.rec.epoch, e->rec.epoch);
         CU_ASSERT(memcmp(got.rec.backups, e->rec.backups, sizeof(got.rec.backups)) == 0);
         CU_ASSERT_EQUAL(got.rec.created, e->rec.created);
-        if (!(e->rec.flags & SC_REC_TOMBSTONE)) {
+        if (e->rec.flags == 0) {
             CU_ASSERT(rig_check(got.body, got.rec.body_len, &who, &v));
             CU_ASSERT(who == n && v == e->version);
         }
@@ -628,7 +631,7 @@ static apr_time_t model_on_due(void *baton, const sc_record_t *rec)
         return 0;
     }
     if (rnd(m, 3) == 0) {
-        model_put(m, rec->context, *n, rnd(m, 2) == 0);
+        model_put(m, rec->context, *n, (apr_uint16_t)rnd(m, 3));
         if (e->rec.due != rec->due) {
             return 0;
         }
@@ -683,10 +686,12 @@ static void model_step(model_t *m)
     entry_t *e = &m->entry[c][n];
     apr_time_t t, due;
 
-    if (what < 45) {
+    if (what < 40) {
         model_put(m, c, n, 0);
+    } else if (what < 46) {
+        model_put(m, c, n, SC_REC_PROXY);
     } else if (what < 53) {
-        model_put(m, c, n, 1);
+        model_put(m, c, n, SC_REC_TOMBSTONE);
     } else if (what < 60) {
         CU_ASSERT_EQUAL(sc_store_remove(m->f.store, c, &m->ids[n]),
                         e->there ? APR_SUCCESS : APR_NOTFOUND);

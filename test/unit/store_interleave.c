@@ -47,7 +47,14 @@ static void probe(void);
 #undef ld32_acquire
 #undef unchanged
 
-enum { ROUTES = 4, LONG = 700, SHORT = 300 };
+enum { ROUTES = 4, LONG = 700, SHORT = 300, RING = 4096 };
+
+/* What the programs wrote under a version of x: what a record that claims to be it must say. */
+typedef struct made_t {
+    unsigned int version;
+    apr_uint16_t flags;
+    apr_uint32_t body_len;
+} made_t;
 
 typedef struct world_t {
     sc_store_t *store;
@@ -58,12 +65,18 @@ typedef struct world_t {
     unsigned int oldest; /* version of x when the read began */
     int gone;            /* x has been away meanwhile */
     int dead;            /* x has been a tombstone meanwhile */
+    int away;            /* x has been a proxy meanwhile */
     int probes;          /* loads since the read began */
     int at[2];           /* loads at which to strike; -1: never */
     int program[2];
     int every; /* strike again and again; 0: not */
     int working;
+    made_t made[RING];         /* by version */
+    apr_uint32_t epochs[RING]; /* the epoch that came with a change number */
 } world_t;
+
+/* Reads x and judges what it gets; returns the number of loads. */
+typedef int reader_t(apr_pool_t *pool);
 
 /* The hook has no argument to carry it. */
 static world_t world;
@@ -80,16 +93,34 @@ static void location_of(apr_uint32_t epoch, apr_uint16_t *primary, apr_uint16_t 
     }
 }
 
-static void rewrite(unsigned int n, apr_size_t len)
+/* Called before a change: readers may see it the moment it is made. */
+static void promise(unsigned int v, apr_uint16_t flags, apr_size_t len)
+{
+    made_t *made = &world.made[v % RING];
+
+    made->version = v;
+    made->flags = flags;
+    made->body_len = (apr_uint32_t)len;
+    world.epochs[(world.store->head->lsn + 1) % RING] = v;
+}
+
+static void write_as(unsigned int n, apr_uint16_t flags, apr_size_t len)
 {
     unsigned int v = ++world.version;
     sc_record_t rec = rig_record(0, n, v);
     unsigned char body[LONG];
 
+    rec.flags = flags;
     rec.epoch = v;
     location_of(v, &rec.primary, rec.backups);
-    rig_fill(body, len, n, v);
+    rig_fill(body, len > 0 ? len : LONG, n, v);
+    promise(v, flags, len);
     CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, body, len), APR_SUCCESS);
+}
+
+static void rewrite(unsigned int n, apr_size_t len)
+{
+    write_as(n, 0, len);
 }
 
 static void forget(unsigned int n)
@@ -106,6 +137,7 @@ static void relocate(unsigned int n)
     apr_uint16_t primary, backups[SC_BACKUPS_MAX];
 
     location_of(v, &primary, backups);
+    promise(v, 0, 0);
     CU_ASSERT_EQUAL(sc_store_set_location(world.store, 0, &id, primary, backups, SC_BACKUPS_MAX, v),
                     APR_SUCCESS);
 }
@@ -132,7 +164,7 @@ static void forge(unsigned int n)
     }
 }
 
-enum { PROGRAMS = 14 };
+enum { PROGRAMS = 16 };
 
 /* Programs that change who stands where; one more starts over. */
 static void work_on_the_way(int program)
@@ -168,14 +200,19 @@ static void work_on_the_way(int program)
 /* x dies and is put back by a merge. */
 static void die_and_return(void)
 {
-    sc_record_t rec = rig_record(0, world.x, ++world.version);
-
-    rec.flags = SC_REC_TOMBSTONE;
-    rec.epoch = world.version;
-    location_of(rec.epoch, &rec.primary, rec.backups);
-    CU_ASSERT_EQUAL(sc_store_put(world.store, &rec, NULL, 0), APR_SUCCESS);
+    write_as(world.x, SC_REC_TOMBSTONE, 0);
     world.dead = 1;
     rewrite(world.r, LONG);
+    rewrite(world.x, SHORT);
+}
+
+/* x goes to another node, moves on from there and comes back. */
+static void go_away_and_return(void)
+{
+    write_as(world.x, SC_REC_PROXY, 0);
+    world.away = 1;
+    rewrite(world.r, LONG);
+    relocate(world.x);
     rewrite(world.x, SHORT);
 }
 
@@ -229,8 +266,17 @@ static void work(int program)
             rewrite(world.r, SHORT);
         }
         break;
+    case 9:
+        go_away_and_return();
+        break;
+    case 10: /* x leaves for another node and stays there */
+        write_as(world.x, SC_REC_PROXY, 0);
+        world.away = 1;
+        relocate(world.x);
+        rewrite(world.q, LONG);
+        break;
     default:
-        work_on_the_way(program - 9);
+        work_on_the_way(program - 11);
     }
 }
 
@@ -272,8 +318,53 @@ static void line_up(void)
         rewrite(n[i], SHORT);
     }
     world.oldest = world.version - 4;
-    world.gone = world.dead = world.probes = 0;
+    world.gone = world.dead = world.away = world.probes = 0;
     world.working = 0;
+}
+
+/* Whether all parts of a record belong together: the body's version, the location, its number. */
+static void judge_record(const sc_record_t *rec)
+{
+    unsigned int v = (unsigned int)(rec->stamp.hlc & 0xffffffffu) - 0x05060000u;
+    const made_t *made = &world.made[v % RING];
+    sc_record_t whole = rig_record(0, world.x, v);
+    apr_uint16_t primary, backups[SC_BACKUPS_MAX];
+
+    CU_ASSERT(v >= world.oldest && v <= world.version && made->version == v);
+    CU_ASSERT(rec->flags == made->flags && rec->body_len == made->body_len);
+    CU_ASSERT(!(rec->flags & SC_REC_TOMBSTONE) || world.dead);
+    CU_ASSERT(!(rec->flags & SC_REC_PROXY) || world.away);
+    CU_ASSERT(memcmp(&rec->id, &whole.id, sizeof(rec->id)) == 0 && rec->context == 0);
+    CU_ASSERT(rec->created == whole.created && rec->max_idle_s == whole.max_idle_s);
+    CU_ASSERT(rec->stamp.node == whole.stamp.node);
+    CU_ASSERT(rec->accessed == whole.accessed || rec->accessed >= SECONDS(5000) + v);
+    CU_ASSERT(rec->due == whole.due || rec->due == 1);
+    location_of(rec->epoch, &primary, backups);
+    CU_ASSERT(rec->epoch >= v && rec->epoch <= world.version && rec->primary == primary);
+    CU_ASSERT(memcmp(rec->backups, backups, sizeof(backups)) == 0);
+    CU_ASSERT(rec->lsn <= world.store->head->lsn && world.epochs[rec->lsn % RING] == rec->epoch);
+}
+
+/* Only look where x is. */
+static int locate_x(apr_pool_t *pool)
+{
+    sc_id_t id = rig_id(world.x);
+    sc_record_t rec;
+    apr_status_t rv;
+
+    (void)pool;
+    line_up();
+    rv = probed_locate(world.store, 0, &id, &rec);
+    world.working = 1;
+    if (rv == APR_NOTFOUND) {
+        CU_ASSERT(world.gone);
+        return world.probes;
+    }
+    CU_ASSERT_EQUAL(rv, APR_SUCCESS);
+    if (rv == APR_SUCCESS) {
+        judge_record(&rec);
+    }
+    return world.probes;
 }
 
 /* Read x with the programs striking as told; returns the number of loads. */
@@ -281,7 +372,6 @@ static int read_x(apr_pool_t *pool)
 {
     sc_id_t id = rig_id(world.x);
     unsigned int who = 0, v = 0;
-    apr_uint16_t primary, backups[SC_BACKUPS_MAX];
     sc_stored_t got;
     apr_status_t rv;
 
@@ -296,16 +386,11 @@ static int read_x(apr_pool_t *pool)
     if (rv != APR_SUCCESS) {
         return world.probes;
     }
-    location_of(got.rec.epoch, &primary, backups);
-    CU_ASSERT_EQUAL(got.rec.primary, primary);
-    CU_ASSERT(memcmp(got.rec.backups, backups, sizeof(backups)) == 0);
-    if (got.rec.flags & SC_REC_TOMBSTONE) {
-        CU_ASSERT(world.dead);
-        return world.probes;
+    judge_record(&got.rec);
+    if (got.rec.flags == 0) {
+        CU_ASSERT(rig_check(got.body, got.rec.body_len, &who, &v));
+        CU_ASSERT(who == world.x && (got.rec.stamp.hlc & 0xffffffffu) == 0x05060000u + v);
     }
-    CU_ASSERT(rig_check(got.body, got.rec.body_len, &who, &v));
-    CU_ASSERT(who == world.x && v >= world.oldest && v <= world.version);
-    CU_ASSERT((got.rec.stamp.hlc & 0xffffffffu) == 0x05060000u + v);
     return world.probes;
 }
 
@@ -355,19 +440,19 @@ static apr_pool_t *open_world(void)
     return pool;
 }
 
-static void test_one_disturbance(void)
+static void disturb_once(reader_t *reader)
 {
     apr_pool_t *pool = open_world(), *scratch;
     int program, at, loads;
 
     apr_pool_create(&scratch, pool);
-    loads = read_x(scratch);
+    loads = reader(scratch);
     CU_ASSERT(loads > 30 && loads < 1000);
     for (program = 0; program < PROGRAMS; program++) {
         world.program[0] = program;
         for (at = 0; at < loads; at++) {
             world.at[0] = at;
-            read_x(scratch);
+            reader(scratch);
             apr_pool_clear(scratch);
         }
     }
@@ -375,13 +460,13 @@ static void test_one_disturbance(void)
     apr_pool_destroy(pool);
 }
 
-static void test_two_disturbances(void)
+static void disturb_twice(reader_t *reader)
 {
     apr_pool_t *pool = open_world(), *scratch;
     int first, second, at, then, loads;
 
     apr_pool_create(&scratch, pool);
-    loads = read_x(scratch);
+    loads = reader(scratch);
     for (first = 0; first < PROGRAMS; first++) {
         second = (first * 5 + 3) % PROGRAMS;
         world.program[0] = first;
@@ -391,7 +476,7 @@ static void test_two_disturbances(void)
             for (then = at + 1; then < 2 * loads; then += then < at + 12 ? 1 : 7) {
                 world.at[0] = at;
                 world.at[1] = then;
-                read_x(scratch);
+                reader(scratch);
                 apr_pool_clear(scratch);
             }
         }
@@ -400,12 +485,28 @@ static void test_two_disturbances(void)
     apr_pool_destroy(pool);
 }
 
+static void test_one_disturbance(void)
+{
+    disturb_once(read_x);
+}
+
+static void test_two_disturbances(void)
+{
+    disturb_twice(read_x);
+}
+
+static void test_locate_disturbed(void)
+{
+    disturb_once(locate_x);
+    disturb_twice(locate_x);
+}
+
 /* A writer that never rests: the reader gives up after a bounded number of loads. */
 static void test_endless_disturbance(void)
 {
     apr_pool_t *pool = open_world();
     sc_id_t id = rig_id(world.x);
-    int period, gave_up = 0;
+    int period, gave_up = 0, no_place = 0;
 
     for (period = 1; period < 200; period++) {
         sc_stored_t got;
@@ -419,9 +520,17 @@ static void test_endless_disturbance(void)
         gave_up += rv == APR_EAGAIN;
         CU_ASSERT(world.probes < MAX_TRIES * 200);
         CU_ASSERT_EQUAL(probed_read(world.store, 0, &id, pool, &got), APR_SUCCESS);
+        line_up();
+        world.every = period;
+        rv = probed_locate(world.store, 0, &id, &got.rec);
+        world.every = 0;
+        CU_ASSERT(rv == APR_SUCCESS || rv == APR_EAGAIN);
+        no_place += rv == APR_EAGAIN;
+        CU_ASSERT(world.probes < MAX_TRIES * 200);
         world.working = 1;
     }
     CU_ASSERT(gave_up > 5 && gave_up < 150);
+    CU_ASSERT(no_place > 5 && no_place < gave_up); /* it takes fewer loads */
     apr_pool_destroy(pool);
 }
 
@@ -431,5 +540,7 @@ void rig_add_interleave(void *suite)
 
     CU_add_test(s, "a read disturbed at any load", test_one_disturbance);
     CU_add_test(s, "a read disturbed at any two loads", test_two_disturbances);
+    CU_add_test(s, "a look for the place disturbed at any one and two loads",
+                test_locate_disturbed);
     CU_add_test(s, "a read disturbed without end", test_endless_disturbance);
 }

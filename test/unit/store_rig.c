@@ -120,6 +120,16 @@ apr_status_t rig_put(sc_store_t *store, apr_uint16_t context, unsigned int n, un
     return sc_store_put(store, &rec, body, len);
 }
 
+int rig_same(const sc_record_t *a, const sc_record_t *b)
+{
+    return memcmp(&a->id, &b->id, sizeof(a->id)) == 0 && a->context == b->context &&
+           a->flags == b->flags && a->max_idle_s == b->max_idle_s && a->created == b->created &&
+           a->accessed == b->accessed && a->due == b->due &&
+           sc_stamp_cmp(&a->stamp, &b->stamp) == 0 && a->lsn == b->lsn && a->epoch == b->epoch &&
+           a->primary == b->primary && memcmp(a->backups, b->backups, sizeof(a->backups)) == 0 &&
+           a->body_len == b->body_len;
+}
+
 /* ---- audit ---------------------------------------------------------------------------------- */
 
 typedef struct audit_t {
@@ -128,6 +138,23 @@ typedef struct audit_t {
     apr_uint64_t lsn; /* highest seen */
     sc_context_stats_t context[SC_CONTEXTS_MAX];
 } audit_t;
+
+/* Counted here without the store's own ideas of who is what. */
+static void audit_places(const sc_record_t *rec, apr_uint16_t own, sc_context_stats_t *c)
+{
+    int i;
+
+    if (own == SC_ROUTE_NONE) {
+        return;
+    }
+    c->primaries += rec->primary == own;
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        if (rec->backups[i] == own) {
+            c->backups++;
+            return;
+        }
+    }
+}
 
 static int audit_record(void *baton, const sc_record_t *rec, const unsigned char *body)
 {
@@ -147,15 +174,20 @@ static int audit_record(void *baton, const sc_record_t *rec, const unsigned char
     if (rec->flags & SC_REC_TOMBSTONE) {
         a->sum.tombstones++;
         c->tombstones++;
+        a->sum.failures += rec->body_len != 0 || (rec->flags & SC_REC_PROXY) != 0;
+        return 1;
+    }
+    if (rec->flags & SC_REC_PROXY) {
+        a->sum.proxies++;
+        c->proxies++;
+        a->sum.failures += rec->body_len != 0;
         return 1;
     }
     a->sum.sessions++;
     a->sum.body_bytes += rec->body_len;
     c->sessions++;
     c->body_bytes += rec->body_len;
-    if (rec->primary != SC_ROUTE_NONE && rec->primary == a->own_route) {
-        c->primaries++;
-    }
+    audit_places(rec, a->own_route, c);
     return 1;
 }
 
@@ -176,17 +208,21 @@ rig_audit_t rig_audit(sc_store_t *store, apr_uint16_t own_route)
     a.sum.failures += stats.lsn < a.lsn;
     a.sum.failures += stats.sessions != a.sum.sessions;
     a.sum.failures += stats.tombstones != a.sum.tombstones;
+    a.sum.failures += stats.proxies != a.sum.proxies;
     a.sum.failures += stats.cells != stats.cells_free + a.sum.cells;
     for (i = 0; i < SC_CONTEXTS_MAX; i++) {
         sc_context_stats_t c;
 
         if (sc_store_context_stats(store, i, &c) != APR_SUCCESS) {
-            a.sum.failures += a.context[i].sessions + a.context[i].tombstones != 0;
+            a.sum.failures +=
+                a.context[i].sessions + a.context[i].tombstones + a.context[i].proxies != 0;
             continue;
         }
         a.sum.failures += c.sessions != a.context[i].sessions;
         a.sum.failures += c.tombstones != a.context[i].tombstones;
+        a.sum.failures += c.proxies != a.context[i].proxies;
         a.sum.failures += c.primaries != a.context[i].primaries;
+        a.sum.failures += c.backups != a.context[i].backups;
         a.sum.failures += c.body_bytes != a.context[i].body_bytes;
     }
     return a.sum;
@@ -226,6 +262,13 @@ sc_store_t *rig_copy(const sc_store_t *store, apr_pool_t *pool)
     }
     memcpy(m->base + page, sc_store_base(store), bytes);
     return sc_store_attach(&copy, m->base + page, bytes, pool) == APR_SUCCESS ? copy : NULL;
+}
+
+void *rig_shared(apr_size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
 }
 
 int rig_wait(int pid)

@@ -34,24 +34,46 @@ apr_size_t rig_len(unsigned int n, unsigned int v);
 apr_status_t rig_put(sc_store_t *store, apr_uint16_t context, unsigned int n, unsigned int v,
                      apr_size_t len);
 
+/* Whether two records say the same in all fields. */
+int rig_same(const sc_record_t *a, const sc_record_t *b);
+
 typedef struct rig_audit_t {
-    apr_uint64_t sessions, tombstones, cells, body_bytes;
+    apr_uint64_t sessions, tombstones, proxies, cells, body_bytes;
     int failures; /* what did not add up */
 } rig_audit_t;
 
-/* Scan everything and compare: counts in total and by context, primaries of the own route, free
- * cells plus reachable cells. The caller looks at failures. */
+/* Scan everything and compare: counts in total and by context, primaries and backups of the own
+ * route, free cells plus reachable cells. The caller looks at failures. */
 rig_audit_t rig_audit(sc_store_t *store, apr_uint16_t own_route);
 
 /* A private mapping of the same bytes between two pages that nobody may touch, and a handle on it;
  * released with the pool. */
 sc_store_t *rig_copy(const sc_store_t *store, apr_pool_t *pool);
 
+/* Memory that forked children share, zeroed; NULL when there is none. To be unmapped. */
+void *rig_shared(apr_size_t bytes);
+
+static inline apr_uint32_t rig_get32(const apr_uint32_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void rig_set32(apr_uint32_t *p, apr_uint32_t v)
+{
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
 /* Wait for a child; returns its exit code, or 128 + signal. */
 int rig_wait(int pid);
 
 /* The tests of a full store, of time, of scans, and the comparison with a model (store_flow.c). */
 void rig_add_flow(void *suite);
+
+/* The tests of proxies, locations and change numbers (store_place.c). */
+void rig_add_place(void *suite);
+
+/* The tests that kill engines (store_kills.c). */
+void rig_add_kills(void *suite);
 
 /* The tests that stop a reader between any two loads (store_interleave.c). */
 void rig_add_interleave(void *suite);

@@ -36,6 +36,88 @@ static sc_board_member_t member(const char *route, apr_uint32_t role, apr_uint32
     return m;
 }
 
+/* Set field by field, on whatever the memory held before. */
+static void set_all_fields(sc_view_t *v, apr_uint32_t x)
+{
+    apr_uint32_t i;
+
+    v->count = SC_MEMBERS_MAX;
+    v->gen = x;
+    v->changes = x + 1;
+    v->reserved = 0;
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        sc_board_member_t *m = &v->member[i];
+
+        memset(m->route, 'r', sizeof(m->route));
+        memset(m->host, 'h', sizeof(m->host));
+        memset(m->url, 'u', sizeof(m->url));
+        memset(m->domain, 'd', sizeof(m->domain));
+        memset(&m->uid, 'i', sizeof(m->uid));
+        m->port = x + 2;
+        m->role = x + 3;
+        m->state = x + 4;
+        m->node_state = x + 5;
+        m->self = x + 6;
+        m->flags = x + 7;
+        m->lagging = x + 8;
+        m->leased = x + 9;
+        m->queued = x + 10;
+        m->reserved = 0;
+        m->queued_bytes = x + 11;
+        m->since = x + 12;
+        m->heard = x + 13;
+    }
+}
+
+/* Equal views are equal bytes: there is nothing in one that is no field. */
+static void test_no_padding(void)
+{
+    sc_view_t *a = malloc(sizeof(*a)), *b = malloc(sizeof(*b));
+
+    memset(a, 0x55, sizeof(*a));
+    memset(b, 0xAA, sizeof(*b));
+    set_all_fields(a, 7);
+    set_all_fields(b, 7);
+    CU_ASSERT(memcmp(a, b, sizeof(*a)) == 0);
+    b->member[SC_MEMBERS_MAX - 1].leased++;
+    CU_ASSERT(memcmp(a, b, sizeof(*a)) != 0);
+    free(a);
+    free(b);
+}
+
+/* Every word of the board that is read with sc_board_get lies on its own border in the mapping. */
+static void test_alignment(void)
+{
+    apr_pool_t *pool;
+    sc_store_t *store;
+    sc_board_t *b;
+
+    apr_pool_create(&pool, NULL);
+    CU_ASSERT_EQUAL_FATAL(sc_store_create(&store, SC_STORE_MIN, pool), APR_SUCCESS);
+    b = sc_store_board(store);
+#define ON_BORDER(word) CU_ASSERT_EQUAL((apr_uintptr_t) & (word) % sizeof(word), 0)
+    ON_BORDER(b->engine_pid);
+    ON_BORDER(b->engine_started);
+    ON_BORDER(b->node_state);
+    ON_BORDER(b->quorum_lost);
+    ON_BORDER(b->lease_until);
+    ON_BORDER(b->hlc);
+    ON_BORDER(b->hlc_at);
+    ON_BORDER(b->restarts);
+    ON_BORDER(b->transfer_total);
+    ON_BORDER(b->short_copies);
+    ON_BORDER(b->moving);
+    ON_BORDER(b->view_gen);
+    ON_BORDER(b->peer[1].lsn);
+    ON_BORDER(b->view[1].member[1].queued_bytes);
+    ON_BORDER(b->view[1].member[1].heard);
+#define SC_X(name) ON_BORDER(b->count.name);
+    SC_COUNTERS(SC_X)
+#undef SC_X
+#undef ON_BORDER
+    apr_pool_destroy(pool);
+}
+
 static void test_view(void)
 {
     sc_board_t *board = calloc(1, sizeof(*board));
@@ -90,6 +172,7 @@ static void test_route_alive(void)
     sc_board_t *board = calloc(1, sizeof(*board));
     sc_view_t *v = calloc(1, sizeof(*v));
     char longest[SC_ROUTE_MAX + 2];
+    apr_uint32_t i;
 
     memset(longest, 'x', sizeof(longest));
     longest[SC_ROUTE_MAX] = '\0';
@@ -102,8 +185,25 @@ static void test_route_alive(void)
     v->member[5] = member(longest, SC_ROLE_NODE, SC_MEMBER_ALIVE);
     v->member[6] = member("back", SC_ROLE_NODE, SC_MEMBER_GONE); /* its former life */
     v->member[7] = member("back", SC_ROLE_NODE, SC_MEMBER_ALIVE);
-    v->count = 8;
+    v->member[8] = member("cut", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+    v->member[8].node_state = SC_NODE_MINORITY;
+    for (i = SC_NODE_DOWN; i <= SC_NODE_LEAVING; i++) { /* none of these make a difference */
+        v->member[9 + i] = member("state", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+        v->member[9 + i].route[5] = (char)('0' + i);
+        v->member[9 + i].node_state = i;
+    }
+    v->count = 9 + i;
     sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "cut", 3), 0);
+    for (i = SC_NODE_DOWN; i <= SC_NODE_LEAVING; i++) {
+        char name[7] = "state?";
+
+        name[5] = (char)('0' + i);
+        CU_ASSERT_EQUAL(sc_board_route_alive(board, name, 6), 1);
+    }
+    v->member[8].node_state = SC_NODE_READY;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_alive(board, "cut", 3), 1);
     CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1", 2), 1);
     CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1.and more", 2), 1);
     CU_ASSERT_EQUAL(sc_board_route_alive(board, "n", 1), 0);
@@ -163,7 +263,10 @@ static void test_counters_and_names(void)
     CU_ASSERT_EQUAL(sc_board_get(board->count.link_refused), 1);
     CU_ASSERT_EQUAL(sc_board_get(board->count.changed), 0);
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_DOWN), "down");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_READY), "ready");
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_LEAVING), "leaving");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_MINORITY), "minority");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_MINORITY + 1), "unknown");
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(99), "unknown");
     CU_ASSERT_STRING_EQUAL(sc_member_state_name(SC_MEMBER_ALIVE), "alive");
     CU_ASSERT_STRING_EQUAL(sc_member_state_name(SC_MEMBER_GONE), "gone");
@@ -295,6 +398,8 @@ void sc_suite_board(void)
 {
     CU_pSuite s = CU_add_suite("board", NULL, NULL);
 
+    CU_add_test(s, "view: no padding", test_no_padding);
+    CU_add_test(s, "board: words on their borders", test_alignment);
     CU_add_test(s, "view: published and copied", test_view);
     CU_add_test(s, "route alive", test_route_alive);
     CU_add_test(s, "peers", test_peers);

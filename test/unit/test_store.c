@@ -243,16 +243,6 @@ static void test_routes(void)
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static int same_record(const sc_record_t *a, const sc_record_t *b)
-{
-    return memcmp(&a->id, &b->id, sizeof(a->id)) == 0 && a->context == b->context &&
-           a->flags == b->flags && a->max_idle_s == b->max_idle_s && a->created == b->created &&
-           a->accessed == b->accessed && a->due == b->due &&
-           sc_stamp_cmp(&a->stamp, &b->stamp) == 0 && a->lsn == b->lsn && a->epoch == b->epoch &&
-           a->primary == b->primary && memcmp(a->backups, b->backups, sizeof(a->backups)) == 0 &&
-           a->body_len == b->body_len;
-}
-
 static void test_put_and_read(void)
 {
     static const apr_size_t sizes[] = {0, 1, 119, 120, 121, 123, 124, 125, 247, 248, 249, 65536};
@@ -279,13 +269,13 @@ static void test_put_and_read(void)
         CU_ASSERT_EQUAL(rec.lsn, i + 1);
         CU_ASSERT_EQUAL(stats_of(&r).lsn, i + 1);
         CU_ASSERT_EQUAL_FATAL(sc_store_read(r.store, r.app, &rec.id, r.pool, &got), APR_SUCCESS);
-        CU_ASSERT(same_record(&rec, &got.rec));
+        CU_ASSERT(rig_same(&rec, &got.rec));
         CU_ASSERT(len == 0 || memcmp(got.body, body, len) == 0);
         CU_ASSERT_EQUAL(sc_store_get(r.store, r.app, &rec.id, &back, &buf), APR_SUCCESS);
-        CU_ASSERT(same_record(&rec, &back));
+        CU_ASSERT(rig_same(&rec, &back));
         CU_ASSERT(buf.len == len && (len == 0 || memcmp(buf.data, body, len) == 0));
         CU_ASSERT_EQUAL(sc_store_get(r.store, r.app, &rec.id, &back, NULL), APR_SUCCESS);
-        CU_ASSERT(same_record(&rec, &back));
+        CU_ASSERT(rig_same(&rec, &back));
     }
     CU_ASSERT_EQUAL(stats_of(&r).sessions, 5);
     for (k = 0; k < 5; k++) {
@@ -379,7 +369,7 @@ static void test_tombstone(void)
     CU_ASSERT_EQUAL(sc_store_read(r.store, r.app, &rec.id, r.pool, &got), APR_SUCCESS);
     CU_ASSERT_EQUAL(got.rec.flags, SC_REC_TOMBSTONE);
     CU_ASSERT_EQUAL(got.rec.body_len, 0);
-    CU_ASSERT(same_record(&rec, &got.rec));
+    CU_ASSERT(rig_same(&rec, &got.rec));
     CU_ASSERT_EQUAL(stats_of(&r).sessions, 0);
     CU_ASSERT_EQUAL(stats_of(&r).tombstones, 1);
     CU_ASSERT_EQUAL(stats_of(&r).cells - stats_of(&r).cells_free, 1);
@@ -673,6 +663,8 @@ void sc_suite_store(void)
     CU_add_test(s, "location", test_location);
     CU_add_test(s, "own route", test_own_route);
     rig_add_flow(s);
+    rig_add_place(s);
     rig_add_interleave(s);
+    rig_add_kills(s);
     rig_add_abuse(s);
 }
