@@ -312,17 +312,6 @@ static void tell(sc_retained_t *kept, char what, int fd)
     (void)sendmsg(kept->control_fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static apr_status_t restart_begins(void *data)
-{
-    (void)data;
-    sc_retained_t *kept = retained_get();
-
-    if (kept && kept->parent == getpid() && kept->running) {
-        tell(kept, 'R', -1);
-    }
-    return APR_SUCCESS;
-}
-
 /* ---- the parent: make, watch and replace the engine -------------------------------------------
  */
 
@@ -427,22 +416,50 @@ int sc_process_monitor(apr_pool_t *p, server_rec *s)
     return DECLINED;
 }
 
-/** Ask the engine to make room for a successor; kill it if it does not in time. */
-void sc_process_hand_over(sc_retained_t *kept)
+/** Wait for the engine's end. @return 1: it has ended */
+static int wait_for(const sc_retained_t *kept, apr_interval_time_t timeout)
 {
-    apr_time_t until = sc_mono(&sc_clock_system) + HANDOVER_TIME;
+    apr_time_t until = sc_mono(&sc_clock_system) + timeout;
     int status;
 
-    tell(kept, 'H', -1);
     while (waitpid(kept->proc.pid, &status, WNOHANG) == 0) {
         if (sc_mono(&sc_clock_system) > until) {
-            kill(kept->proc.pid, SIGKILL);
-            waitpid(kept->proc.pid, &status, 0);
-            break;
+            return 0;
         }
         apr_sleep(apr_time_from_msec(1));
     }
+    return 1;
+}
+
+/** Ask the engine to make room for a successor; kill it if it does not in time. */
+void sc_process_hand_over(sc_retained_t *kept)
+{
+    tell(kept, 'H', -1);
+    if (!wait_for(kept, HANDOVER_TIME)) {
+        kill(kept->proc.pid, SIGKILL);
+        waitpid(kept->proc.pid, NULL, 0);
+    }
     kept->running = 0;
+}
+
+/* The configuration goes: a restart, or the end. At the end APR gives the engine three seconds; one
+ * that has sessions of its own to hand over (backup manager) gets leaveTime= for it first. */
+static apr_status_t config_goes(void *data)
+{
+    sc_retained_t *kept = retained_get();
+
+    (void)data;
+    if (!kept || kept->parent != getpid() || !kept->running) {
+        return APR_SUCCESS;
+    }
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {
+        tell(kept, 'R', -1);
+    } else if (kept->config.manager == SC_MANAGER_BACKUP &&
+               kept->config.membership != SC_MEMBERSHIP_NONE && kept->config.role == SC_ROLE_NODE) {
+        kill(kept->proc.pid, SIGTERM);
+        kept->running = !wait_for(kept, apr_time_from_msec(kept->config.backup.leave_ms));
+    }
+    return APR_SUCCESS;
 }
 
 /* Which file this code was loaded from: a changed one means that an engine made earlier runs older
@@ -531,7 +548,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
-    apr_pool_cleanup_register(pconf, kept, restart_begins, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pconf, kept, config_goes, apr_pool_cleanup_null);
     return OK;
 }
 

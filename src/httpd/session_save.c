@@ -32,7 +32,13 @@ static apr_status_t ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change
                         const session_diff_t *diff, sc_outcome_t *outcome)
 {
     const sc_config_t *config = &sc_httpd()->conf->engine;
+    apr_interval_time_t longest = apr_time_from_msec(config->ack_wait_ms) + RESPAWN_TIME;
 
+    if (config->membership != SC_MEMBERSHIP_NONE) {
+        /* a session that is not here is looked for first, and may be somewhere else by the time the
+         * others get the change: then they get it twice */
+        longest += apr_time_from_msec(config->delta.fetch_ms + config->ack_wait_ms);
+    }
     change->context = s->context;
     change->context_len = strlen(s->context);
     change->id = s->id;
@@ -43,12 +49,7 @@ static apr_status_t ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change
         change->attrs_len = diff->attrs.len;
         change->nattrs = diff->nattrs;
     }
-    /* a session that is not here is looked for first; where it is may change twice meanwhile */
-    return sc_ask(r, op, change,
-                  apr_time_from_msec((apr_time_t)config->delta.fetch_ms +
-                                     2 * (apr_time_t)config->ack_wait_ms) +
-                      RESPAWN_TIME,
-                  outcome, &s->wait);
+    return sc_ask(r, op, change, longest, outcome, &s->wait);
 }
 
 /* One thread of the child gets to write the line; what the others would have said is not counted
