@@ -136,8 +136,8 @@ static void remember_absent(sc_fetch_t *f)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
-/* Whether everybody has answered who was asked and can. */
-static int all_answered(const sc_fetch_t *f)
+/* Whether everybody has answered who was asked, or only those who can. */
+static int all_answered(const sc_fetch_t *f, int mute_too)
 {
     const sc_manager_t *m = f->m;
     apr_uint32_t i;
@@ -146,7 +146,7 @@ static int all_answered(const sc_fetch_t *f)
         const asked_t *a = &f->asked[i];
 
         if (a->serial != 0 && a->serial == m->peer[i].serial && !a->answered &&
-            !sc_lease_mute(m, &m->peer[i])) {
+            (mute_too || !sc_lease_mute(m, &m->peer[i]))) {
             return 0;
         }
     }
