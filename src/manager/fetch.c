@@ -171,7 +171,7 @@ static int is_complete(const sc_fetch_t *f)
     if (f->decided) {
         return 1;
     }
-    return all_answered(f) &&
+    return all_answered(f, 0) &&
            (!f->everybody || (f->m->settled && is_quorum(f) && !sc_lease_cut_off(f->m)));
 }
 
@@ -192,7 +192,8 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     if (f->full) {
         return SC_FULL;
     }
-    if (rv == APR_NOTFOUND && f->everybody) {
+    /* the silent one may be the only one that has it */
+    if (rv == APR_NOTFOUND && f->everybody && (f->decided || all_answered(f, 1))) {
         remember_absent(f);
         return SC_ABSENT;
     }
