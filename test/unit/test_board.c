@@ -40,6 +40,10 @@ static sc_board_member_t member(const char *route, apr_uint32_t role, apr_uint32
 static void set_all_fields(sc_view_t *v, apr_uint32_t x)
 {
     apr_uint32_t i;
+    apr_size_t k;
+
+    CU_ASSERT(sizeof(v->member[0].route) == sizeof(v->member[0].host) &&
+              sizeof(v->member[0].route) == sizeof(v->member[0].domain));
 
     v->count = SC_MEMBERS_MAX;
     v->gen = x;
@@ -48,11 +52,13 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         sc_board_member_t *m = &v->member[i];
 
-        memset(m->route, 'r', sizeof(m->route));
-        memset(m->host, 'h', sizeof(m->host));
-        memset(m->url, 'u', sizeof(m->url));
-        memset(m->domain, 'd', sizeof(m->domain));
-        memset(&m->uid, 'i', sizeof(m->uid));
+        for (k = 0; k < sizeof(m->route); k++) {
+            m->route[k] = m->host[k] = m->domain[k] = 'r';
+            m->uid.b[k % sizeof(m->uid)] = 'i';
+        }
+        for (k = 0; k < sizeof(m->url); k++) {
+            m->url[k] = 'u';
+        }
         m->port = x + 2;
         m->role = x + 3;
         m->state = x + 4;
@@ -72,17 +78,15 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
 /* Equal views are equal bytes: there is nothing in one that is no field. */
 static void test_no_padding(void)
 {
-    sc_view_t *a = malloc(sizeof(*a)), *b = malloc(sizeof(*b));
+    static sc_view_t a, b;
 
-    memset(a, 0x55, sizeof(*a));
-    memset(b, 0xAA, sizeof(*b));
-    set_all_fields(a, 7);
-    set_all_fields(b, 7);
-    CU_ASSERT(memcmp(a, b, sizeof(*a)) == 0);
-    b->member[SC_MEMBERS_MAX - 1].leased++;
-    CU_ASSERT(memcmp(a, b, sizeof(*a)) != 0);
-    free(a);
-    free(b);
+    memset(&a, 0x55, sizeof(a));
+    memset(&b, 0xAA, sizeof(b));
+    set_all_fields(&a, 7);
+    set_all_fields(&b, 7);
+    CU_ASSERT(memcmp(&a, &b, sizeof(a)) == 0);
+    b.member[SC_MEMBERS_MAX - 1].leased++;
+    CU_ASSERT(memcmp(&a, &b, sizeof(a)) != 0);
 }
 
 /* Every word of the board that is read with sc_board_get lies on its own border in the mapping. */
