@@ -488,6 +488,9 @@ def test_reference_knows_every_directive():
     ("node.conf.example", {}, SESSION + MODULE_LINE),
     ("node.conf.example", {"SC_ROUTE": "n2", "SC_ADDRESS": "127.0.0.2", "SC_PORT": "4711",
                            "SC_MEMBER2": "127.0.0.2:4711"}, SESSION + MODULE_LINE),
+    ("node-backup.conf.example", {}, SESSION + MODULE_LINE),
+    ("node-backup.conf.example", {"SC_ROUTE": "n5", "SC_PORT": "4005", "SC_RACK": "rack3"},
+     SESSION + MODULE_LINE),
     ("balancer.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {"SC_PORT": "4712", "SC_BACKEND1": "http://127.0.0.1:9001"},
      PROXY + MODULE_LINE)])
@@ -496,6 +499,12 @@ def test_examples(configtest, example, defines, modules):
     code, said = configtest(lines + f'Include "{os.path.join(TREE, "conf", example)}"',
                             modules=modules)
     assert code == 0, said
+
+
+def test_example_of_a_majority(configtest):
+    """Its balancer does not count."""
+    code, said = configtest(f'Include "{os.path.join(TREE, "conf", "node-backup.conf.example")}"')
+    assert code == 0 and "3 of 5 nodes" in said, said
 
 
 def test_load_file():
