@@ -82,7 +82,9 @@ static void test_unknown(void)
     net_run(net, 100);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
     net->link[0][2].hold = 0;
-    CU_ASSERT_EQUAL(outcome(net, call), SC_ABSENT);
+    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN); /* it had none itself just now */
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n2")), SC_ABSENT);
     net_destroy(net);
 }
 
