@@ -1,0 +1,318 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Which worker balancer_place.c chooses, without a server: a store, a view and workers made by
+ * hand, one check after the other. Says each one that fails; the exit code is their number.
+ *
+ * Built by test_place.py from this file, src/httpd/balancer_place.c, src/store and src/base.
+ */
+#include <stdio.h>
+
+#include "balancer.h"
+#include "sc_placement.h"
+
+#define ID "0123456789ABCDEF0123456789ABCDEF"
+
+module AP_MODULE_DECLARE_DATA session_cluster_module;
+
+static sc_httpd_t self;
+static sc_server_conf_t conf;
+static int failures;
+
+sc_httpd_t *sc_httpd(void)
+{
+    return &self;
+}
+
+/* ---- the rig --------------------------------------------------------------------------------- */
+
+#define WORKERS 5
+
+typedef struct rig_t {
+    apr_pool_t *pool;
+    proxy_balancer balancer;
+    proxy_balancer_shared shared;
+    proxy_worker worker[WORKERS];
+    proxy_worker_shared state[WORKERS];
+    sc_view_t view;
+    request_rec r;
+    attempts_t *a; /* of the request */
+} rig_t;
+
+static const char *const names[WORKERS] = {"n1", "n2", "n3", "n4", "n5"};
+
+/* Five nodes, all alive and ready, their workers usable; nothing known of any session. */
+static rig_t *rig_make(apr_pool_t *parent)
+{
+    rig_t *g = apr_pcalloc(parent, sizeof(*g));
+
+    g->pool = parent;
+    memset(&conf, 0, sizeof(conf));
+    sc_config_defaults(&conf.engine);
+    conf.engine.role = SC_ROLE_BALANCER;
+    self.conf = &conf;
+    if (sc_store_create(&self.store, SC_STORE_MIN, g->pool) != APR_SUCCESS) {
+        exit(100);
+    }
+    self.board = sc_store_board(self.store);
+    g->balancer.s = &g->shared;
+    g->balancer.workers = apr_array_make(g->pool, WORKERS, sizeof(proxy_worker *));
+    for (int i = 0; i < WORKERS; i++) {
+        g->worker[i].s = &g->state[i];
+        g->state[i].status = PROXY_WORKER_INITIALIZED;
+        apr_cpystrn(g->state[i].route, names[i], sizeof(g->state[i].route));
+        APR_ARRAY_PUSH(g->balancer.workers, proxy_worker *) = &g->worker[i];
+        apr_cpystrn(g->view.member[i].route, names[i], sizeof(g->view.member[i].route));
+        g->view.member[i].node_state = SC_NODE_READY;
+    }
+    g->view.count = WORKERS;
+    g->r.pool = g->pool;
+    g->r.headers_in = apr_table_make(g->pool, 2);
+    return g;
+}
+
+/* A new request; @return the route chosen, "-" for none, and why, with a blank between */
+static const char *choose(rig_t *g, const char *id, const char *route)
+{
+    ticket_t t = {id, strlen(id), route};
+    const char *how = "";
+    proxy_worker *w;
+
+    sc_board_publish(self.board, &g->view);
+    g->a = apr_pcalloc(g->pool, sizeof(*g->a));
+    g->a->r = &g->r;
+    w = sc_place(&g->balancer, g->a, &t, NULL, &how);
+    return w ? apr_pstrcat(g->pool, w->s->route, " ", how, NULL) : "-";
+}
+
+static void locate_in(const char *context, const char *id, const char *primary,
+                      const char *const *backups, int flags)
+{
+    sc_record_t rec;
+
+    memset(&rec, 0, sizeof(rec));
+    if (sc_store_context(self.store, context, strlen(context), 1, &rec.context) != APR_SUCCESS ||
+        sc_id_parse(&rec.id, id, strlen(id)) != APR_SUCCESS) {
+        exit(101);
+    }
+    if (primary) {
+        (void)sc_store_route(self.store, primary, strlen(primary), 1, &rec.primary);
+    }
+    for (int i = 0; backups && backups[i]; i++) {
+        (void)sc_store_route(self.store, backups[i], strlen(backups[i]), 1, &rec.backups[i]);
+    }
+    rec.flags = (apr_uint16_t)flags;
+    if (sc_store_put(self.store, &rec, NULL, 0) != APR_SUCCESS) {
+        exit(102);
+    }
+}
+
+static void locate(const char *primary, const char *const *backups)
+{
+    locate_in("app", ID, primary, backups, SC_REC_PROXY);
+}
+
+static void expect(const char *what, const char *got, const char *want)
+{
+    if (strcmp(got, want) != 0) {
+        failures++;
+        printf("%s: \"%s\" instead of \"%s\"\n", what, got, want);
+    }
+}
+
+/* The order in which nodes would choose backups for ID, primary n1. */
+static void backups_of_n1(const rig_t *g, const char *order[WORKERS])
+{
+    sc_candidate_t c[WORKERS];
+    apr_size_t chosen[WORKERS], n;
+
+    for (int i = 0; i < WORKERS; i++) {
+        c[i].route = names[i];
+        c[i].domain = g->view.member[i].domain;
+        order[i] = NULL;
+    }
+    n = sc_placement_backups(sc_placement_seed(ID, SC_ID_HEX), &c[0], c, WORKERS, WORKERS, chosen);
+    for (apr_size_t i = 0; i < n; i++) {
+        order[i] = names[chosen[i]];
+    }
+}
+
+static int number(const char *route)
+{
+    return route[1] - '1';
+}
+
+static const char *by(apr_pool_t *p, const char *route, const char *how)
+{
+    return apr_pstrcat(p, route, " ", how, NULL);
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+static void recorded(rig_t *g)
+{
+    static const char *const two[] = {"n4", "n3", NULL};
+
+    locate("n1", two);
+    expect("the primary is dead: first backup", choose(g, ID, "n1"), "n4 backup");
+    g->state[3].status |= PROXY_WORKER_IN_ERROR;
+    expect("its worker is in error: second backup", choose(g, ID, "n1"), "n3 backup");
+    g->state[3].status &= ~PROXY_WORKER_IN_ERROR;
+    expect("another than the cookie's is primary", choose(g, ID, "n2"), "n1 primary");
+    expect("no route in the cookie", choose(g, ID, NULL), "n1 primary");
+    g->view.member[0].state = SC_MEMBER_GONE;
+    expect("the primary is gone", choose(g, ID, "n2"), "n4 backup");
+    g->view.member[3].node_state = SC_NODE_MINORITY;
+    expect("the backup is in a minority", choose(g, ID, "n2"), "n3 backup");
+    g->view.member[3].node_state = SC_NODE_LEAVING;
+    expect("the backup is about to leave", choose(g, ID, "n2"), "n3 backup");
+    g->view.member[3].node_state = SC_NODE_JOINING;
+    expect("the backup has not all others' sessions yet", choose(g, ID, "n2"), "n4 backup");
+    g->view.member[3].state = SC_MEMBER_GONE;
+    g->state[2].status |= PROXY_WORKER_DRAIN;
+    expect("the backup is draining", strchr(choose(g, ID, "n2"), ' '), " placement");
+}
+
+static void recorded_and_tried(rig_t *g)
+{
+    static const char *const two[] = {"n4", "n3", NULL};
+    ticket_t t = {ID, SC_ID_HEX, "n1"};
+    const char *how;
+
+    locate("n1", two);
+    (void)choose(g, ID, "n1");
+    g->a->tried = apr_array_make(g->pool, 2, sizeof(proxy_worker *));
+    APR_ARRAY_PUSH(g->a->tried, proxy_worker *) = &g->worker[3];
+    expect("tried before in this request", sc_place(&g->balancer, g->a, &t, NULL, &how)->s->route,
+           "n3");
+}
+
+static void configuration_first(rig_t *g)
+{
+    static const char *const one[] = {"n4", NULL};
+
+    locate("n1", one);
+    g->state[3].lbset = 1;
+    expect("a higher lbset", strchr(choose(g, ID, "n1"), ' '), " placement");
+    g->state[3].lbset = 0;
+    g->state[3].status |= PROXY_WORKER_HOT_STANDBY;
+    expect("a standby", strchr(choose(g, ID, "n1"), ' '), " placement");
+    for (int i = 1; i < WORKERS; i++) {
+        g->state[i].status |= i == 3 ? 0 : PROXY_WORKER_IN_ERROR;
+    }
+    expect("a standby when nobody else is left", choose(g, ID, "n1"), "n4 backup");
+    g->state[3].status |= PROXY_WORKER_HC_FAIL;
+    expect("nobody", choose(g, ID, "n1"), "-");
+}
+
+static void what_is_no_location(rig_t *g)
+{
+    static const char *const one[] = {"n5", NULL};
+    const char *order[WORKERS];
+
+    backups_of_n1(g, order);
+    expect("nothing told", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
+    locate_in("app", ID, NULL, NULL, SC_REC_TOMBSTONE);
+    expect("a dead session", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
+    locate_in("shop", ID, "n1", one, SC_REC_PROXY);
+    expect("dead in one context, alive in another", choose(g, ID, "n1"), "n5 backup");
+    expect("an id that is not ours",
+           strchr(choose(g, "0123456789abcdef0123456789abcdef", "n1"), ' '), " placement");
+    expect("a long one", strchr(choose(g, ID "0", "n1"), ' '), " placement");
+    expect("a short one", strchr(choose(g, "A", "n1"), ' '), " placement");
+    locate_in("app", ID, "nobody", NULL, SC_REC_PROXY);
+    expect("a member that nobody knows", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
+    locate("n4", one);
+    conf.engine.role = SC_ROLE_NODE;
+    expect("what other front ends of a delta cluster cannot know", choose(g, ID, "n1"),
+           by(g->pool, order[0], "placement"));
+    conf.engine.manager = SC_MANAGER_BACKUP;
+    expect("node and balancer in one", choose(g, ID, "n1"), "n4 primary");
+    self.store = NULL;
+    expect("no store", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
+}
+
+static void as_the_nodes_choose(rig_t *g)
+{
+    const char *order[WORKERS];
+
+    backups_of_n1(g, order);
+    g->view.member[0].state = SC_MEMBER_GONE;
+    expect("first", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
+    g->view.member[number(order[0])].state = SC_MEMBER_GONE;
+    expect("second", choose(g, ID, "n1"), by(g->pool, order[1], "placement"));
+    g->view.member[number(order[1])].flags = SC_MEMBER_NO_BACKUPS;
+    expect("not one that holds no backups", choose(g, ID, "n1"),
+           by(g->pool, order[2], "placement"));
+    g->view.member[number(order[2])].node_state = SC_NODE_JOINING;
+    expect("not one that has only begun", choose(g, ID, "n1"), by(g->pool, order[3], "placement"));
+    g->view.member[number(order[3])].node_state = SC_NODE_MINORITY;
+    expect("before one that has only begun: one without backups", choose(g, ID, "n1"),
+           by(g->pool, order[1], "placement"));
+    g->state[number(order[1])].status |= PROXY_WORKER_STOPPED;
+    expect("one that has only begun", choose(g, ID, "n1"), by(g->pool, order[2], "placement"));
+    g->state[number(order[2])].status |= PROXY_WORKER_STOPPED;
+    expect("nobody that serves", choose(g, ID, "n1"), "-");
+}
+
+static void racks(rig_t *g)
+{
+    const char *order[WORKERS], *spread[WORKERS];
+
+    backups_of_n1(g, order);
+    /* the dead one shares its rack with the first and the second choice */
+    for (int i = 0; i < WORKERS; i++) {
+        apr_cpystrn(g->view.member[i].domain, "blue", sizeof(g->view.member[i].domain));
+    }
+    apr_cpystrn(g->view.member[number(order[2])].domain, "red",
+                sizeof(g->view.member[number(order[2])].domain));
+    g->view.member[0].state = SC_MEMBER_GONE;
+    backups_of_n1(g, spread);
+    expect("racks make a difference here", spread[0], order[2]);
+    expect("another rack than that of the dead one", choose(g, ID, "n1"),
+           by(g->pool, order[2], "placement"));
+    g->view.member[number(order[2])].state = SC_MEMBER_GONE;
+    expect("no other rack left", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
+}
+
+static void standings(rig_t *g)
+{
+    static const struct {
+        apr_uint32_t state, node_state;
+        standing_t is;
+    } cases[] = {{SC_MEMBER_ALIVE, SC_NODE_READY, STANDING_GOOD},
+                 {SC_MEMBER_SUSPECT, SC_NODE_READY, STANDING_GOOD},
+                 {SC_MEMBER_ALIVE, SC_NODE_JOINING, STANDING_PASSING},
+                 {SC_MEMBER_ALIVE, SC_NODE_LEAVING, STANDING_PASSING},
+                 {SC_MEMBER_ALIVE, SC_NODE_MINORITY, STANDING_MINORITY},
+                 {SC_MEMBER_GONE, SC_NODE_READY, STANDING_GONE}};
+    char what[32];
+
+    for (apr_size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        g->view.member[1].state = cases[i].state;
+        g->view.member[1].node_state = cases[i].node_state;
+        apr_snprintf(what, sizeof(what), "standing %d", (int)i);
+        expect(what, sc_standing(&g->view, "n2", NULL) == cases[i].is ? "" : "another", "");
+    }
+    expect("standing of nobody",
+           sc_standing(&g->view, "n9", NULL) == STANDING_UNKNOWN ? "" : "another", "");
+}
+
+int main(void)
+{
+    static void (*const checks[])(rig_t *) = {
+        recorded, recorded_and_tried, configuration_first, what_is_no_location, as_the_nodes_choose,
+        racks,    standings};
+    apr_pool_t *pool;
+
+    if (apr_initialize() != APR_SUCCESS) {
+        return 99;
+    }
+    for (apr_size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        apr_pool_create(&pool, NULL);
+        checks[i](rig_make(pool));
+        apr_pool_destroy(pool);
+    }
+    apr_terminate();
+    return failures;
+}
