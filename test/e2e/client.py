@@ -341,9 +341,11 @@ class Walker:
         self.timeout = timeout
         self.random = random.Random(number)
         self.jar = {}
+        self.history = []
         self.seen = 0
         self.id = ""
-        self.acks, self.refusals, self.errors, self.wrong = [], [], [], []
+        self.acks, self.refusals, self.errors = [], [], []
+        self.wrong, self.blank = [], []
 
     def begin(self):
         one = self.nodes[self.number % len(self.nodes)].client()
@@ -351,6 +353,12 @@ class Walker:
         self.jar = one.cookies
         self.id = one.id
         self.seen = 1
+
+    def note(self, start, node, what, got):
+        end = time.monotonic()
+        stamp = time.strftime("%H:%M:%S") + f".{int(time.time() * 1000) % 1000:03}"
+        self.history.append(f"{stamp} {node.route} {what or 'read'} {(end - start) * 1000:.0f} ms "
+                            f"{got}")
 
     def step(self):
         node = self.random.choice(self.nodes)
@@ -361,17 +369,24 @@ class Walker:
             reply = one.get(f"/t?{what}")
         except (OSError, http.client.HTTPException) as e:
             self.errors.append((node.route, start, repr(e)))
+            self.note(start, node, what, type(e).__name__)
             return
         seen = Seen(self.number, node.route, start, time.monotonic(),
                     retry_after=reply.header("Retry-After") or "")
+        self.note(start, node, what, reply.values if reply.status == 200 else reply.status)
         if reply.status == 503:
             self.refusals.append(seen)
+            return
+        if reply.status == 200 and reply.values is None:
+            # it was not known what is in the session, and the request was served nevertheless
+            self.blank.append(f"walker {self.number} ({self.id[:4]}): {self.history[-12:]}")
             return
         seen.value = int((reply.values or {}).get("n", -1)) if reply.status == 200 else -1
         least = self.seen + (what != "")
         if seen.value < least:
-            self.wrong.append(f"walker {self.number} on {node.route}: {what or 'read'} gave "
-                              f"{reply!r} after {self.seen} was seen")
+            self.wrong.append(f"walker {self.number} ({self.id[:4]}) on {node.route}: "
+                              f"{what or 'read'} gave {reply.status} {reply.values} after "
+                              f"{self.seen} was seen; before: {self.history[-12:]}")
         if "SID" in one.cookies and one.id != self.id:
             self.wrong.append(f"walker {self.number} on {node.route}: another session")
         else:
@@ -443,7 +458,11 @@ class Crowd:
         assert not wrong, wrong[:5]
 
     def check_end(self, nodes):
-        """Now that it is quiet: all nodes say the same, and not less than what was seen."""
+        """Now that it is quiet: all nodes say the same, and not less than what was seen; and nobody
+        was told that he has no session."""
+        self.check()
         for w in self.walkers:
             values = [int(n.client(cookies=w.jar).values()["n"]) for n in nodes]
             assert min(values) == max(values) >= w.seen, (w.number, w.seen, values)
+        blank = [x for w in self.walkers for x in w.blank]
+        assert not blank, blank[:5]

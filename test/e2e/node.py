@@ -629,17 +629,21 @@ class Cluster:
         return [n for n in self.nodes if n.alive()]
 
     def wait_settled(self, timeout=25.0):
-        """Everybody sees everybody and has what it should have: nothing is being taken over, no
-        session has too few copies, no location is about to change."""
+        """Everybody sees everybody, trusts its copies and has what it should have: nothing is being
+        taken over, no session has too few copies, no location is about to change."""
         self.wait_together(timeout)
 
         def settled(node):
             status = node.status()
-            copies = status.get("copies", {"short": 0, "moving": 0})
-            return status["node"]["state"] == "ready" and not status["transfer"]["running"] \
-                and copies["short"] == 0 and copies["moving"] == 0
+            own = status["node"]
+            return own["state"] == "ready" and own["leased"] and own["short_copies"] == 0 \
+                and own["moving"] == 0 and not status["transfer"]["running"]
         for one in self.live():
-            wait_until(lambda o=one: settled(o), timeout, f"{one.name} settled")
+            try:
+                wait_until(lambda o=one: settled(o), timeout, f"{one.name} settled")
+            except AssertionError as e:
+                status = one.status()
+                raise AssertionError(f"{e}: {status['node']} {status['view']['members']}") from None
 
     @property
     def balancer(self):
