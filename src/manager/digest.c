@@ -32,6 +32,7 @@
 #define SLICE_BUCKETS 512
 #define SLICE_BYTES (1024 * 1024)
 #define TICK apr_time_from_sec(1)
+#define TICK_MIN apr_time_from_msec(100)
 #define SOON                                                                                       \
     apr_time_from_msec(300) /* things settle, and who hears of it several times asks once */
 
@@ -193,6 +194,16 @@ apr_interval_time_t sc_digest_round(const sc_manager_t *m)
     return t > SC_DIGEST_REST ? t : SC_DIGEST_REST;
 }
 
+static apr_interval_time_t tick_time(const sc_manager_t *m)
+{
+    apr_interval_time_t pause = pause_time(m);
+
+    if (pause < TICK_MIN) {
+        return TICK_MIN;
+    }
+    return pause < TICK ? pause : TICK;
+}
+
 static int is_ready(const sc_peer_t *peer)
 {
     return peer->member.node_state == SC_NODE_READY || peer->member.node_state == SC_NODE_MINORITY;
@@ -241,8 +252,7 @@ void sc_digest_due(sc_digest_t *d, apr_time_t due)
 static void tick(void *baton, apr_time_t now)
 {
     sc_manager_t *m = baton;
-    apr_interval_time_t pause = pause_time(m);
-    apr_time_t next = now + (pause < TICK ? pause : TICK);
+    apr_time_t next = now + tick_time(m);
     sc_digest_t *first = NULL;
     int busy = 0;
     int i;
@@ -270,7 +280,7 @@ static void tick(void *baton, apr_time_t now)
 
 void sc_digest_start(sc_manager_t *m)
 {
-    arm(m, sc_mgr_now(m) + pause_time(m));
+    arm(m, sc_mgr_now(m) + tick_time(m));
 }
 
 static void digest_free(sc_peer_t *peer)

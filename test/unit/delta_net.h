@@ -157,6 +157,7 @@ void delta_expiry_tests(void);
 void delta_transfer_tests(void);
 void delta_fetch_tests(void);
 void delta_lease_tests(void);
+void delta_digest_tests(void);
 void delta_random_tests(void);
 
 #endif

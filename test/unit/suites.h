@@ -24,6 +24,7 @@
     X(interceptor)                                                                                 \
     X(session)                                                                                     \
     X(message)                                                                                     \
+    X(message_digest)                                                                              \
     X(delta)                                                                                       \
     X(placement)
 

@@ -354,5 +354,6 @@ void sc_suite_delta(void)
     delta_transfer_tests();
     delta_fetch_tests();
     delta_lease_tests();
+    delta_digest_tests();
     delta_random_tests();
 }
