@@ -275,6 +275,27 @@ static void racks(rig_t *g)
     expect("no other rack left", choose(g, ID, "n1"), by(g->pool, order[0], "placement"));
 }
 
+static void set_domain(rig_t *g, const char *route, const char *domain)
+{
+    sc_board_member_t *m = &g->view.member[number(route)];
+
+    apr_cpystrn(m->domain, domain, sizeof(m->domain));
+}
+
+static void racks_of_those_that_count(rig_t *g)
+{
+    const char *order[WORKERS];
+
+    backups_of_n1(g, order);
+    set_domain(g, "n1", "blue");
+    set_domain(g, order[0], "red");
+    set_domain(g, order[1], "red");
+    set_domain(g, order[2], "green");
+    g->view.member[number(order[0])].node_state = SC_NODE_JOINING;
+    expect("one that has only begun uses up no rack", choose(g, ID, "n1"),
+           by(g->pool, order[1], "placement"));
+}
+
 static void standings(rig_t *g)
 {
     static const struct {
