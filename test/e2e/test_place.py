@@ -15,7 +15,7 @@ def test_place(workspace):
     sources += glob.glob(os.path.join(TREE, "src", "base", "*.c"))
     sources += [os.path.join(TREE, "src", "httpd", "balancer_place.c"),
                 os.path.join(HERE, "mod_sc_test", "place_test.c")]
-    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra",
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
                     "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
                     "-o", out, *sources, "-I" + os.path.join(TREE, "include"),
                     "-I" + os.path.join(TREE, "src", "httpd"),

@@ -321,9 +321,14 @@ static void standings(rig_t *g)
 
 int main(void)
 {
-    static void (*const checks[])(rig_t *) = {
-        recorded, recorded_and_tried, configuration_first, what_is_no_location, as_the_nodes_choose,
-        racks,    standings};
+    static void (*const checks[])(rig_t *) = {recorded,
+                                              recorded_and_tried,
+                                              configuration_first,
+                                              what_is_no_location,
+                                              as_the_nodes_choose,
+                                              racks,
+                                              racks_of_those_that_count,
+                                              standings};
     apr_pool_t *pool;
 
     if (apr_initialize() != APR_SUCCESS) {
