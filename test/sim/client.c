@@ -346,7 +346,7 @@ static void create(browser_t *b)
     (void)sc_id_generate(&id);
     s = session_begin(b->w, &id, rng_below(r, 5) ? 1800 : 20 + rng_below(r, 20));
     b->route[0] = '\0';
-    if (b->w->faults->taint) {
+    if (b->w->faults->parted >= 0) {
         s->tainted = b->w->now;
     }
     send_op(b, s, OP_CREATE, 0);

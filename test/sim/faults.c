@@ -151,7 +151,10 @@ static void taint_all(world_t *w)
 {
     session_t *s;
 
-    w->faults->taint = 1;
+    if (w->faults->parted < 0) {
+        w->faults->parted = w->now;
+        w->faults->met = -1;
+    }
     for (s = w->sessions; s != NULL; s = s->next) {
         if (s->tainted < 0) {
             s->tainted = w->now;
@@ -194,7 +197,8 @@ static void fault_end(fault_t *fault)
         all_cuts(w);
         trace(w, "heals: n%d n%d %lx", fault->node + 1, fault->other + 1,
               (unsigned long)fault->side);
-        f->taint_until = w->now + MEET_TIME;
+        f->cuts--;
+        f->met = w->now + MEET_TIME;
         break;
     }
     free(fault);
@@ -295,6 +299,7 @@ static void fault_apply(fault_t *fault, apr_int64_t ms)
         step_wall(w, fault->node);
         break;
     default:
+        fault->f->cuts++;
         all_cuts(w);
         trace(w, "%s: n%d n%d %lx for %" APR_INT64_T_FMT " ms",
               fault->what == F_ONE_WAY ? "cut one way"
@@ -318,6 +323,9 @@ static int begin(faults_t *f, what_t what, int node)
 
     if (!any && !may_hit(w, what, node)) {
         return 0;
+    }
+    if (what == F_BLIP && w->quorum == 0 && (f->cuts > 0 || w->now < f->met)) {
+        return 0; /* many short ones are a long one */
     }
     fault = calloc(1, sizeof(*fault));
     fault->f = f;
@@ -402,8 +410,8 @@ static void watch_due(void *baton, apr_time_t now)
             w->node[i]->bad_at = now;
         }
     }
-    if (f->taint && f->active == 0 && now > f->taint_until) {
-        f->taint = 0;
+    if (f->parted >= 0 && f->cuts == 0 && f->met >= 0 && now > f->met) {
+        f->parted = -1;
     }
     world_at(w, &f->watch, now + WATCH_INTERVAL, watch_due, f);
 }
@@ -415,7 +423,7 @@ void faults_create(world_t *w)
     w->faults = f;
     f->w = w;
     f->freeze_began = -1;
-    f->calm_since = -1;
+    f->calm_since = f->parted = f->met = -1;
 }
 
 void faults_start(world_t *w, apr_time_t until)
@@ -456,6 +464,11 @@ void faults_destroy(world_t *w)
         world_cancel(w, &w->faults->watch);
         free(w->faults);
     }
+}
+
+int faults_parted(const world_t *w, apr_time_t start)
+{
+    return w->faults->parted >= 0 || start <= w->faults->met;
 }
 
 int faults_calm(const world_t *w, apr_time_t start)

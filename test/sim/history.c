@@ -193,14 +193,17 @@ static int excused(const op_t *op)
 static void judge_values(const op_t *op, const job_t *job)
 {
     session_t *s = op->s;
+    /* the other side of a cut cannot know yet */
+    int apart = s->tainted >= 0 && faults_parted(s->w, op->start);
     char why[160];
     int i;
 
-    if (s->dead >= 0 && s->dead < op->start) {
+    if (s->dead >= 0 && s->dead < op->start && !apart) {
         violated(s->w, "C3 logout", s, "op %d on %s sees session %d, which was logged out at %.6f",
                  op->serial, job->node->route, s->number, (double)s->dead / 1e6);
     }
-    if (op->kind == OP_GHOST && memcmp(&op->id, &s->id, sizeof(op->id)) != 0 && !s->doubtful) {
+    if (op->kind == OP_GHOST && memcmp(&op->id, &s->id, sizeof(op->id)) != 0 && !s->doubtful &&
+        !apart) {
         violated(s->w, "C3 renamed", s, "op %d on %s sees session %d under an id that was changed",
                  op->serial, job->node->route, s->number);
     }

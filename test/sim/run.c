@@ -5,7 +5,6 @@
  * faults end, clients go on for a while, then it is quiet, then everything is looked at, and at
  * last all nodes leave in good order, one after the other.
  */
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +151,7 @@ static void finish(world_t *w)
 
 void run_seed(const plan_t *plan, result_t *out)
 {
-    struct mallinfo2 before = mallinfo2();
+    long before = heap_blocks();
     world_t *w = world_create(plan);
 
     memset(out, 0, sizeof(*out));
@@ -178,5 +177,5 @@ void run_seed(const plan_t *plan, result_t *out)
         history_print(w->guilty, stdout);
     }
     world_destroy(w);
-    out->heap = (long)(mallinfo2().uordblks - before.uordblks);
+    out->heap = heap_blocks() - before;
 }

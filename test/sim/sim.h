@@ -6,7 +6,8 @@
  *        process, under simulated time and a simulated network, with clients whose history is
  *        checked. See docs/simulator.md.
  *
- *   random.c  the generators, and ids made of them     world.c   time, events, the trace
+ *   random.c  the generators, and ids made of them     heap.c    memory in use
+ *   world.c   time, events, the trace
  *   net.c     the transport below sc_channel           wire.c    connections between machines
  *   node.c    one node: clocks, store, engine          child.c   its children
  *   client.c  browsers and balancers                   faults.c  what goes wrong, and when
@@ -61,6 +62,11 @@ int rng_chance(rng_t *r, apr_uint32_t ppm);
 apr_int64_t rng_between(rng_t *r, apr_int64_t lo, apr_int64_t hi);
 /** Whence sc_id_generate and sc_uid_generate take their bytes from now on (NULL: the system). */
 void rng_ids_from(rng_t *r);
+
+/* ---- heap.c --------------------------------------------------------------------------------- */
+
+/** Blocks that the core and the simulator have allocated and not freed. */
+long heap_blocks(void);
 
 /* ---- what a run is asked for ---------------------------------------------------------------- */
 
@@ -471,8 +477,9 @@ struct faults_t {
     int step;                /**< of a rolling restart */
     apr_time_t freeze_began; /**< of the only fault that goes on; -1 */
     int freeze_node;
-    int taint; /**< parts run on their own: what happens is excused */
-    apr_time_t taint_until;
+    int cuts;            /**< of which the nodes on both sides run */
+    apr_time_t parted;   /**< -1: not; else when the parts began to run on their own */
+    apr_time_t met;      /**< when the last ones have surely met again; -1: they have not */
     struct fault_t *list;
 };
 
@@ -481,6 +488,9 @@ void faults_start(world_t *w, apr_time_t until);
 /** End all of them at once: everything runs and talks. */
 void faults_end(world_t *w);
 void faults_destroy(world_t *w);
+/** Whether parts that run on their own excuse what such a session shows at a request that started
+ *  then. */
+int faults_parted(const world_t *w, apr_time_t start);
 /** Whether every request that starts now must succeed. */
 int faults_calm(const world_t *w, apr_time_t start);
 const char *profile_name(int profile);
@@ -502,7 +512,7 @@ typedef struct result_t {
     apr_uint32_t noanswer;
     apr_uint32_t sessions;
     apr_uint64_t steps;
-    long heap; /**< bytes of heap that it left behind */
+    long heap; /**< blocks of heap that it left behind */
     char setup[160];
 } result_t;
 
