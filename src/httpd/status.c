@@ -327,6 +327,14 @@ static const char *bounded(request_rec *r, const char *text, apr_size_t size)
     return apr_pstrmemdup(r->pool, text, strnlen(text, size - 1));
 }
 
+/* As the other members see it: one that refuses sessions is not ready, though it has them. */
+static apr_uint32_t own_state(const sc_board_t *b)
+{
+    apr_uint32_t state = sc_board_get(b->node_state);
+
+    return state == SC_NODE_READY && sc_board_get(b->quorum_lost) ? SC_NODE_MINORITY : state;
+}
+
 /* until = 0: none is needed. */
 static void put_lease(page_t *page, apr_time_t until, apr_time_t now)
 {
@@ -348,7 +356,7 @@ static void put_node(page_t *page, const sc_board_t *b, const sc_server_conf_t *
     open_object(page, "node");
     put_text(page, "route", bounded(page->r, b->route, sizeof(b->route)));
     put_text(page, "role", role_name(conf ? conf->engine.role : SC_ROLE_NODE));
-    put_text(page, "state", sc_node_state_name(sc_board_get(b->node_state)));
+    put_text(page, "state", sc_node_state_name(own_state(b)));
     put_text(page, "version", SC_VERSION);
     put_number(page, "engine_pid", sc_board_get(b->engine_pid));
     put_number(page, "engine_starts", sc_board_get(b->engine_starts));
