@@ -152,6 +152,19 @@ static void look_for_all_strangers(sc_manager_t *m)
     }
 }
 
+/* It has made up all that was acknowledged without it: from now on it is waited for again. */
+static void back_again(sc_manager_t *m, sc_peer_t *peer)
+{
+    char name[SC_MEMBER_NAME];
+
+    if (peer->lagging) {
+        peer->lagging = 0;
+        sc_log(m->cfg.log, SC_LOG_NOTICE, 0,
+               "SC0583: member %s has caught up; requests wait for it again",
+               sc_member_name(&peer->member, name));
+    }
+}
+
 apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_peer_t *peer = sc_mgr_peer(m, from);
@@ -171,9 +184,11 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     look_for_strangers(m, peer);
     reply.sent = ping.sent;
     reply.loss = l->loss;
-    reply.granted = ping.healed == l->loss && !l->overdue && !peer->lagging;
+    reply.granted = ping.healed == l->loss && !l->overdue;
     if (reply.granted) {
         int first = l->granted == 0;
+
+        back_again(m, peer);
 
         l->granted = sc_mgr_now(m) + m->grant_time;
         if (first) {
@@ -190,6 +205,7 @@ void sc_lease_lost(sc_manager_t *m, sc_peer_t *peer)
 {
     (void)m;
     peer->lease.loss++;
+    peer->lease.overdue = 0; /* that is enough to grant it nothing */
 }
 
 void sc_lease_healed(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t loss)

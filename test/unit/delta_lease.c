@@ -114,6 +114,201 @@ static void test_a_new_engine_has_none(void)
     net_destroy(net);
 }
 
+static void hold_all(net_t *net, int node, int on)
+{
+    int i;
+
+    for (i = 0; i < net->n; i++) {
+        if (i != node) {
+            net->link[i][node].hold = net->link[node][i].hold = on;
+        }
+    }
+}
+
+/* Nothing is acknowledged without a silent node as long as that may read its old copy; after that
+ * nobody waits for it any more. */
+static void test_one_stall(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint32_t call[20], i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    hold_all(net, 2, 1);
+    for (i = 0; i < 20; i++) {
+        call[i] = net_change(net, (int)(i % 2), 0, 0, 1, "a", "new", (char *)NULL);
+        net_run(net, 20);
+    }
+    while (net->answer[call[0]].times == 0) {
+        net_run(net, 1);
+    }
+    CU_ASSERT_FALSE(may_read(&net->node[2]));
+    CU_ASSERT(net->answer[call[0]].wait_us <= apr_time_from_msec(net->node[0].config.ack_wait_ms));
+    net_run(net, 100); /* the others end with it, whenever they began */
+    for (i = 0; i < 20; i++) {
+        CU_ASSERT_EQUAL(net->answer[call[i]].outcome, SC_DEGRADED);
+        CU_ASSERT_EQUAL(net->answer[call[i]].times, 1);
+    }
+    for (i = 0; i < 20; i++) {
+        CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "newer"), SC_DEGRADED);
+        CU_ASSERT(net->answer[net->ncalls - 1].wait_us < apr_time_from_msec(100));
+    }
+    /* it comes back, and reads nothing before it has caught up */
+    hold_all(net, 2, 0);
+    for (i = 0; i < 3000 && !may_read(&net->node[2]); i++) {
+        net_run(net, 1);
+    }
+    CU_ASSERT_TRUE(may_read(&net->node[2]));
+    CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "newer");
+    net_destroy(net);
+}
+
+/* Who hears nobody of several is the one that is cut off, and does not answer from its copies. */
+static void test_cut_off(void)
+{
+    net_t *net = net_ready(3, NULL);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    hold_all(net, 2, 1);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
+    CU_ASSERT_FALSE(may_read(&net->node[2]));
+    CU_ASSERT_EQUAL(net_fetch(net, 2, 1, "n1"), net->ncalls - 1);
+    CU_ASSERT_TRUE(net_wait(net, net->ncalls - 1, 5000));
+    CU_ASSERT_EQUAL(net->answer[net->ncalls - 1].outcome, SC_UNKNOWN);
+    CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "a", "lost"), SC_UNKNOWN); /* and changes nothing */
+    CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "old");
+    hold_all(net, 2, 0);
+    net_run(net, 3000);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "new");
+    CU_ASSERT_TRUE(may_read(&net->node[2]));
+    net_destroy(net);
+}
+
+/* Two that cannot talk, and one that hears both: nobody reads what the other has replaced. */
+static void test_one_pair_cut(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    net->link[0][1].hold = net->link[1][0].hold = 1;
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
+    CU_ASSERT_FALSE(may_read(&net->node[1]));
+    call = net_fetch(net, 1, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "new"); /* by way of n3 */
+    /* they drop each other, n3 keeps both: still nobody may read by himself */
+    net_part(net, 0, 1);
+    net_run(net, 3000);
+    CU_ASSERT_FALSE(may_read(&net->node[0]));
+    CU_ASSERT_FALSE(may_read(&net->node[1]));
+    CU_ASSERT_TRUE(may_read(&net->node[2]));
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "newer"), SC_DONE);
+    call = net_fetch(net, 0, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "a"), "newer");
+    net_destroy(net);
+}
+
+/* Only one direction is cut: who does not hear the others is not heard of, either. */
+static void test_one_way(void)
+{
+    net_t *net = net_ready(3, NULL);
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    net->link[0][2].hold = net->link[1][2].hold = 1;
+    for (i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(net_set(net, i % 2, 0, 1, "a", "new"), SC_DEGRADED);
+        CU_ASSERT_FALSE(may_read(&net->node[2]));
+    }
+    net_destroy(net);
+}
+
+/* A member that went without a word may still read for a moment; one that said good-bye may not. */
+static void test_departed(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_time_t until;
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    until = net->node[2].board->lease_until - net->node[2].mono_offset;
+    net_crash(net, 2, 0);
+    net_forget(net, 0, 2, 0);
+    net_forget(net, 1, 2, 0);
+    call = net_change(net, 0, 0, 0, 1, "a", "new", (char *)NULL);
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_TRUE(net->now >= until);
+    net_forget(net, 0, 1, 1);
+    call = net_change(net, 0, 0, 0, 1, "a", "newer", (char *)NULL);
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT(net->answer[call].wait_us < apr_time_from_msec(100));
+    net_destroy(net);
+}
+
+static void majority(sc_config_t *c, int index)
+{
+    (void)index;
+    c->quorum = 2;
+}
+
+/* Nothing is acknowledged by, or read from, the side that is too small. */
+static void test_minority(void)
+{
+    net_t *net = net_ready(3, majority);
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 2, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    hold_all(net, 2, 1);
+    call = net_change(net, 2, 0, 0, 1, "a", "lost", (char *)NULL);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
+    CU_ASSERT_TRUE(net_wait(net, call, 10000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_NO_QUORUM);
+    call = net_fetch(net, 2, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_NO_QUORUM);
+    CU_ASSERT_EQUAL(net->node[2].board->quorum_lost, 1);
+    CU_ASSERT_EQUAL(net->node[0].board->quorum_lost, 0);
+    CU_ASSERT(net->node[2].board->count.refused_quorum > 0);
+    hold_all(net, 2, 0);
+    net_run(net, 3000);
+    CU_ASSERT_PTR_NULL(net_difference(net));
+    CU_ASSERT_EQUAL(net->node[2].board->quorum_lost, 0);
+    net_destroy(net);
+}
+
+/* The clocks are an hour apart: what is changed later counts, also after the halves of a cluster
+ * could not talk for a while. */
+static void test_clocks_apart(void)
+{
+    net_t *net = net_ready(2, NULL);
+    int i;
+
+    net->node[0].wall_offset = net->node[1].wall_offset + apr_time_from_sec(3600);
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "0"), SC_DONE);
+    for (i = 0; i < 10; i++) {
+        CU_ASSERT_EQUAL(net_set(net, i % 2, 0, 1, "a", i % 2 ? "slow" : "fast"), SC_DONE);
+        CU_ASSERT_STRING_EQUAL(net_value(net, (i + 1) % 2, 1, "a"), i % 2 ? "slow" : "fast");
+    }
+    net_part(net, 0, 1);
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "fast, first"), SC_DONE);
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "slow, later"), SC_DONE);
+    net_meet(net, 0, 1);
+    net_run(net, 5000);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "a"), "slow, later");
+    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "slow, later");
+    net_destroy(net);
+}
+
 void delta_lease_tests(void)
 {
     CU_pSuite suite = CU_get_suite("delta");
@@ -123,4 +318,11 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: stood still", test_stood_still);
     CU_add_test(suite, "lease: nobody answers", test_nobody_answers);
     CU_add_test(suite, "lease: new engine", test_a_new_engine_has_none);
+    CU_add_test(suite, "lease: one stall", test_one_stall);
+    CU_add_test(suite, "lease: cut off", test_cut_off);
+    CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
+    CU_add_test(suite, "lease: one way cut", test_one_way);
+    CU_add_test(suite, "lease: departed", test_departed);
+    CU_add_test(suite, "lease: minority", test_minority);
+    CU_add_test(suite, "lease: clocks apart", test_clocks_apart);
 }
