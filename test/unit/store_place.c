@@ -510,6 +510,25 @@ static void test_damaged_location(void)
     place_close(&p);
 }
 
+/* A location that is whole, but another session's. */
+static void test_location_of_another(void)
+{
+    place_t p = open_crowded();
+    record_cell_t *mine = cell_of(&p, 10), *other = cell_of(&p, 11);
+    unsigned int from = other->loc_sel & 1, to = mine->loc_sel & 1;
+    sc_store_recovery_t report;
+    sc_id_t id = rig_id(10);
+    sc_record_t rec;
+
+    mine->loc[to] = other->loc[from];
+    mine->loc_check[to] = other->loc_check[from];
+    CU_ASSERT_EQUAL(sc_store_locate(p.store, 0, &id, &rec), APR_EAGAIN);
+    CU_ASSERT_EQUAL(sc_store_recover(p.store, &report), APR_SUCCESS);
+    CU_ASSERT(report.kept == RECORDS - 1 && report.dropped == 1);
+    CU_ASSERT_EQUAL(sc_store_locate(p.store, 0, &id, &rec), APR_NOTFOUND);
+    place_close(&p);
+}
+
 /* A head that carries a right check and is impossible all the same. */
 static void test_impossible_heads(void)
 {
@@ -604,6 +623,7 @@ void rig_add_place(void *suite)
     CU_add_test(s, "the largest change numbers", test_large_numbers);
     CU_add_test(s, "counts of primaries, backups, proxies", test_counts_of_roles);
     CU_add_test(s, "damaged locations", test_damaged_location);
+    CU_add_test(s, "a location of another session", test_location_of_another);
     CU_add_test(s, "impossible heads", test_impossible_heads);
     CU_add_test(s, "change numbers after a recovery", test_number_after_recovery);
 }
