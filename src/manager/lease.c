@@ -293,7 +293,9 @@ void sc_lease_added(sc_manager_t *m, sc_peer_t *peer)
 {
     int i;
 
-    peer->lease.loss = 1; /* whatever there is: it has to ask for it once */
+    /* Whatever there is: it has to ask for it once. And once again each time that it is taken into
+     * the view, even if it has never noticed that it was not there. */
+    peer->lease.loss = (apr_uint64_t)peer->serial << 32;
     for (i = 0; i < SC_DEPARTED; i++) {
         /* a new engine on the store of the old one, which cannot be read without a new lease */
         if (m->departed[i].store_id == peer->member.store_id) {
