@@ -286,28 +286,24 @@ static int is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
            (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0);
 }
 
-/* How many nodes a static list makes, this one included. When it has routes, a member without one
- * is a balancer, which has none.
+/* How many nodes a static list makes, this one included. When others are listed with their routes,
+ * a member without one is a balancer, which has none.
  * @param balancers receives how many were taken for such; may be NULL */
 static apr_uint32_t count_nodes(const sc_server_conf_t *conf, apr_uint32_t *balancers)
 {
     const sc_config_t *e = &conf->engine;
     apr_uint32_t others = 0, routed = 0;
-    int routes = 0;
 
     for (apr_uint32_t i = 0; i < e->nmembers; i++) {
-        const sc_config_member_t *m = &e->member[i];
-
-        routes |= m->route[0] != '\0';
-        if (!is_self(conf, m)) {
+        if (!is_self(conf, &e->member[i])) {
             others++;
-            routed += m->route[0] != '\0';
+            routed += e->member[i].route[0] != '\0';
         }
     }
     if (balancers) {
-        *balancers = routes ? others - routed : 0;
+        *balancers = routed ? others - routed : 0;
     }
-    return (routes ? routed : others) + (e->role == SC_ROLE_NODE);
+    return (routed ? routed : others) + (e->role == SC_ROLE_NODE);
 }
 
 static void check_quorum(check_t *c, sc_server_conf_t *conf)

@@ -425,6 +425,14 @@ def test_majority_does_not_count_balancers(configtest):
     assert re.search(r"SC0124: .*2 of 3 nodes; members without route= \(1\)", said), said
 
 
+def test_majority_counts_nodes_without_routes(configtest):
+    """A node may have to give its own, to know itself in the list."""
+    lines = (STATIC + "SessionClusterMember 127.0.0.1:4002\nSessionClusterMember 127.0.0.9:1 route=n1\n"
+             "SessionClusterQuorum 4")
+    code, said = configtest(lines)
+    assert code != 0 and re.search(r"SC0116: .*there are 3 nodes", said), said
+
+
 @pytest.mark.parametrize("lines,nodes", [
     (STATIC + "SessionClusterManager backup backups=2", 1),
     (STATIC + "SessionClusterMember 127.0.0.1:4000\nSessionClusterManager backup backups=2", 1),
