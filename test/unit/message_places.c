@@ -489,6 +489,60 @@ static void test_bad_places(void)
     sc_buf_free(&items);
 }
 
+static apr_status_t place_alone(const sc_place_t *p)
+{
+    apr_status_t rv;
+    sc_buf_t items;
+    sc_place_t got;
+    sc_rd_t r;
+
+    sc_buf_init(&items, WIRE_LIMIT);
+    wire_place_put(&items, p);
+    sc_rd_init(&r, items.data, items.len);
+    rv = sc_place_get(&r, &got);
+    sc_buf_free(&items);
+    return rv;
+}
+
+/* A place that is read without its list: indices are those of a table of some kind at least. */
+static void test_place_alone(void)
+{
+    sc_place_t p;
+
+    wire_place(&p);
+    p.primary = SC_ROUTES_MAX - 1;
+    CU_ASSERT_EQUAL(place_alone(&p), APR_SUCCESS);
+    p.primary++;
+    CU_ASSERT_EQUAL(place_alone(&p), APR_EINVAL);
+    wire_place(&p);
+    p.backup[1] = SC_ROUTES_MAX - 1;
+    CU_ASSERT_EQUAL(place_alone(&p), APR_SUCCESS);
+    p.backup[1]++;
+    CU_ASSERT_EQUAL(place_alone(&p), APR_EINVAL);
+}
+
+/* A group by itself: no more items than there is room for. */
+static void test_group_alone(void)
+{
+    enum { ITEM = SC_ID_LEN + 3 };
+    unsigned char zeros[2 * ITEM] = {0};
+    apr_uint64_t n;
+    sc_group_t g;
+    sc_buf_t b;
+    sc_rd_t r;
+
+    sc_buf_init(&b, WIRE_LIMIT);
+    for (n = 0; n < 4; n++) {
+        sc_buf_clear(&b);
+        sc_put_str(&b, "shop", 4);
+        sc_put_varint(&b, n);
+        sc_put_str(&b, zeros, sizeof(zeros));
+        sc_rd_init(&r, b.data, b.len);
+        CU_ASSERT_EQUAL(sc_places_group_get(&r, &g), n <= 2 ? APR_SUCCESS : APR_EINVAL);
+    }
+    sc_buf_free(&b);
+}
+
 static void test_bad_counts(void)
 {
     sc_place_t p;
@@ -688,6 +742,8 @@ void wire_add_places(void *suite)
     CU_add_test(s, "all routes", test_all_routes);
     CU_add_test(s, "records that are no location", test_odd_records);
     CU_add_test(s, "locations that contradict themselves", test_bad_places);
+    CU_add_test(s, "a location by itself", test_place_alone);
+    CU_add_test(s, "a group by itself", test_group_alone);
     CU_add_test(s, "counts that contradict themselves", test_bad_counts);
     CU_add_test(s, "tables of routes", test_bad_tables);
     CU_add_test(s, "a list that is refused is empty", test_refused_is_empty);

@@ -498,6 +498,7 @@ static void test_backups_twins(void)
 {
     static const sc_candidate_t twins[] = {{"n1", ""},  {"n2", ""}, {"n1", ""},
                                            {"n2", "a"}, {"n3", ""}, {"n1", "b"}};
+    static const sc_candidate_t crowded[] = {{"n1", "a"}, {"n1", ""}, {"n3", "a"}, {"n2", "b"}};
     static const sc_candidate_t primary = {"n3", ""};
 
     for (unsigned s = 0; s < 200; s++) {
@@ -505,6 +506,13 @@ static void test_backups_twins(void)
 
         CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &primary, twins, 6, 6, chosen), 2);
         CU_ASSERT_EQUAL(chosen[0] + chosen[1], 1); /* the first entry of both */
+        /* nor is the second entry taken for the sake of its domain */
+        CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &crowded[2], crowded, 4, 1, chosen),
+                              1);
+        CU_ASSERT_EQUAL(chosen[0], 3);
+        CU_ASSERT_EQUAL_FATAL(sc_placement_backups(seed_of(s), &crowded[2], crowded, 4, 4, chosen),
+                              2);
+        CU_ASSERT(chosen[0] == 3 && chosen[1] == 0);
     }
 }
 
