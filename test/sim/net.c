@@ -228,7 +228,9 @@ static void line_go(line_t *line)
         f->written = 1;
         n->frames++;
         n->frame_bytes += f->blob->len;
-        conn_send(line->conn, f->blob);
+        if (!line->s->e->dead) { /* a killed engine says no good-bye */
+            conn_send(line->conn, f->blob);
+        }
         if (f->wants_ack) {
             break;
         }
