@@ -4,10 +4,12 @@ manager, with real processes and real networks."""
 
 import glob
 import random
+import re
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
 
 import pytest
 
@@ -464,22 +466,81 @@ def test_i_clocks_one_hour_apart_in_a_partition(lab, farm, manager):
 
 # ---- (k), (l): under load --------------------------------------------------------------------------
 
+MANAGER_PAGE = """ProxyPass /balancer-manager !
+<Location /balancer-manager>
+  SetHandler balancer-manager
+</Location>
+"""
+
+
+def in_service(front, node, yes):
+    """What an administrator clicks in balancer-manager: whether a worker gets requests."""
+    page = front.client().get("/balancer-manager").text
+    nonce = re.search(r"nonce=([0-9a-f-]+)", page).group(1)
+    url = f"http://{front.host}:{front.port}/balancer-manager"
+    reply = front.client().post(
+        "/balancer-manager", urlencode({"b": "cluster", "w": f"http://{node.host}:{node.port}",
+                                        "nonce": nonce, "w_status_D": int(not yes)}),
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Referer": url})
+    row = re.search(rf"<tr>\s*<td><a[^>]*>http://{node.host}:{node.port}</a>.*?</tr>", reply.text,
+                    re.S).group(0)
+    assert ("Dis" in row) != yes, row
+
+
+def round_of(load):
+    """Each browser has had an answer to a request that it began after this call, so all that were
+    under way before are done."""
+    since = time.monotonic()
+
+    def done():
+        return len({r.client for r in load.records[-2000:] if r.start > since}) == load.nclients
+    wait_until(done, 30, "a request of each browser")
+
+
 def test_k_rolling_restart_under_load(farm, manager):
-    """Node after node is stopped gracefully and started again: no error, no loss."""
-    cluster = farm.cluster(3, balancers=1, options=manager, **ROOMY).start()
-    with Load(cluster.balancer.port, clients=60, rate=150) as load:
-        wait_until(lambda: len(load.records) > 150, 20, "load runs")
+    """Node after node is taken out of service, stopped, started, and put in service again: no
+    error, no loss."""
+    cluster = farm.cluster(3, options=manager, balancers=1, **ROOMY)
+    front = cluster.balancer
+    front.directives += MANAGER_PAGE
+    cluster.start()
+    with Load(front.port, clients=60, rate=200) as load:
+        round_of(load)
         for node in cluster.nodes:
+            in_service(front, node, False)
+            round_of(load)
             assert node.stop(number=signal.SIGWINCH)
-            seen = len(load.records)
-            wait_until(lambda s=seen: len(load.records) > s + 60, 20, "load goes on")
+            round_of(load)
             node.start()
             cluster.wait_settled()
-            seen = len(load.records)
-            wait_until(lambda s=seen: len(load.records) > s + 60, 20, "load goes on")
+            in_service(front, node, True)
+            round_of(load)
     assert not load.failures(), load.failures()[:5]
     assert load.check_counters() > 500
     assert load.check_ids() == 60
+
+
+def test_k_graceful_restart_of_all_nodes_under_load(farm, manager):
+    """New configurations for all nodes, one after the other, without taking any out of service.
+    The listening sockets stay open meanwhile; connections that the balancer keeps would not, so it
+    keeps none."""
+    cluster = farm.cluster(3, options=manager, balancers=1,
+                           member_args="retry=2 connectiontimeout=2 disablereuse=On", **ROOMY)
+    cluster.start()
+    with Load(cluster.balancer.port, clients=60, rate=200) as load:
+        round_of(load)
+        for turn in range(2):
+            for node in cluster.nodes:
+                node.extra = f"Header set X-Turn {turn}\n"
+                if turn:  # the engine is replaced, too
+                    node.directives += "SessionClusterMaxSessionSize 48K\n"
+                node.restart()
+                cluster.wait_settled()
+                round_of(load)
+    assert not load.failures(), load.failures()[:5]
+    assert load.check_counters() > 500
+    assert load.check_ids() == 60
+    assert cluster[0].client().get("/static.html").header("X-Turn") == "1"
 
 
 def test_l_ten_thousand_sessions_survive_ten_deaths(farm, manager):
