@@ -63,6 +63,8 @@ apr_status_t sc_manager_create(sc_manager_t **m, const sc_manager_config_t *cfg,
 void sc_manager_start(sc_manager_t *m);
 /** Before the engine leaves for good: expireSessionsOnShutdown, state LEAVING. */
 void sc_manager_stop(sc_manager_t *m);
+/** After sc_manager_stop: whether it still hands over what this node holds (backup manager). */
+int sc_manager_busy(const sc_manager_t *m);
 
 /**
  * One request of a child; body as sc_change_put wrote it. Ends in exactly one answer(), which may

@@ -7,6 +7,11 @@
  * said by a failure, upon which the sender sends the whole session; and the session is asked for
  * besides, because a sender that waits for no acknowledgement does not learn of the failure.
  *
+ * With the backup manager a change goes to the holders, as its maker knows them. One made under an
+ * older location is refused, so that it is repeated for the holders there are now, and its maker is
+ * told of them; the same goes for a change that comes while this node is about to change the
+ * location. What the change says is merged all the same, if the session is here: that is harmless.
+ *
  * What still comes for an old id after a change of id was meant for the same session, by a node
  * that had not heard of it yet, and is led to the new id (death.c). That holds for peers only.
  * Children of this node get "absent" for an old id at once: that is what ids are changed for.
@@ -100,6 +105,51 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 
 /* ---- CREATED -------------------------------------------------------------------------------- */
 
+/* Whether who sends this knows another location than there is, or will be in a moment. */
+static int is_outdated(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t epoch)
+{
+    return !(rec->flags & SC_REC_TOMBSTONE) &&
+           (epoch < rec->epoch || sc_move_pending(m, rec->context, &rec->id));
+}
+
+/* Tell the maker of a change, which is refused, where the session is. */
+static apr_status_t refuse_outdated(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                    const sc_id_t *id)
+{
+    sc_record_t rec;
+
+    sc_count(m->board, ignored, 1);
+    if (sc_store_get(m->store, context, id, &rec, NULL) == APR_SUCCESS) {
+        sc_place_tell(m, from, &rec);
+    }
+    return APR_EGENERAL;
+}
+
+/* Backup manager: a whole session. */
+static apr_status_t apply_backup(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                 const sc_wire_session_t *w, int *changed)
+{
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, context, &w->id, &rec, NULL);
+    int live = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
+    int outdated = live && is_outdated(m, &rec, w->epoch);
+
+    *changed = 0;
+    if (!(w->flags & SC_REC_TOMBSTONE)) {
+        if (!sc_place_possible(m, from, live ? rec.epoch : 0, w->epoch)) {
+            return APR_SUCCESS; /* taken and thrown away: it would be repeated */
+        }
+        if (outdated && (rec.flags & SC_REC_PROXY)) {
+            return refuse_outdated(m, from, context, &w->id);
+        }
+    }
+    rv = sc_mgr_merge_whole(m, from, context, w, changed);
+    if (rv == APR_SUCCESS && outdated && !(w->flags & SC_REC_TOMBSTONE)) {
+        return refuse_outdated(m, from, context, &w->id);
+    }
+    return rv;
+}
+
 apr_status_t sc_apply_created(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_wire_session_t w;
@@ -113,7 +163,8 @@ apr_status_t sc_apply_created(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     if (sc_apply_context(m, from, w.context, w.context_len, &context) != APR_SUCCESS) {
         return APR_SUCCESS;
     }
-    rv = sc_mgr_merge_whole(m, from, context, &w, &changed);
+    rv = sc_mgr_is_backup(m) ? apply_backup(m, from, context, &w, &changed)
+                             : sc_mgr_merge_whole(m, from, context, &w, &changed);
     count_result(m, rv, changed);
     return rv == APR_EINVAL ? APR_EGENERAL : rv;
 }
@@ -132,6 +183,7 @@ static void tell_dead(sc_manager_t *m, const sc_member_t *from, const sc_record_
 static void incoming_delta(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
                            const sc_record_t *rec, sc_incoming_t *in)
 {
+    memset(in, 0, sizeof(*in));
     in->stamp = d->stamp;
     in->max_idle_s = d->max_idle_s;
     in->primary = rec->primary;
@@ -140,6 +192,7 @@ static void incoming_delta(sc_manager_t *m, const sc_member_t *from, const sc_ms
     in->accessed = sc_mgr_ago(sc_mgr_now(m), d->idle_ms);
     in->body = d->body;
     in->body_len = d->body_len;
+    in->located = 0; /* a change does not move a session; numbers without names say little */
     if (d->flags & SC_MSG_PRIMARY) {
         in->primary = SC_ROUTE_NONE;
         (void)sc_store_route(m->store, from->route, strlen(from->route), 1, &in->primary);
@@ -163,6 +216,36 @@ static apr_status_t apply_to(sc_manager_t *m, const sc_member_t *from, const sc_
         sc_mgr_tell_heir(m, rec->context, &rec->id);
     }
     return rv;
+}
+
+/* Backup manager: a change of a session whose record, if there is one, is *rec.
+ * @return APR_NOTFOUND: the whole session is needed, with its location */
+static apr_status_t apply_diff(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
+                               sc_record_t *rec, int *changed)
+{
+    apr_uint32_t epoch = rec->epoch;
+    apr_status_t rv;
+
+    if (rec->flags & SC_REC_TOMBSTONE) {
+        return apply_to(m, from, d, rec, changed);
+    }
+    if (!sc_place_possible(m, from, epoch, d->epoch)) {
+        return APR_SUCCESS;
+    }
+    if (rec->flags & SC_REC_PROXY) {
+        if (is_outdated(m, rec, d->epoch)) {
+            return refuse_outdated(m, from, rec->context, &rec->id);
+        }
+        if (sc_layout_here(m, rec)) {
+            sc_fetch_from(m, rec->context, &rec->id, from);
+        }
+        return APR_NOTFOUND;
+    }
+    rv = apply_to(m, from, d, rec, changed);
+    if (rv == APR_SUCCESS && (d->epoch < epoch || sc_move_pending(m, rec->context, &rec->id))) {
+        return refuse_outdated(m, from, rec->context, &rec->id);
+    }
+    return rv == APR_SUCCESS && d->epoch > epoch ? APR_NOTFOUND : rv;
 }
 
 apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
@@ -189,11 +272,14 @@ apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (rv == APR_NOTFOUND ||
         (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE) && rec.max_idle_s == SC_DEAD_IDLE &&
          sc_stamp_cmp(&d.stamp, &rec.stamp) > 0)) {
-        sc_fetch_from(m, context, &d.id, from);
+        if (!sc_mgr_is_backup(m)) {
+            sc_fetch_from(m, context, &d.id, from);
+        }
         return APR_NOTFOUND;
     }
     if (rv == APR_SUCCESS) {
-        rv = apply_to(m, from, &d, &rec, &changed);
+        rv = sc_mgr_is_backup(m) ? apply_diff(m, from, &d, &rec, &changed)
+                                 : apply_to(m, from, &d, &rec, &changed);
     }
     count_result(m, rv, changed);
     return rv == APR_EINVAL ? APR_EGENERAL : rv;
@@ -217,6 +303,13 @@ static apr_status_t change_id(sc_manager_t *m, const sc_member_t *from, apr_uint
         return rv;
     }
     rv = sc_mgr_get_heir(m, context, &id, &rec);
+    if (sc_mgr_is_backup(m) &&
+        (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (rec.flags & SC_REC_PROXY)))) {
+        if (rv == APR_SUCCESS && sc_layout_here(m, &rec)) {
+            sc_fetch_from(m, context, &id, from);
+        }
+        return APR_SUCCESS;
+    }
     if (rv == APR_NOTFOUND) {
         sc_fetch_from(m, context, &id, from);
     } else if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
@@ -262,7 +355,7 @@ static void accessed_item(sc_manager_t *m, apr_uint16_t context, const sc_id_t *
     int changed = 0;
 
     if (sc_store_get(m->store, context, id, &rec, NULL) == APR_SUCCESS &&
-        !(rec.flags & SC_REC_TOMBSTONE) && accessed > rec.accessed) {
+        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && accessed > rec.accessed) {
         rec.accessed = accessed;
         changed =
             sc_store_touch(m->store, context, id, accessed, sc_mgr_due(m, &rec)) == APR_SUCCESS;

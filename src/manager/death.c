@@ -126,6 +126,17 @@ static void bury_heir(sc_manager_t *m, apr_uint16_t context, const sc_id_t *firs
     }
 }
 
+/* Only the location is known here; the heir is where the session was. */
+static apr_status_t put_proxy(sc_manager_t *m, const sc_record_t *old, const sc_id_t *heir)
+{
+    sc_record_t rec = *old;
+
+    rec.id = *heir;
+    rec.due = sc_mgr_due(m, &rec);
+    (void)sc_store_put(m->store, &rec, NULL, 0); /* no room: then it is asked for */
+    return APR_SUCCESS;
+}
+
 /* A session that lives here under its old id goes to its heir, merged with what is there. */
 static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t *heir, int *news)
 {
@@ -140,14 +151,22 @@ static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t 
     }
     in.stamp = rec.stamp;
     in.max_idle_s = rec.max_idle_s;
-    in.primary = rec.primary;
-    in.epoch = rec.epoch;
+    sc_incoming_locate(&in, &rec);
     in.created = rec.created;
     in.accessed = rec.accessed;
     in.body = m->moved.data;
     in.body_len = m->moved.len;
 
     rv = sc_mgr_get_heir(m, old->context, &id, &rec);
+    if (old->flags & SC_REC_PROXY) {
+        return rv == APR_NOTFOUND ? put_proxy(m, old, &id) : rv;
+    }
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_PROXY)) {
+        if (sc_layout_cmp(m, &rec, old) > 0) {
+            sc_incoming_locate(&in, &rec);
+        }
+        rv = APR_NOTFOUND;
+    }
     if (rv == APR_NOTFOUND) {
         rv = sc_mgr_put_new(m, old->context, &id, &in, news);
     } else if (rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE)) {

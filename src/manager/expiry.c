@@ -41,88 +41,20 @@ apr_interval_time_t sc_expiry_step(const sc_manager_t *m, apr_uint32_t max_idle_
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-static apr_uint32_t groups_of(const sc_batch_t *b)
-{
-    apr_uint32_t n = 0;
-    int i;
-
-    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
-        n += b->n[i] > 0;
-    }
-    return n;
-}
-
 /* One message with all that has been collected, to all peers. */
 static void flush(sc_manager_t *m, sc_batch_t *b, apr_uint32_t options)
 {
-    apr_uint32_t ngroups = groups_of(b);
-    apr_uint16_t i;
-
-    if (ngroups == 0) {
-        return;
-    }
     sc_buf_clear(&m->msg);
-    sc_msg_groups_put(&m->msg, b->event, ngroups);
-    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
-        sc_group_t g;
-
-        if (b->n[i] == 0) {
-            continue;
-        }
-        g.context.s = sc_store_context_name(m->store, i);
-        g.context.len = strlen(g.context.s);
-        g.reason = b->reason;
-        g.n = b->n[i];
-        g.items = b->items[i].data;
-        g.items_len = b->items[i].len;
-        sc_group_put(&m->msg, &g);
-        b->n[i] = 0;
-        sc_buf_clear(&b->items[i]);
-    }
-    b->bytes = 0;
-    sc_mgr_spread(m, options);
-}
-
-/* An item has been added (its bytes are what the buffer grew by). */
-static void added(sc_manager_t *m, sc_batch_t *b, apr_uint16_t context, apr_size_t bytes,
-                  apr_uint32_t options)
-{
-    b->n[context]++;
-    b->bytes += bytes;
-    if (b->bytes >= SC_LIST_BYTES) {
-        flush(m, b, options);
-    }
-}
-
-static void batch_init(sc_batch_t *b, sc_event_t event, unsigned int reason)
-{
-    int i;
-
-    b->event = event;
-    b->reason = reason;
-    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
-        sc_buf_init(&b->items[i], 2 * SC_LIST_BYTES);
-    }
-}
-
-static void batch_free(sc_batch_t *b)
-{
-    int i;
-
-    for (i = 0; i < SC_CONTEXTS_MAX; i++) {
-        sc_buf_free(&b->items[i]);
+    if (sc_batch_put(m, b, &m->msg) > 0) {
+        sc_mgr_spread(m, options);
     }
 }
 
 static void add_expired(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                         const sc_stamp_t *stamp)
 {
-    sc_buf_t *items = &m->expired.items[context];
-    apr_size_t before = items->len;
-
-    if (m->npeers > 0) {
-        sc_item_expired_put(items, id, stamp);
-        added(m, &m->expired, context, items->len - before, SC_OPT_QUIET);
+    if (m->npeers > 0 && sc_batch_death(&m->expired, context, id, stamp)) {
+        flush(m, &m->expired, SC_OPT_QUIET);
     }
 }
 
@@ -132,18 +64,15 @@ void sc_expiry_touch(sc_manager_t *m, const sc_record_t *rec, apr_time_t accesse
 {
     apr_time_t now = sc_mgr_now(m);
     sc_record_t touched = *rec;
-    sc_buf_t *items = &m->accessed.items[rec->context];
-    apr_size_t before = items->len;
 
     if (accessed - rec->accessed <= sc_expiry_step(m, rec->max_idle_s)) {
         return;
     }
     touched.accessed = accessed;
     (void)sc_store_touch(m->store, rec->context, &rec->id, accessed, sc_mgr_due(m, &touched));
-    if (m->npeers > 0) {
-        sc_item_accessed_put(items, &rec->id,
-                             now > accessed ? (apr_uint64_t)apr_time_as_msec(now - accessed) : 0);
-        added(m, &m->accessed, rec->context, items->len - before, SC_OPT_ASYNCHRONOUS);
+    if (m->npeers > 0 &&
+        sc_batch_access(&m->accessed, rec->context, &rec->id, sc_mgr_age(now, accessed))) {
+        flush(m, &m->accessed, SC_OPT_ASYNCHRONOUS);
     }
 }
 
@@ -352,8 +281,8 @@ static void tick(void *baton, apr_time_t now)
 
 void sc_expiry_init(sc_manager_t *m)
 {
-    batch_init(&m->accessed, SC_EVT_SESSION_ACCESSED, 0);
-    batch_init(&m->expired, SC_EVT_SESSION_EXPIRED, SC_DEAD_IDLE);
+    sc_batch_init(&m->accessed, SC_EVT_SESSION_ACCESSED, 0);
+    sc_batch_init(&m->expired, SC_EVT_SESSION_EXPIRED, SC_DEAD_IDLE);
 }
 
 void sc_expiry_start(sc_manager_t *m)
@@ -374,8 +303,8 @@ void sc_expiry_stop(sc_manager_t *m)
     sc_timer_cancel(m->cfg.timers, &m->touch_timer);
     sc_timer_cancel(m->cfg.timers, &m->tick_timer);
     sc_timer_cancel(m->cfg.timers, &m->due_timer);
-    batch_free(&m->accessed);
-    batch_free(&m->expired);
+    sc_batch_free(&m->accessed);
+    sc_batch_free(&m->expired);
 }
 
 /* ---- the end of the node -------------------------------------------------------------------- */

@@ -12,12 +12,15 @@
  *   lease.c      whether the store may be read without asking
  *   pull.c       state wanted from peers        donor.c  state given to peers
  *   digest.c     comparing with peers           layout.c who holds what
- *   place.c      locations told and heard       move.c   changes of location
+ *   place.c      locations heard                front.c  locations told, front ends
+ *   move.c       changes of location            batch.c  lists of ids on their way out
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
 #ifndef SC_MANAGER_INTERNAL_H
 #define SC_MANAGER_INTERNAL_H
+
+#include <string.h>
 
 #include "sc_manager.h"
 #include "sc_message.h"
@@ -102,6 +105,8 @@ struct sc_peer_t {
     sc_manager_t *m;
     apr_uint32_t serial; /**< of this life in the table; 0: place is free */
     sc_member_t member;
+    apr_uint16_t route;  /**< of the member, in the store's table; SC_ROUTE_NONE: no room for it */
+    char domain[SC_DOMAIN_MAX + 1];
     int lagging;           /**< let a request run out of time: later ones do not wait for it */
     int synced;            /**< all it had when it came has been pulled: progress may be believed */
     int join_tried;        /**< as donor, when joining */
@@ -114,7 +119,7 @@ struct sc_peer_t {
     int digest_soon;            /**< one is wanted */
 };
 
-/* ---- lists of ids on their way out (expiry.c) ------------------------------------------------ */
+/* ---- lists of ids on their way out (batch.c) ------------------------------------------------- */
 
 typedef struct sc_batch_t {
     sc_event_t event;
@@ -170,6 +175,8 @@ struct sc_manager_t {
     sc_peer_t peer[SC_MEMBERS_MAX];
     apr_uint32_t npeers;
     apr_uint32_t peer_serial;
+    apr_byte_t place_of[SC_ROUTES_MAX]; /**< layout.c: place of a route's peer, plus 1; 0: none */
+    apr_uint32_t turn;                   /**< layout.c: of SC_SELECT_ROUNDROBIN */
 
     sc_buf_t old;   /**< body of the session at hand */
     sc_buf_t out;   /**< merged body */
@@ -250,11 +257,28 @@ typedef struct sc_incoming_t {
     apr_uint32_t max_idle_s;
     apr_uint16_t primary;
     apr_uint32_t epoch;
+    int located; /**< backup manager: 1: primary, backups and epoch are somebody's record of it; 0:
+                    they do not count */
+    apr_uint16_t backups[SC_BACKUPS_MAX];
     apr_time_t created;
     apr_time_t accessed;
     const unsigned char *body;
     apr_size_t body_len;
 } sc_incoming_t;
+
+/** A proxy is looked at so often. */
+#define SC_PROXY_LOOK apr_time_from_sec(600)
+/** How long a copy stays that is not to be held here. */
+#define SC_GUEST_STAY apr_time_from_sec(10)
+
+/** The location of somebody's record. */
+static inline void sc_incoming_locate(sc_incoming_t *in, const sc_record_t *rec)
+{
+    in->located = 1;
+    in->primary = rec->primary;
+    in->epoch = rec->epoch;
+    memcpy(in->backups, rec->backups, sizeof(in->backups));
+}
 
 sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
 /** APR_SUCCESS, or APR_EBADDATE when the stamp or one in the body is too far ahead; what passes
@@ -288,7 +312,10 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
 /** As it travels. */
 void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body, apr_size_t len,
                  sc_wire_session_t *w);
-/** m->msg = what tells a peer about the session as it is now. @return APR_NOTFOUND */
+/** m->msg = the whole session, for its holders. @param body of it */
+void sc_mgr_msg_whole(sc_manager_t *m, const sc_record_t *rec, const sc_buf_t *body);
+/** m->msg = what tells a peer about the session as it is now. @return APR_NOTFOUND: nothing is
+ *  here, or only its location */
 apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** m->msg = SESSION_EXPIRED for one session. */
 void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
@@ -323,11 +350,13 @@ typedef enum sc_wait_kind_t {
     SC_WAIT_COPY    /**< what move.c has posted */
 } sc_wait_kind_t;
 
-/** Post m->msg to all peers and answer the call when they have acknowledged, or as configured.
+/** Post m->msg to all whom it concerns and answer the call when they have acknowledged, or as
+ *  configured. BACKUP and BACKUP_DIFF concern the session's holders, everything else all peers.
+ *  @param id of the session as it is now
  *  @param since when the request began to wait */
 void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
                       apr_uint16_t context, const sc_id_t *id);
-/** Post m->msg to all peers; nobody waits. */
+/** Post m->msg to all whom it concerns; nobody waits. */
 void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Post m->msg to all peers; whether it arrives is not even looked at. */
 void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options);
@@ -346,7 +375,8 @@ void sc_mgr_replicate_end(sc_manager_t *m);
 /* request.c */
 void sc_mgr_answer(sc_manager_t *m, const sc_link_call_t *call, sc_outcome_t outcome,
                    apr_time_t since);
-/** Run a request that waited for a fetch again. */
+/** Run a request that waited for a fetch again.
+ *  @param fetched what came of it; SC_DONE: it was not a fetch, but move.c is done with it */
 void sc_mgr_resume(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
                    const unsigned char *body, apr_size_t len, apr_time_t since,
                    sc_outcome_t fetched);
@@ -464,15 +494,38 @@ apr_uint16_t sc_layout_owner(sc_manager_t *m, const sc_record_t *rec);
  * ended by SC_ROUTE_NONE @return how many */
 apr_size_t sc_layout_choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
                             apr_uint16_t *backups);
+/** Where a session should be that is at rec: its primary and, as long as it is there, and by
+ * sc_layout_choose its backups; by turns it keeps those that are there. @param want receives rec
+ * with that location, its epoch one higher @return 1 if it differs from rec's */
+int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want);
+/** Whether a holder can be counted on: it is this node, or in the view and not mute, or mute and
+ * still granted something. */
+int sc_layout_usable(sc_manager_t *m, apr_uint16_t route);
+/** Backups of the record that are usable, and of role and state to be backups. */
+apr_size_t sc_layout_live(sc_manager_t *m, const sc_record_t *rec);
+/** A member came, went, or changed. */
+void sc_layout_review(sc_manager_t *m);
 /** How many members could hold backups of a session of this primary now. */
 apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t primary);
 /** Order of two locations: the higher epoch, then by the names. @return <0, 0, >0 */
 int sc_layout_cmp(const sc_manager_t *m, const sc_record_t *a, const sc_record_t *b);
 
-/* place.c: locations told and heard (PROXY, STATE), and front ends that only know locations */
-/** The location of a session was set by this node: proxies and balancers are told in the next
- * batch.
- *  @param digest of its body */
+/* batch.c */
+void sc_batch_init(sc_batch_t *b, sc_event_t event, unsigned int reason);
+void sc_batch_free(sc_batch_t *b);
+/** Add an item. @return 1: the list is full, it has to be sent before the next one is added */
+int sc_batch_death(sc_batch_t *b, apr_uint16_t context, const sc_id_t *id, const sc_stamp_t *stamp);
+int sc_batch_access(sc_batch_t *b, apr_uint16_t context, const sc_id_t *id, apr_uint64_t idle_ms);
+/** Append the message with all that has been collected, and begin anew.
+ *  @return groups in it; 0: there was nothing, and nothing was written */
+apr_uint32_t sc_batch_put(const sc_manager_t *m, sc_batch_t *b, sc_buf_t *out);
+
+/* place.c, front.c: locations told and heard (PROXY, STATE), and front ends that only know locations.
+ * They leave m->msg alone. */
+/** The location of a session was set by this node, or the session has died here (rec is its
+ * tombstone, or at least id, context, stamp and that flag): proxies and balancers are told of the
+ * location, balancers of the death, in the next batch.
+ *  @param digest of its body; 0: not known */
 void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);
 /** Tell one member at once. */
 void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec);
@@ -491,9 +544,17 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
 /** A list item with its table as a record of this store. @return APR_EINVAL: unknown members */
 apr_status_t sc_place_record(sc_manager_t *m, const sc_msg_places_t *list, const sc_place_t *item,
                              apr_uint16_t context, sc_record_t *rec);
+/** Whether an epoch may follow the one that is known (0: none is). No: it is counted as refused. */
+int sc_place_possible(sc_manager_t *m, const sc_member_t *from, apr_uint32_t known,
+                      apr_uint32_t epoch);
+/** Drop the body that is here: of the session only the location stays, that of rec. */
+apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec);
 apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* PROXY */
+/** REMOVE, SESSION_EXPIRED, as a front end hears them. */
+apr_status_t sc_place_dead(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* STATE */
-/** A front end (role balancer) came, went; or this is one, and a node came or lost something. */
+/** A member, node or front end (role balancer), came or changed its state; went; this is a front
+ *  end, and something of a node was lost. */
 void sc_place_added(sc_manager_t *m, const sc_member_t *member);
 void sc_place_gone(sc_manager_t *m, const sc_member_t *member);
 void sc_place_lost(sc_manager_t *m, const sc_member_t *from);
@@ -503,6 +564,9 @@ void sc_place_stop(sc_manager_t *m);
 apr_time_t sc_place_due(sc_manager_t *m, const sc_record_t *rec, apr_time_t now);
 
 /* move.c: changes of location (docs/consistency.md) */
+/** The location that goes with a session's content now: while a change of it is being asked for, the
+ *  new one, because that is what most others know already. */
+void sc_move_told(const sc_manager_t *m, sc_record_t *rec);
 /** The session is being moved by this node: its new holders get what its old ones get, and changes
  *  of others are refused until it is decided. */
 int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);

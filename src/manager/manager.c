@@ -100,12 +100,27 @@ void sc_mgr_judge_quorum(sc_manager_t *m)
     announce(m);
 }
 
+/* What locations name has to be in the store's table already (place.c). */
+static void intern_route(sc_manager_t *m, sc_peer_t *peer)
+{
+    const char *route = peer->member.route;
+
+    if (m->config->role == SC_ROLE_BALANCER || sc_mgr_is_backup(m)) {
+        if (sc_store_route(m->store, route, strlen(route), 1, &peer->route) != APR_SUCCESS) {
+            peer->route = SC_ROUTE_NONE;
+        }
+        (void)sc_member_domain(&peer->member, peer->domain);
+        sc_layout_review(m);
+    }
+}
+
 void sc_manager_member_added(sc_manager_t *m, const sc_member_t *member)
 {
     sc_peer_t *peer = NULL;
     int i;
 
     if (member->role != SC_ROLE_NODE) {
+        sc_place_added(m, member);
         return;
     }
     if (sc_mgr_peer(m, member) != NULL) {
@@ -128,11 +143,14 @@ void sc_manager_member_added(sc_manager_t *m, const sc_member_t *member)
     }
     peer->member = *member;
     m->npeers++;
+    intern_route(m, peer);
+    sc_place_added(m, member);
     if (m->config->role == SC_ROLE_NODE) {
         sc_lease_added(m, peer);
         sc_expiry_found(m, member);
         sc_fetch_added(m, peer);
         sc_pull_added(m, peer);
+        sc_move_review(m);
     }
 }
 
@@ -142,7 +160,10 @@ void sc_manager_member_changed(sc_manager_t *m, const sc_member_t *member)
 
     if (peer != NULL) {
         peer->member = *member;
+        intern_route(m, peer);
+        sc_place_added(m, member);
         sc_lease_review(m);
+        sc_move_review(m);
     }
 }
 
@@ -151,6 +172,7 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
     sc_peer_t *peer = sc_mgr_peer(m, member);
     apr_uint32_t serial;
 
+    sc_place_gone(m, member);
     if (peer == NULL) {
         return;
     }
@@ -162,12 +184,14 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
     sc_donor_gone(m, peer);
     sc_digest_gone(m, peer);
     peer->serial = 0;
+    sc_layout_review(m);
     if (m->config->role == SC_ROLE_NODE) {
         sc_pull_gone(m, peer, serial, goodbye);
         sc_lease_gone(m, peer, goodbye);
     }
     sc_mgr_replicate_gone(m, peer, serial);
     if (m->config->role == SC_ROLE_NODE) {
+        sc_move_gone(m, peer, serial);
         sc_fetch_review(m);
     }
 }
@@ -191,7 +215,8 @@ void sc_manager_gap(sc_manager_t *m, const sc_member_t *from)
     if (peer != NULL && m->config->role == SC_ROLE_NODE) {
         sc_pull_gap(m, peer);
     } else {
-        m->cfg.down.resynced(m->cfg.down.ctx, from); /* nothing of it could have been missed */
+        sc_place_lost(m, from);
+        m->cfg.down.resynced(m->cfg.down.ctx, from); /* nothing else of it could be missed */
     }
 }
 
@@ -265,6 +290,21 @@ static apr_status_t dispatch(sc_manager_t *m, const sc_member_t *from, unsigned 
     }
 }
 
+/* What a front end listens to. */
+static apr_status_t dispatch_front(sc_manager_t *m, const sc_member_t *from, unsigned int event,
+                                   sc_rd_t *r)
+{
+    switch (event) {
+    case SC_EVT_PROXY:
+        return sc_place_heard(m, from, r);
+    case SC_EVT_REMOVE:
+    case SC_EVT_SESSION_EXPIRED:
+        return sc_place_dead(m, from, r);
+    default:
+        return APR_ENOTIMPL;
+    }
+}
+
 apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const void *bytes,
                                apr_size_t len)
 {
@@ -274,13 +314,13 @@ apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const v
     apr_status_t rv;
     sc_rd_t r;
 
-    if (m->config->role != SC_ROLE_NODE) {
-        sc_count(m->board, ignored, 1);
-        return APR_SUCCESS;
-    }
     sc_rd_init(&r, bytes, len);
     event = sc_get_u8(&r);
-    rv = r.bad ? APR_EINVAL : dispatch(m, from, event, &r);
+    if (m->config->role != SC_ROLE_NODE) {
+        rv = r.bad ? APR_ENOTIMPL : dispatch_front(m, from, event, &r);
+    } else {
+        rv = r.bad ? APR_EINVAL : dispatch(m, from, event, &r);
+    }
     if (rv == APR_ENOTIMPL) {
         sc_count(m->board, ignored, 1); /* of a later version */
         return APR_SUCCESS;
@@ -305,6 +345,8 @@ apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const v
 void sc_manager_start(sc_manager_t *m)
 {
     sc_expiry_start(m);
+    sc_place_start(m);
+    sc_move_start(m);
     sc_lease_start(m);
     sc_digest_start(m);
     if (m->config->membership == SC_MEMBERSHIP_NONE) {
@@ -326,6 +368,12 @@ void sc_manager_stop(sc_manager_t *m)
     }
     sc_lease_stop(m);
     sc_mgr_set_state(m, SC_NODE_LEAVING);
+    sc_move_leave(m);
+}
+
+int sc_manager_busy(const sc_manager_t *m)
+{
+    return sc_move_leaving(m);
 }
 
 static apr_status_t manager_cleanup(void *data)
@@ -334,6 +382,8 @@ static apr_status_t manager_cleanup(void *data)
     int i;
 
     sc_expiry_stop(m);
+    sc_move_stop(m);
+    sc_place_stop(m);
     sc_digest_stop(m);
     sc_timer_cancel(m->cfg.timers, &m->lease_timer);
     sc_fetch_end(m);

@@ -8,6 +8,8 @@
  *   last access      the later one
  *   epoch            the higher one
  *   tombstones       see death.c
+ *   location         backup manager: the higher epoch, then the names (layout.c); never by stamps:
+ *                    who changed a session last says nothing about where it is
  *
  * Each is the maximum in some order, so it does not matter in which order, how often and by which
  * way (live, in a state transfer, fetched) a version arrives: all nodes come to the same session.
@@ -152,6 +154,12 @@ apr_time_t sc_mgr_due(const sc_manager_t *m, const sc_record_t *rec)
 {
     apr_time_t due = rec->accessed + apr_time_from_sec((apr_time_t)rec->max_idle_s);
 
+    if (sc_mgr_is_backup(m) && (rec->flags & SC_REC_PROXY)) {
+        return sc_mgr_now(m) + SC_PROXY_LOOK;
+    }
+    if (!sc_layout_here(m, rec)) {
+        return sc_mgr_now(m) + SC_GUEST_STAY;
+    }
     if (rec->max_idle_s == 0) {
         return sc_mgr_now(m) + NEVER;
     }
@@ -212,10 +220,32 @@ apr_status_t sc_mgr_merge_body(sc_manager_t *m, const void *old_body, apr_size_t
     return rv;
 }
 
-static int newer_location(const sc_record_t *rec, const sc_incoming_t *in)
+/* ---- locations ------------------------------------------------------------------------------ */
+
+static void located(const sc_incoming_t *in, sc_record_t *rec)
 {
-    return sc_stamp_cmp(&in->stamp, &rec->stamp) > 0;
+    rec->primary = in->primary;
+    rec->epoch = in->epoch;
+    memcpy(rec->backups, in->backups, sizeof(rec->backups));
 }
+
+/* Backup manager: the newer location of the two. @return 1 if that is what has come */
+static int merge_location(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in)
+{
+    sc_record_t other = *rec;
+
+    if (!in->located) {
+        return 0;
+    }
+    located(in, &other);
+    if (sc_layout_cmp(m, &other, rec) <= 0) {
+        return 0;
+    }
+    *rec = other;
+    return 1;
+}
+
+/* ---- merging -------------------------------------------------------------------------------- */
 
 /* A change of a peer does not fit in. An old copy must not stay, since the change will be
  * acknowledged without this node; what only that copy has goes to the others. */
@@ -227,13 +257,47 @@ static void no_room(sc_manager_t *m, const sc_id_t *id, apr_uint16_t context)
     (void)sc_store_remove(m->store, context, id);
 }
 
+/* What goes by the stamp of the whole session, and where it is. @return 1 if something is new */
+static int merge_head(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in)
+{
+    int newer = sc_stamp_cmp(&in->stamp, &rec->stamp) > 0;
+    int news = newer;
+
+    if (newer) {
+        rec->stamp = in->stamp;
+        rec->max_idle_s = in->max_idle_s;
+    }
+    if (sc_mgr_is_backup(m)) {
+        return merge_location(m, rec, in) || news;
+    }
+    if (newer) {
+        rec->primary = in->primary;
+    }
+    if (in->epoch > rec->epoch) {
+        rec->epoch = in->epoch;
+        news = 1;
+    }
+    return news;
+}
+
+/* The session was held here, and is no more. It stands in m->out as it is now. */
+static void not_held(sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in)
+{
+    apr_uint64_t digest = sc_body_digest(in->body, in->body_len);
+
+    sc_buf_clear(&m->old);
+    sc_put(&m->old, m->out.data, m->out.len);
+    sc_move_lost(m, rec, digest);
+}
+
 apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t *in,
                                int *changed)
 {
-    int newer = newer_location(rec, in);
     int later = in->accessed > rec->accessed;
+    int held = sc_layout_here(m, rec);
     sc_merge_t result;
     apr_status_t rv;
+    int news;
 
     *changed = 0;
     /* twice: what two nodes have each accepted within their limits must fit when it is put together
@@ -246,37 +310,56 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
     if (later) {
         rec->accessed = in->accessed;
     }
-    if (!result.changed && !newer && in->epoch <= rec->epoch) {
-        if (later) {
+    news = merge_head(m, rec, in);
+    if (!result.changed && !news) {
+        if (later || !held) {
             (void)sc_store_touch(m->store, rec->context, &rec->id, rec->accessed,
                                  sc_mgr_due(m, rec));
         }
         return APR_SUCCESS;
     }
-    if (newer) {
-        rec->stamp = in->stamp;
-        rec->max_idle_s = in->max_idle_s;
-        rec->primary = in->primary;
-    }
-    if (in->epoch > rec->epoch) {
-        rec->epoch = in->epoch;
-    }
     rv = sc_mgr_put(m, rec, m->out.data, m->out.len);
     *changed = rv == APR_SUCCESS;
     if (rv == APR_ENOSPC) {
         no_room(m, &rec->id, rec->context);
+    } else if (rv == APR_SUCCESS && held && !sc_layout_here(m, rec)) {
+        not_held(m, rec, in);
     }
     return rv;
 }
 
+/* Names in locations come from others; they must not fill the table, which is small and for ever.
+ * What is left of it belongs to members that come. */
+#define ROUTES_HEARD (SC_ROUTES_MAX / 4 * 3)
+
 static apr_uint16_t route_index(sc_manager_t *m, const char *name, apr_size_t len)
 {
+    int room = !sc_mgr_is_backup(m) || *sc_store_route_name(m->store, ROUTES_HEARD) == '\0';
     apr_uint16_t index = SC_ROUTE_NONE;
 
-    if (len == 0 || sc_store_route(m->store, name, len, 1, &index) != APR_SUCCESS) {
+    if (len == 0 || sc_store_route(m->store, name, len, room, &index) != APR_SUCCESS) {
         return SC_ROUTE_NONE;
     }
     return index;
+}
+
+/* Where the sender says that the session is. @return 0: it names a primary that cannot be known */
+static int incoming_location(sc_manager_t *m, const sc_wire_session_t *w, sc_incoming_t *in)
+{
+    apr_uint32_t i, n = 0;
+
+    in->located = 1;
+    in->primary = route_index(m, w->primary, w->primary_len);
+    in->epoch = w->epoch;
+    memset(in->backups, 0, sizeof(in->backups));
+    for (i = 0; i < w->nbackups && sc_mgr_is_backup(m); i++) {
+        apr_uint16_t route = route_index(m, w->backup[i].s, w->backup[i].len);
+
+        if (route != SC_ROUTE_NONE) {
+            in->backups[n++] = route;
+        }
+    }
+    return !sc_mgr_is_backup(m) || in->primary != SC_ROUTE_NONE;
 }
 
 apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
@@ -297,16 +380,31 @@ apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     rec.created = in->created;
     rec.accessed = in->accessed;
     rec.stamp = sc_stamp_cmp(&in->stamp, &result.newest) > 0 ? in->stamp : result.newest;
-    rec.epoch = in->epoch;
-    rec.primary = in->primary;
+    located(in, &rec);
     rv = sc_mgr_put(m, &rec, m->out.data, m->out.len);
     *changed = rv == APR_SUCCESS;
     return rv;
 }
 
+/* The session itself has come where only its location was known. */
+static apr_status_t put_known(sc_manager_t *m, const sc_record_t *proxy, sc_incoming_t *in,
+                              int *changed)
+{
+    sc_record_t rec = *proxy;
+
+    (void)merge_location(m, &rec, in);
+    sc_incoming_locate(in, &rec);
+    return sc_mgr_put_new(m, proxy->context, &proxy->id, in, changed);
+}
+
+static apr_uint32_t known_epoch(apr_status_t rv, const sc_record_t *rec)
+{
+    return rv == APR_SUCCESS && !(rec->flags & SC_REC_TOMBSTONE) ? rec->epoch : 0;
+}
+
 /* A session that is alive elsewhere. *id: where it went, if its id was changed. */
-static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_wire_session_t *w,
-                                sc_id_t *id, int *changed)
+static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                                const sc_wire_session_t *w, sc_id_t *id, int *changed)
 {
     apr_time_t now = sc_mgr_now(m);
     sc_incoming_t in;
@@ -315,8 +413,10 @@ static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_
 
     in.stamp = w->stamp;
     in.max_idle_s = w->max_idle_s;
-    in.primary = route_index(m, w->primary, w->primary_len);
-    in.epoch = w->epoch;
+    if (!incoming_location(m, w, &in)) {
+        sc_count(m->board, records_refused, 1);
+        return APR_EINVAL;
+    }
     in.created = sc_mgr_ago(now, w->age_ms);
     in.accessed = sc_mgr_ago(now, w->idle_ms);
     in.body = w->body;
@@ -324,11 +424,17 @@ static apr_status_t merge_alive(sc_manager_t *m, apr_uint16_t context, const sc_
 
     *id = w->id;
     rv = sc_mgr_get_heir(m, context, id, &rec);
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if (sc_mgr_is_backup(m) && !sc_place_possible(m, from, known_epoch(rv, &rec), in.epoch)) {
+        return APR_EINVAL;
+    }
     if (rv == APR_NOTFOUND) {
         return sc_mgr_put_new(m, context, id, &in, changed);
     }
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (rec.flags & SC_REC_PROXY) {
+        return put_known(m, &rec, &in, changed);
     }
     if (!(rec.flags & SC_REC_TOMBSTONE)) {
         return sc_mgr_merge_live(m, &rec, &in, changed);
@@ -362,7 +468,7 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
         }
         return rv;
     }
-    rv = merge_alive(m, context, w, &id, changed);
+    rv = merge_alive(m, from, context, w, &id, changed);
     if (*changed && memcmp(&id, &w->id, sizeof(id)) != 0) {
         sc_mgr_tell_heir(m, context, &id);
     }
@@ -370,6 +476,21 @@ apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_ui
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
+
+static void wire_backups(const sc_manager_t *m, const sc_record_t *rec, sc_wire_session_t *w)
+{
+    int i;
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        const char *name = sc_store_route_name(m->store, rec->backups[i]);
+
+        if (*name != '\0' && rec->backups[i] != rec->primary) {
+            w->backup[w->nbackups].s = name;
+            w->backup[w->nbackups].len = strlen(name);
+            w->nbackups++;
+        }
+    }
+}
 
 void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body, apr_size_t len,
                  sc_wire_session_t *w)
@@ -380,7 +501,7 @@ void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body
     w->context = sc_store_context_name(m->store, rec->context);
     w->context_len = strlen(w->context);
     w->id = rec->id;
-    w->flags = rec->flags & SC_REC_TOMBSTONE;
+    w->flags = rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY);
     w->max_idle_s = rec->max_idle_s;
     w->age_ms = sc_mgr_age(now, rec->created);
     w->idle_ms = sc_mgr_age(now, rec->accessed);
@@ -392,6 +513,8 @@ void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body
     w->body_len = len;
     if (w->flags & SC_REC_TOMBSTONE) {
         sc_mgr_wire_tombstone(rec, w);
+    } else if (sc_mgr_is_backup(m)) {
+        wire_backups(m, rec, w);
     }
 }
 
@@ -410,13 +533,27 @@ void sc_mgr_msg_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
     g.items = bytes;
     g.items_len = items.len;
     sc_buf_clear(&m->msg);
-    sc_msg_groups_put(&m->msg, SC_EVT_SESSION_EXPIRED, 1);
+    sc_msg_groups_put(&m->msg, sc_mgr_is_backup(m) ? SC_EVT_REMOVE : SC_EVT_SESSION_EXPIRED, 1);
     sc_group_put(&m->msg, &g);
+}
+
+void sc_mgr_msg_whole(sc_manager_t *m, const sc_record_t *rec, const sc_buf_t *body)
+{
+    int alive = !(rec->flags & SC_REC_TOMBSTONE);
+    sc_record_t told = *rec;
+    sc_wire_session_t w;
+
+    if (alive && sc_mgr_is_backup(m)) {
+        sc_move_told(m, &told);
+    }
+    sc_mgr_wire(m, &told, body->data, body->len, &w);
+    sc_buf_clear(&m->msg);
+    sc_msg_created_put(&m->msg,
+                       alive && sc_mgr_is_backup(m) ? SC_EVT_BACKUP : SC_EVT_SESSION_CREATED, &w);
 }
 
 apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    sc_wire_session_t w;
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, context, id, &rec, &m->old);
 
@@ -427,8 +564,9 @@ apr_status_t sc_mgr_msg_current(sc_manager_t *m, apr_uint16_t context, const sc_
         sc_mgr_msg_death(m, context, id, &rec.stamp, rec.max_idle_s);
         return APR_SUCCESS;
     }
-    sc_mgr_wire(m, &rec, m->old.data, m->old.len, &w);
-    sc_buf_clear(&m->msg);
-    sc_msg_created_put(&m->msg, SC_EVT_SESSION_CREATED, &w);
+    if (rec.flags & SC_REC_PROXY) {
+        return APR_NOTFOUND;
+    }
+    sc_mgr_msg_whole(m, &rec, &m->old);
     return m->msg.err;
 }

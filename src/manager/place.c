@@ -1,17 +1,335 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Locations told and heard. */
-#include "internal.h"
+/*
+ * Locations heard: who holds a session, without the session.
+ *
+ * Of two locations the one with the higher epoch counts, of two with one epoch the one with the
+ * larger names: so all members come to the same one, whatever they hear first. A location never
+ * brings a session back that is dead here, and never makes a holder of a node without a copy: the
+ * session is fetched for that.
+ *
+ * Names are looked up and never entered: nodes that were ever members are in the store's table. So
+ * nobody can fill the table by naming what does not exist.
+ *
+ * A node keeps as proxies what it is told; they are dropped when none of the holders is there any
+ * more. A front end keeps nothing else, drops what is not confirmed for a while, and remembers the
+ * dead for a moment, since what one node says may be behind what another one said.
+ */
+#include <string.h>
 
-apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+#include "place.h"
+
+/** Sessions fetched at once because they are to be held here. */
+#define FETCHES_AT_ONCE 32
+
+static int is_front(const sc_manager_t *m)
 {
-    (void)m;
-    (void)from;
-    (void)r;
+    return m->config->role == SC_ROLE_BALANCER;
+}
+
+/* ---- what is refused ------------------------------------------------------------------------- */
+
+static apr_status_t refuse(sc_manager_t *m, const sc_member_t *from, const char *why)
+{
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t more = 0;
+
+    sc_count(m->board, records_refused, 1);
+    if (m->fronts != NULL &&
+        sc_log_allowed(&m->fronts->refused, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0545: where a session is was not taken from member %s: %s (%" APR_UINT64_T_FMT
+               " more before)",
+               sc_member_name(from, name), why, more);
+    }
+    return APR_EINVAL;
+}
+
+int sc_place_possible(sc_manager_t *m, const sc_member_t *from, apr_uint32_t known,
+                      apr_uint32_t epoch)
+{
+    if (epoch > known && epoch - known > SC_EPOCH_JUMP) {
+        (void)refuse(m, from, "its number is impossible");
+        return 0;
+    }
+    return 1;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* Place of a name in the store's table. @return 0: it is not there */
+static int route_of(const sc_manager_t *m, const sc_text_t *name, apr_uint16_t *route)
+{
+    *route = SC_ROUTE_NONE;
+    return name->len == 0 || sc_store_route(m->store, name->s, name->len, 0, route) == APR_SUCCESS;
+}
+
+apr_status_t sc_place_record(sc_manager_t *m, const sc_msg_places_t *list, const sc_place_t *item,
+                             apr_uint16_t context, sc_record_t *rec)
+{
+    apr_uint32_t i;
+
+    memset(rec, 0, sizeof(*rec));
+    rec->id = item->id;
+    rec->context = context;
+    rec->epoch = item->epoch;
+    if (item->primary >= list->nroutes ||
+        !route_of(m, &list->route[item->primary], &rec->primary)) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < item->nbackups && i < SC_BACKUPS_MAX; i++) {
+        if (item->backup[i] >= list->nroutes ||
+            !route_of(m, &list->route[item->backup[i]], &rec->backups[i])) {
+            return APR_EINVAL;
+        }
+    }
     return APR_SUCCESS;
 }
 
-apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+/* ---- records without a body ------------------------------------------------------------------ */
+
+apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec)
 {
-    return sc_place_heard(m, from, r);
+    apr_time_t now = sc_mgr_now(m);
+    sc_record_t proxy = *rec;
+
+    proxy.flags = SC_REC_PROXY;
+    proxy.due = now + (is_front(m) ? SC_FRONT_STAY : SC_PROXY_LOOK);
+    return sc_store_put(m->store, &proxy, NULL, 0);
+}
+
+static apr_status_t put_unknown(sc_manager_t *m, const sc_record_t *rec)
+{
+    apr_uint64_t more = 0;
+    sc_record_t proxy = *rec;
+    apr_status_t rv;
+
+    proxy.created = proxy.accessed = sc_mgr_now(m);
+    rv = sc_place_only(m, &proxy);
+    if (rv == APR_ENOSPC && m->fronts != NULL &&
+        sc_log_allowed(&m->fronts->full, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0546: the session store is full, so this node does not know where all sessions "
+               "are (%" APR_UINT64_T_FMT " more before)",
+               more);
+    }
+    return rv;
+}
+
+static int somebody_there(sc_manager_t *m, const sc_record_t *rec)
+{
+    int i;
+
+    if (sc_layout_here(m, rec) || sc_layout_peer(m, rec->primary) != NULL) {
+        return 1;
+    }
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        if (sc_layout_peer(m, rec->backups[i]) != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+apr_time_t sc_place_due(sc_manager_t *m, const sc_record_t *rec, apr_time_t now)
+{
+    if (rec->flags & SC_REC_PROXY) {
+        if (!is_front(m) && somebody_there(m, rec)) {
+            return now + SC_PROXY_LOOK;
+        }
+        (void)sc_store_remove(m->store, rec->context, &rec->id);
+        return 0;
+    }
+    if (sc_move_pending(m, rec->context, &rec->id)) {
+        return now + SC_GUEST_STAY;
+    }
+    if (sc_place_only(m, rec) != APR_SUCCESS) {
+        (void)sc_store_remove(m->store, rec->context, &rec->id);
+    }
+    return 0;
+}
+
+/* ---- merging --------------------------------------------------------------------------------- */
+
+/* It is here, and newer than what was known. */
+static apr_status_t take(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *in,
+                         apr_uint64_t digest)
+{
+    int held = !(rec->flags & SC_REC_PROXY) && sc_layout_here(m, rec);
+    apr_size_t n = 0;
+    sc_record_t now;
+    apr_status_t rv;
+
+    while (n < SC_BACKUPS_MAX && in->backups[n] != SC_ROUTE_NONE) {
+        n++;
+    }
+    rv = sc_store_set_location(m->store, in->context, &in->id, in->primary, in->backups, n,
+                               in->epoch);
+    if (rv == APR_SUCCESS && held && !sc_layout_here(m, in) &&
+        sc_store_get(m->store, in->context, &in->id, &now, &m->old) == APR_SUCCESS) {
+        sc_move_lost(m, &now, digest);
+    }
+    return rv;
+}
+
+/* Somebody says that the session is nowhere. What is held here is not given up for that. */
+static apr_status_t nowhere(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *in)
+{
+    if (!(rec->flags & SC_REC_PROXY) || in->epoch < rec->epoch) {
+        return APR_EEXIST;
+    }
+    (void)sc_store_remove(m->store, in->context, &in->id);
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_record_t *in,
+                            apr_uint64_t digest)
+{
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, in->context, &in->id, &rec, NULL);
+    int known = rv == APR_SUCCESS;
+    int here = sc_record_holder(in, m->own_route) != SC_HOLDER_NONE;
+    int cmp;
+
+    if (!known && rv != APR_NOTFOUND) {
+        return rv;
+    }
+    if (known && (rec.flags & SC_REC_TOMBSTONE)) {
+        return APR_EEXIST;
+    }
+    if (!sc_place_possible(m, from, known ? rec.epoch : 0, in->epoch)) {
+        return APR_EINVAL;
+    }
+    if (in->primary == SC_ROUTE_NONE) {
+        return known ? nowhere(m, &rec, in) : APR_SUCCESS;
+    }
+    if (!known) {
+        return here ? APR_EGENERAL : put_unknown(m, in);
+    }
+    cmp = sc_layout_cmp(m, in, &rec);
+    if (cmp < 0) {
+        return APR_EEXIST;
+    }
+    if (here && (rec.flags & SC_REC_PROXY)) {
+        return APR_EGENERAL;
+    }
+    if (is_front(m)) {
+        apr_time_t now = sc_mgr_now(m);
+
+        (void)sc_store_touch(m->store, in->context, &in->id, now, now + SC_FRONT_STAY);
+    }
+    return cmp > 0 ? take(m, &rec, in, digest) : APR_SUCCESS;
+}
+
+/* ---- PROXY ----------------------------------------------------------------------------------- */
+
+/* This node is to hold what it does not have. Its holders compare with it anyway (digest.c), so
+ * those that are too many come later. */
+static void get_copy(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec)
+{
+    sc_peer_t *peer = sc_layout_peer(m, rec->primary);
+
+    if (m->nfetches < FETCHES_AT_ONCE) {
+        sc_fetch_from(m, rec->context, &rec->id, peer != NULL ? &peer->member : from);
+    } else if (sc_mgr_peer(m, from) != NULL) {
+        sc_digest_soon(m, sc_mgr_peer(m, from));
+    }
+}
+
+static void heard_group(sc_manager_t *m, const sc_member_t *from, const sc_msg_places_t *list,
+                        const sc_group_t *g, apr_uint16_t context)
+{
+    sc_place_t item;
+    sc_record_t rec;
+    apr_uint64_t i;
+    sc_rd_t items;
+
+    sc_rd_init(&items, g->items, g->items_len);
+    for (i = 0; i < g->n && sc_place_get(&items, &item) == APR_SUCCESS; i++) {
+        sc_count(m->board, places_received, 1);
+        if (sc_place_record(m, list, &item, context, &rec) != APR_SUCCESS) {
+            (void)refuse(m, from, "it names nodes that nobody has heard of");
+        } else if (sc_place_merge(m, from, &rec, item.digest) == APR_EGENERAL && !is_front(m)) {
+            get_copy(m, from, &rec);
+        }
+    }
+}
+
+/* A front end has no contexts of its own: it takes those that it hears of. */
+static apr_status_t context_of(sc_manager_t *m, const sc_member_t *from, const sc_text_t *name,
+                               apr_uint16_t *context)
+{
+    if (is_front(m)) {
+        return sc_store_context(m->store, name->s, name->len, 1, context);
+    }
+    return sc_apply_context(m, from, name->s, name->len, context);
+}
+
+apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_msg_places_t list;
+    apr_uint16_t context;
+    apr_uint64_t i;
+    sc_group_t g;
+
+    if (sc_msg_places_get(r, &list) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (m->fronts == NULL) {
+        sc_count(m->board, ignored, 1); /* the delta manager: everybody holds everything */
+        return APR_SUCCESS;
+    }
+    for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
+        if (context_of(m, from, &g.context, &context) == APR_SUCCESS) {
+            heard_group(m, from, &list, &g, context);
+        }
+    }
+    if (list.flags & SC_PLACES_LAST) {
+        sc_place_last(m, from, list.serial);
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- deaths, as a front end hears of them ---------------------------------------------------- */
+
+static void forget_dead(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    apr_time_t now = sc_mgr_now(m);
+    sc_record_t rec;
+
+    memset(&rec, 0, sizeof(rec));
+    rec.id = *id;
+    rec.context = context;
+    rec.flags = SC_REC_TOMBSTONE;
+    rec.max_idle_s = SC_DEAD_INVALIDATED;
+    rec.created = rec.accessed = now;
+    rec.due = now + SC_FRONT_DEAD;
+    if (sc_store_put(m->store, &rec, NULL, 0) != APR_SUCCESS) {
+        (void)sc_store_remove(m->store, context, id);
+    }
+}
+
+apr_status_t sc_place_dead(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    apr_uint64_t ngroups, i, k;
+    apr_uint16_t context;
+    sc_stamp_t stamp;
+    sc_rd_t items;
+    sc_group_t g;
+    sc_id_t id;
+
+    (void)from;
+    if (sc_msg_groups_get(r, SC_EVT_REMOVE, &ngroups) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < ngroups && sc_group_get(r, &g) == APR_SUCCESS; i++) {
+        if (sc_store_context(m->store, g.context.s, g.context.len, 0, &context) != APR_SUCCESS) {
+            continue;
+        }
+        sc_rd_init(&items, g.items, g.items_len);
+        for (k = 0; k < g.n && sc_item_expired_get(&items, &id, &stamp) == APR_SUCCESS; k++) {
+            forget_dead(m, context, &id);
+        }
+    }
+    return APR_SUCCESS;
 }

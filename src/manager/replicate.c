@@ -17,6 +17,11 @@
  * delta was for. Since the acknowledgement is that of an envelope with everybody's changes, some of
  * those copies are not needed; merging makes them harmless.
  *
+ * With the backup manager a change goes to the session's holders only. Refused is what was made
+ * under a location that is not the holders' any more, or is about to change. It is repeated a
+ * moment later: the session as it is then, to those who hold it by the record as it is then, who
+ * are waited for like the first ones.
+ *
  * The wait outlives the pending, since the channel reports the end of each post, however late.
  */
 #include <stdlib.h>
@@ -28,6 +33,10 @@
 #define WAITS_MAX 65536
 /** How often a proof that a quorum hears this node is waited for. */
 #define PROOFS_MAX 6
+/** A change that was refused because of its location is repeated so often, */
+#define REDOS_MAX 10
+/** after so long. */
+#define REDO_PAUSE apr_time_from_msec(20)
 
 struct sc_wait_t {
     sc_wait_t *next;
@@ -41,7 +50,9 @@ struct sc_wait_t {
     sc_wait_t *sibling; /* next one of the same pending */
     apr_uint16_t context;
     sc_id_t id;
-    int whole; /* what was posted last was the whole session already */
+    int whole;          /* what was posted last was the whole session already */
+    int redo;           /* for a holder: if it is refused, the holders may be others now */
+    apr_uint32_t epoch; /* of the location that was told */
 };
 
 struct sc_pending_t {
@@ -58,7 +69,24 @@ struct sc_pending_t {
     int settled;          /* waits for nobody, only for time to pass */
     int warned;           /* a quarter of the time has passed */
     apr_uint32_t asked;   /* how often there was no proof of a quorum */
+    apr_uint16_t context; /* what is repeated when it was refused */
+    sc_id_t id;
+    sc_timer_t redo;
+    apr_uint32_t redos;
+    apr_uint64_t refused; /* bits of the places of those that refused it last */
 };
+
+_Static_assert(SC_MEMBERS_MAX <= 64, "a bit for each place");
+
+/* What is to be posted, and to whom. */
+typedef struct parcel_t {
+    apr_uint32_t options;
+    apr_uint16_t context;
+    const sc_id_t *id; /* of the session as it is now */
+    int holders;       /* 1: goes to holders only */
+    int redo;          /* 1: holders that refuse it may not be holders any more */
+    sc_record_t rec;   /* of the session, with redo */
+} parcel_t;
 
 static void pending_due(void *baton, apr_time_t now);
 
@@ -114,7 +142,14 @@ static void pending_free(sc_pending_t *p)
         p->next->link = p->link;
     }
     sc_timer_cancel(p->m->cfg.timers, &p->timer);
+    sc_timer_cancel(p->m->cfg.timers, &p->redo);
     free(p);
+}
+
+/* Whether nothing is under way any more for which it waits. */
+static int is_idle(const sc_pending_t *p)
+{
+    return p->waits == NULL && p->redo.index == 0;
 }
 
 static void set_lagging(sc_manager_t *m, sc_peer_t *peer, int lagging)
@@ -168,13 +203,20 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     sc_mgr_answer(m, &call, outcome, since);
 }
 
-/* With a quorum: whoever might serve without this change would have to share a member with those
+/* Who hears nobody of several is probably the one that is cut off: the others go on without this
+ * change. With a quorum: whoever might serve without this change would have to share a member with those
  * that support this node, so there is nobody. If a member was left out, that must be known of a
  * time after the change was made. */
 static int supported(const sc_pending_t *p)
 {
     apr_uint32_t quorum = p->m->config->quorum;
 
+    if (p->unacked > 0 && sc_lease_cut_off(p->m)) {
+        return 0;
+    }
+    if (p->unacked > 0 && sc_lease_cut_off(p->m)) {
+        return 0;
+    }
     return quorum == 0 || sc_lease_support(p->m, p->unacked > 0 ? p->began : 0) >= quorum;
 }
 
@@ -188,8 +230,8 @@ static void settle(sc_pending_t *p)
 
     if (due <= now && !supported(p)) {
         if (p->asked++ >= PROOFS_MAX) {
-            sc_count(m->board, refused_quorum, 1);
-            finish(p, SC_NO_QUORUM);
+            sc_count(m->board, refused_quorum, m->config->quorum > 0);
+            finish(p, m->config->quorum > 0 ? SC_NO_QUORUM : SC_UNKNOWN);
             return;
         }
         due = now + m->lease_time / 4;
@@ -207,7 +249,7 @@ static void settle_all(sc_manager_t *m)
     sc_pending_t *p;
 
     do {
-        for (p = m->pendings; p != NULL && (p->waits != NULL || p->settled); p = p->next) {
+        for (p = m->pendings; p != NULL && (!is_idle(p) || p->settled); p = p->next) {
         }
         if (p != NULL) {
             p->settled = 1;
@@ -248,6 +290,27 @@ static void give_up(sc_manager_t *m, sc_peer_t *peer)
     }
 }
 
+/* Those that refused the change are left without it. */
+static void give_up_redo(sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    apr_uint32_t i;
+
+    if (p->redo.index == 0) {
+        return;
+    }
+    sc_timer_cancel(m->cfg.timers, &p->redo);
+    p->unacked++;
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        sc_peer_t *peer = &m->peer[i];
+
+        if ((p->refused >> i & 1) && peer->serial != 0) {
+            sc_lease_lost(m, peer);
+            p->hold = peer->lease.granted > p->hold ? peer->lease.granted : p->hold;
+        }
+    }
+}
+
 static void pending_due(void *baton, apr_time_t now)
 {
     sc_pending_t *p = baton;
@@ -256,7 +319,7 @@ static void pending_due(void *baton, apr_time_t now)
     sc_wait_t *w;
 
     p->warned = 1;
-    if (p->waits == NULL) {
+    if (is_idle(p)) {
         settle(p);
         return;
     }
@@ -282,6 +345,7 @@ static void pending_due(void *baton, apr_time_t now)
             leave_out(p->waits, NULL);
         }
     }
+    give_up_redo(p);
     settle_all(m);
 }
 
@@ -303,13 +367,44 @@ static void count_failed(sc_manager_t *m, const sc_peer_t *peer, apr_status_t rv
     }
 }
 
+/* Whether the session has got other holders since this was posted. */
+static int is_outdated(const sc_wait_t *w)
+{
+    sc_record_t rec;
+
+    return w->redo && (sc_store_get(w->m->store, w->context, &w->id, &rec, NULL) != APR_SUCCESS ||
+                       (rec.flags & SC_REC_TOMBSTONE) || rec.epoch != w->epoch);
+}
+
+static void redo_due(void *baton, apr_time_t now);
+
+/* Refused because of where the session is: it will be repeated. */
+static int will_redo(const sc_wait_t *w)
+{
+    sc_pending_t *p = w->pending;
+
+    if (!w->redo || p == NULL) {
+        return 0;
+    }
+    if (p->redo.index == 0) {
+        if (p->redos++ >= REDOS_MAX ||
+            sc_timer_set(w->m->cfg.timers, &p->redo, sc_mgr_now(w->m) + REDO_PAUSE, redo_due, p) !=
+                APR_SUCCESS) {
+            return 0;
+        }
+        p->refused = 0;
+    }
+    p->refused |= (apr_uint64_t)1 << w->place;
+    return 1;
+}
+
 /* Send the whole session instead of the change that was refused. Returns 1 if that is on its way.
  */
 static int send_whole(sc_wait_t *w, const sc_peer_t *peer)
 {
     sc_manager_t *m = w->m;
 
-    if (w->whole || sc_mgr_msg_current(m, w->context, &w->id) != APR_SUCCESS) {
+    if (w->whole || is_outdated(w) || sc_mgr_msg_current(m, w->context, &w->id) != APR_SUCCESS) {
         return 0;
     }
     w->whole = 1;
@@ -341,18 +436,20 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
         if (rv == APR_EGENERAL && send_whole(w, peer)) {
             return;
         }
-        count_failed(m, peer, rv);
-        if (rv == APR_EGENERAL) {
-            refused(p);
-        } else {
-            leave_out(w, peer);
+        if (rv != APR_EGENERAL || !will_redo(w)) {
+            count_failed(m, peer, rv);
+            if (rv == APR_EGENERAL && !w->redo) {
+                refused(p);
+            } else {
+                leave_out(w, peer);
+            }
         }
     }
     if (w->pending != NULL) {
         detach(w);
     }
     wait_free(w);
-    if (p != NULL && p->waits == NULL) {
+    if (p != NULL && is_idle(p)) {
         p->settled = 1;
         settle(p);
     }
@@ -376,6 +473,8 @@ static void posted(void *baton, apr_status_t rv)
     }
     if (kind == SC_WAIT_GET) {
         sc_pull_asked(m, peer, tag, rv);
+    } else if (kind == SC_WAIT_COPY) {
+        sc_move_sent(m, peer, tag, rv);
     } else {
         sc_donor_sent(m, peer, tag, rv);
     }
@@ -404,19 +503,20 @@ static apr_status_t post(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t options,
 }
 
 /* One target of a change. */
-static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, apr_uint32_t options,
-                        apr_uint16_t context, const sc_id_t *id)
+static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, const parcel_t *parcel)
 {
     sc_wait_t *w = NULL;
     int awaited = 0;
     apr_status_t rv;
 
-    if (!(options & SC_OPT_ASYNCHRONOUS)) {
+    if (!(parcel->options & SC_OPT_ASYNCHRONOUS)) {
         w = wait_create(m, peer, SC_WAIT_CHANGE);
     }
     if (w != NULL) {
-        w->context = context;
-        w->id = *id;
+        w->context = parcel->context;
+        w->id = *parcel->id;
+        w->redo = parcel->redo && sc_layout_at(m, &parcel->rec, peer);
+        w->epoch = parcel->rec.epoch;
         if (p != NULL && !peer->lagging) {
             w->pending = p;
             w->sibling = p->waits;
@@ -424,7 +524,7 @@ static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, apr_u
             awaited = 1;
         }
     }
-    rv = post(m, peer, options, w);
+    rv = post(m, peer, parcel->options, w);
     if (rv == APR_NOTFOUND) {
         return; /* it went this moment: we shall be told */
     }
@@ -444,15 +544,64 @@ static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, apr_u
     }
 }
 
-static void post_all(sc_manager_t *m, sc_pending_t *p, apr_uint32_t options, apr_uint16_t context,
-                     const sc_id_t *id)
+/* @return how many it was posted to */
+static apr_uint32_t post_all(sc_manager_t *m, sc_pending_t *p, const parcel_t *parcel)
 {
-    apr_uint32_t i;
+    apr_uint32_t i, n = 0;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (m->peer[i].serial != 0) {
-            post_change(m, &m->peer[i], p, options, context, id);
+        sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial != 0 && (!parcel->holders || sc_layout_at(m, &parcel->rec, peer) ||
+                                  sc_move_target(m, parcel->context, parcel->id, peer))) {
+            post_change(m, peer, p, parcel);
+            n++;
         }
+    }
+    return n;
+}
+
+/* What stands in m->msg, and whom it concerns. */
+static void address(sc_manager_t *m, apr_uint32_t options, apr_uint16_t context, const sc_id_t *id,
+                    parcel_t *parcel)
+{
+    unsigned int event = m->msg.len > 0 ? m->msg.data[0] : 0;
+    int change =
+        event == SC_EVT_BACKUP || event == SC_EVT_BACKUP_DIFF || event == SC_EVT_CHANGE_SESSION_ID;
+
+    memset(parcel, 0, sizeof(*parcel));
+    parcel->options = options;
+    parcel->context = context;
+    parcel->id = id;
+    if (sc_mgr_is_backup(m) && change &&
+        sc_store_get(m->store, context, id, &parcel->rec, NULL) == APR_SUCCESS) {
+        parcel->redo = 1;
+        parcel->holders = event != SC_EVT_CHANGE_SESSION_ID;
+    }
+}
+
+/* The moment has passed: the session as it is now, to its holders as they are now. */
+static void redo_due(void *baton, apr_time_t now)
+{
+    sc_pending_t *p = baton;
+    sc_manager_t *m = p->m;
+    parcel_t parcel;
+    sc_record_t rec;
+
+    (void)now;
+    /* a session that has died meanwhile, or gone to its primary with all that was new in it, needs
+     * no more */
+    if (sc_mgr_get_heir(m, p->context, &p->id, &rec) == APR_SUCCESS &&
+        !(rec.flags & SC_REC_TOMBSTONE) &&
+        sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
+        address(m, SC_OPT_QUIET, p->context, &p->id, &parcel);
+        if (post_all(m, p, &parcel) == 0 && !sc_layout_here(m, &rec)) {
+            p->unacked++; /* none of its holders is there any more */
+        }
+    }
+    if (is_idle(p)) {
+        p->settled = 1;
+        settle(p);
     }
 }
 
@@ -460,17 +609,19 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
                       apr_uint16_t context, const sc_id_t *id)
 {
     apr_uint32_t options = m->config->send_options;
+    parcel_t parcel;
     sc_pending_t *p;
 
+    address(m, options, context, id, &parcel);
     if ((m->npeers == 0 && sc_lease_departed(m) == 0 && m->config->quorum < 2) ||
         (options & SC_OPT_ASYNCHRONOUS)) {
-        post_all(m, NULL, options, context, id);
+        (void)post_all(m, NULL, &parcel);
         sc_mgr_answer(m, call, SC_DONE, since);
         return;
     }
     p = calloc(1, sizeof(*p));
     if (p == NULL) {
-        post_all(m, NULL, options, context, id);
+        (void)post_all(m, NULL, &parcel);
         sc_mgr_answer(m, call, SC_UNKNOWN, since); /* nobody would know when it is safe */
         return;
     }
@@ -478,13 +629,17 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     p->call = *call;
     p->since = since;
     p->began = sc_mgr_now(m);
+    p->context = context;
+    p->id = *id;
     p->next = m->pendings;
     p->link = &m->pendings;
     if (p->next != NULL) {
         p->next->link = &p->next;
     }
     m->pendings = p;
-    post_all(m, p, options, context, id);
+    if (post_all(m, p, &parcel) == 0 && parcel.holders && !sc_layout_here(m, &parcel.rec)) {
+        p->unacked++; /* nobody holds the session who is there */
+    }
     if (p->waits == NULL) {
         p->settled = 1;
         settle(p);
@@ -497,7 +652,10 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
 
 void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    post_all(m, NULL, SC_OPT_QUIET, context, id);
+    parcel_t parcel;
+
+    address(m, SC_OPT_QUIET, context, id, &parcel);
+    (void)post_all(m, NULL, &parcel);
 }
 
 void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options)

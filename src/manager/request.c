@@ -15,11 +15,15 @@
 
 #include "internal.h"
 
+/* The session has been brought to enough holders already, as far as that goes: sc_mgr_resume. */
+#define MOVED SC_DONE
+
 typedef struct sc_request_t {
     const sc_link_call_t *call;
     sc_link_op_t op;
     int again;
     int fetched; /* it has been looked for elsewhere already */
+    int moved;   /* its location has been seen to */
     apr_time_t since;
     const unsigned char *body;
     apr_size_t len;
@@ -76,6 +80,35 @@ static int put_off(sc_manager_t *m, const sc_request_t *q)
     return 1;
 }
 
+/* Backup manager: whether a live session can be changed here and now. A holder can that is leased,
+ * and first sees to it that there are enough others; anybody else looks for the latest version, and
+ * then changes the copy that he has got. @return 0: the request was put off or answered */
+static int at_hand(sc_manager_t *m, const sc_request_t *q, const sc_record_t *rec)
+{
+    if ((rec->flags & SC_REC_PROXY) || !sc_layout_here(m, rec)) {
+        if (!q->fetched) {
+            missing(m, q);
+            return 0;
+        }
+        if (rec->flags & SC_REC_PROXY) {
+            answer(m, q, SC_UNKNOWN); /* it went a moment ago */
+            return 0;
+        }
+        return 1;
+    }
+    if (put_off(m, q)) {
+        return 0;
+    }
+    return q->moved || sc_mgr_now(m) - q->since > apr_time_from_msec(m->config->ack_wait_ms) ||
+           sc_move_for(m, rec, q->call, q->op, q->again, q->body, q->len, q->since) != APR_SUCCESS;
+}
+
+/* @return 0: the request was put off or answered */
+static int may_change(sc_manager_t *m, const sc_request_t *q, const sc_record_t *rec)
+{
+    return sc_mgr_is_backup(m) ? at_hand(m, q, rec) : !put_off(m, q);
+}
+
 /* ---- CHANGE --------------------------------------------------------------------------------- */
 
 static void too_large(sc_manager_t *m, const sc_request_t *q, apr_size_t size)
@@ -125,12 +158,12 @@ static sc_outcome_t merge_change(sc_manager_t *m, const sc_request_t *q, const s
     return SC_DONE;
 }
 
-/* This node changed it last, so it is its primary from now on. */
+/* This node changed it last, so with the delta manager it is its primary from now on. */
 static void own(sc_manager_t *m, sc_record_t *rec, const sc_stamp_t *stamp)
 {
     rec->stamp = *stamp;
     rec->accessed = sc_mgr_now(m);
-    if (rec->primary != m->own_route) {
+    if (rec->primary != m->own_route && !sc_mgr_is_backup(m)) {
         rec->primary = m->own_route;
         rec->epoch++;
     }
@@ -139,17 +172,22 @@ static void own(sc_manager_t *m, sc_record_t *rec, const sc_stamp_t *stamp)
 static void msg_delta(sc_manager_t *m, sc_event_t event, const sc_record_t *rec,
                       const sc_id_t *old_id)
 {
+    sc_record_t told = *rec;
     sc_msg_delta_t d;
 
+    if (sc_mgr_is_backup(m)) {
+        event = event == SC_EVT_SESSION_DELTA ? SC_EVT_BACKUP_DIFF : event;
+        sc_move_told(m, &told);
+    }
     memset(&d, 0, sizeof(d));
     d.context.s = sc_store_context_name(m->store, rec->context);
     d.context.len = strlen(d.context.s);
     d.id = old_id != NULL ? *old_id : rec->id;
     d.new_id = rec->id;
-    d.flags = SC_MSG_PRIMARY;
+    d.flags = sc_mgr_is_backup(m) ? 0 : SC_MSG_PRIMARY;
     d.stamp = rec->stamp;
     d.max_idle_s = rec->max_idle_s;
-    d.epoch = rec->epoch;
+    d.epoch = told.epoch;
     d.body = m->delta.data;
     d.body_len = m->delta.len;
     d.digest = old_id != NULL ? sc_body_digest(m->out.data, m->out.len) : 0;
@@ -157,13 +195,28 @@ static void msg_delta(sc_manager_t *m, sc_event_t event, const sc_record_t *rec,
     sc_msg_delta_put(&m->msg, event, &d);
 }
 
-static void msg_created(sc_manager_t *m, const sc_record_t *rec)
+/* Those who only know locations are told where it is. */
+static void note_place(sc_manager_t *m, const sc_record_t *rec)
 {
-    sc_wire_session_t w;
+    if (sc_mgr_is_backup(m)) {
+        sc_place_note(m, rec, sc_body_digest(m->out.data, m->out.len));
+    }
+}
 
-    sc_mgr_wire(m, rec, m->out.data, m->out.len, &w);
-    sc_buf_clear(&m->msg);
-    sc_msg_created_put(&m->msg, SC_EVT_SESSION_CREATED, &w);
+/* And that there is nothing any more. */
+static void note_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                       const sc_stamp_t *stamp)
+{
+    sc_record_t rec;
+
+    if (sc_mgr_is_backup(m)) {
+        memset(&rec, 0, sizeof(rec));
+        rec.context = context;
+        rec.id = *id;
+        rec.stamp = *stamp;
+        rec.flags = SC_REC_TOMBSTONE;
+        sc_place_note(m, &rec, 0);
+    }
 }
 
 static void do_create(sc_manager_t *m, const sc_request_t *q)
@@ -185,12 +238,17 @@ static void do_create(sc_manager_t *m, const sc_request_t *q)
     rec.created = sc_mgr_now(m);
     rec.primary = m->own_route;
     own(m, &rec, &stamp);
+    if (sc_mgr_is_backup(m)) {
+        rec.epoch = 1;
+        (void)sc_layout_choose(m, &rec.id, rec.primary, rec.backups);
+    }
     if (sc_mgr_put(m, &rec, m->out.data, m->out.len) != APR_SUCCESS) {
         answer(m, q, SC_FULL);
         return;
     }
     sc_count(m->board, created, 1);
-    msg_created(m, &rec);
+    note_place(m, &rec);
+    sc_mgr_msg_whole(m, &rec, &m->out);
     sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
 }
 
@@ -217,11 +275,11 @@ static void do_change(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_REFUSED);
         return;
     }
-    if (put_off(m, q)) {
+    if (!may_change(m, q, &rec)) {
         return;
     }
-    if (q->c.nattrs == 0 && q->c.max_idle_s == rec.max_idle_s && rec.primary == m->own_route &&
-        !q->again) {
+    if (q->c.nattrs == 0 && q->c.max_idle_s == rec.max_idle_s &&
+        (rec.primary == m->own_route || sc_mgr_is_backup(m)) && !q->again) {
         sc_expiry_touch(m, &rec, sc_mgr_now(m)); /* nothing but an access */
         answer(m, q, SC_DONE);
         return;
@@ -240,7 +298,7 @@ static void do_change(sc_manager_t *m, const sc_request_t *q)
     }
     sc_count(m->board, changed, 1);
     if (q->again) {
-        msg_created(m, &rec); /* what of it the peers have is anybody's guess */
+        sc_mgr_msg_whole(m, &rec, &m->out); /* what of it the peers have is anybody's guess */
     } else {
         msg_delta(m, SC_EVT_SESSION_DELTA, &rec, NULL);
     }
@@ -256,7 +314,9 @@ static void do_remove(sc_manager_t *m, const sc_request_t *q)
     apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
     int dead = rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE);
 
-    if ((rv == APR_NOTFOUND && m->state == SC_NODE_READY) ||
+    /* with the backup manager it may be where this node does not know */
+    if ((rv == APR_NOTFOUND && m->state == SC_NODE_READY &&
+         (!sc_mgr_is_backup(m) || m->npeers == 0)) ||
         (dead && rec.max_idle_s == SC_DEAD_INVALIDATED && !q->again) ||
         (dead && rec.max_idle_s == SC_DEAD_RENAMED)) {
         answer(m, q, SC_DONE);
@@ -270,6 +330,7 @@ static void do_remove(sc_manager_t *m, const sc_request_t *q)
     if (rv == APR_SUCCESS && !dead) {
         sc_count(m->board, invalidated, 1);
     }
+    note_death(m, q->context, &q->c.id, &stamp);
     sc_mgr_msg_death(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED);
     sc_mgr_replicate(m, q->call, q->since, q->context, &q->c.id);
 }
@@ -307,7 +368,7 @@ static int change_id_begin(sc_manager_t *m, const sc_request_t *q, sc_record_t *
         answer(m, q, SC_ABSENT);
         return 0;
     }
-    return !put_off(m, q);
+    return may_change(m, q, rec);
 }
 
 static void do_change_id(sc_manager_t *m, const sc_request_t *q)
@@ -339,6 +400,8 @@ static void do_change_id(sc_manager_t *m, const sc_request_t *q)
     }
     (void)sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_RENAMED, &q->c.new_id);
     sc_count(m->board, changed, 1);
+    note_place(m, &rec);
+    note_death(m, q->context, &q->c.id, &stamp);
     msg_delta(m, SC_EVT_CHANGE_SESSION_ID, &rec, &q->c.id);
     sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
 }
@@ -351,7 +414,8 @@ static void do_fetch(sc_manager_t *m, const sc_request_t *q)
     apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
     int here = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
 
-    if (rv == APR_NOTFOUND) {
+    if (rv == APR_NOTFOUND || (here && sc_mgr_is_backup(m) && !q->fetched &&
+                               ((rec.flags & SC_REC_PROXY) || !sc_layout_here(m, &rec)))) {
         missing(m, q);
     } else if (rv != APR_SUCCESS) {
         answer(m, q, SC_UNKNOWN);
@@ -372,6 +436,13 @@ static void do_takeover(sc_manager_t *m, const sc_request_t *q)
     }
     if (rec.primary == m->own_route) {
         answer(m, q, SC_DONE);
+        return;
+    }
+    if (sc_mgr_is_backup(m)) {
+        int mine = !(rec.flags & SC_REC_PROXY) && sc_layout_owner(m, &rec) == m->own_route;
+
+        sc_move_take(m, &rec);
+        answer(m, q, mine ? SC_DONE : SC_UNKNOWN);
         return;
     }
     stamp = sc_mgr_stamp(m);
@@ -470,7 +541,8 @@ void sc_mgr_resume(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op,
     q.call = call;
     q.op = op;
     q.again = again;
-    q.fetched = 1;
+    q.moved = fetched == MOVED;
+    q.fetched = !q.moved; /* which took its time: it is looked up anew, if need be */
     q.absent = fetched == SC_FOUND ? SC_ABSENT : fetched;
     q.since = since;
     q.body = body;

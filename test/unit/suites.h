@@ -26,7 +26,8 @@
     X(message)                                                                                     \
     X(message_digest)                                                                              \
     X(delta)                                                                                       \
-    X(placement)
+    X(placement)                                                                                   \
+    X(backup)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
 SC_SUITES(SC_SUITE_DECLARE)

@@ -1,0 +1,55 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file backup_net.h
+ * @brief The network of delta_net.h with backup managers, and what their tests look at.
+ */
+#ifndef BACKUP_NET_H
+#define BACKUP_NET_H
+
+#include "delta_net.h"
+
+/** Of the next backup_create: copies besides the primary's; 0 counts as 1. */
+extern _Thread_local int backup_copies;
+
+void backup_tweak(sc_config_t *c, int index);
+/** n nodes with so many backups, all READY. */
+net_t *backup_ready(int n, int copies);
+
+/** What a node has of a session. */
+typedef enum backup_has_t {
+    HAS_NOTHING,
+    HAS_PROXY,
+    HAS_GUEST, /**< a body, although it is no holder by its own record */
+    HAS_COPY,  /**< a body, and it is a holder */
+    HAS_HOLE,  /**< a holder without a body */
+    HAS_DEAD
+} backup_has_t;
+
+backup_has_t backup_has(net_t *net, int node, apr_uint32_t id, sc_record_t *rec);
+/** "primary backup backup ... #epoch" as a node knows it. Two results are valid at a time. */
+const char *backup_where(net_t *net, int node, apr_uint32_t id);
+/** Nodes that hold it with a body. */
+int backup_holders(net_t *net, apr_uint32_t id);
+/** Value that each holder has of an attribute; NULL if two differ, or there is none. */
+const char *backup_value(net_t *net, apr_uint32_t id, const char *name);
+/** Node with this route, -1: none. */
+int backup_node(net_t *net, const char *route);
+/** The node that is primary by the record of somebody alive, -1. */
+int backup_primary(net_t *net, apr_uint32_t id);
+/**
+ * Whether all nodes that are alive agree: on where each session is, holders have equal bodies, the
+ * others know the location or nothing, and there are as many copies as there can be.
+ * @return a description of the first difference, NULL if none
+ */
+const char *backup_difference(net_t *net);
+/** Whether no node has anything to move. */
+int backup_quiet(net_t *net);
+/** Let time pass until backup_difference finds nothing and all are quiet. @return 1 if in time */
+int backup_settled(net_t *net, int ms);
+
+void backup_changes_tests(void);
+void backup_moves_tests(void);
+void backup_random_tests(void);
+
+#endif

@@ -1,0 +1,19 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The backup manager on one to five nodes, with the fake network of delta_net.h. The tests are in
+ * backup_*.c by topic.
+ */
+#include <CUnit/CUnit.h>
+
+#include "backup_net.h"
+
+void sc_suite_backup(void);
+
+void sc_suite_backup(void)
+{
+    (void)CU_add_suite("backup", NULL, NULL);
+    backup_changes_tests();
+    backup_moves_tests();
+    backup_random_tests();
+}
