@@ -20,6 +20,8 @@
 #define CALM_TIME apr_time_from_sec(5)
 /** Healthy for so long: it has what the others have. */
 #define SOUND_TIME apr_time_from_sec(3)
+/** So long after its end a failure of the network may still have nodes drop each other. */
+#define AFTER_TIME apr_time_from_sec(6)
 /** After a partition, until the sides know each other again. */
 #define MEET_TIME apr_time_from_sec(6)
 
@@ -147,19 +149,58 @@ static void all_cuts(world_t *w)
     }
 }
 
+static void mark_bad(world_t *w)
+{
+    int a, b;
+
+    for (a = 0; a < w->nmembers; a++) {
+        for (b = 0; b < w->nmembers; b++) {
+            w->net->link[a][b].bad_at = w->now;
+        }
+    }
+}
+
 static void taint_all(world_t *w)
 {
     session_t *s;
 
     if (w->faults->parted < 0) {
         w->faults->parted = w->now;
-        w->faults->met = -1;
     }
     for (s = w->sessions; s != NULL; s = s->next) {
         if (s->tainted < 0) {
             s->tainted = w->now;
         }
     }
+}
+
+/** Whether the network between two nodes was bad a moment ago. */
+static int was_bad(const world_t *w, int a, int b)
+{
+    const fault_t *f;
+
+    for (f = w->faults->list; f != NULL; f = f->next) {
+        if (f->what == F_WEATHER) {
+            return 1;
+        }
+    }
+    return net_apart(w->net, a, b) ||
+           (w->net->link[a][b].bad_at > 0 && w->now - w->net->link[a][b].bad_at < AFTER_TIME) ||
+           (w->net->link[b][a].bad_at > 0 && w->now - w->net->link[b][a].bad_at < AFTER_TIME);
+}
+
+void faults_dropped(world_t *w, int by, const sc_member_t *m)
+{
+    int i = m->host[3] - 1;
+    const node_t *n = i >= 0 && i < w->nnodes ? w->node[i] : NULL;
+
+    if (w->quorum > 0 || by >= w->nnodes || n == NULL || !node_runs(n) ||
+        memcmp(&n->engine->uid, &m->uid, sizeof(m->uid)) != 0 || !was_bad(w, by, i)) {
+        return;
+    }
+    trace(w, "%s and %s are parted", w->node[by]->route, n->route);
+    taint_all(w);
+    w->faults->met = w->now + MEET_TIME;
 }
 
 static void fault_end(fault_t *fault)
@@ -190,6 +231,7 @@ static void fault_end(fault_t *fault)
     case F_WEATHER:
         trace(w, "the weather clears");
         net_weather(w->net, 150, 400, 0, 0, 0, 0);
+        mark_bad(w);
         break;
     case F_WALL:
         break;
@@ -198,7 +240,7 @@ static void fault_end(fault_t *fault)
         trace(w, "heals: n%d n%d %lx", fault->node + 1, fault->other + 1,
               (unsigned long)fault->side);
         f->cuts--;
-        f->met = w->now + MEET_TIME;
+        f->met = f->parted >= 0 ? w->now + MEET_TIME : f->met;
         break;
     }
     free(fault);
@@ -280,6 +322,7 @@ static void fault_apply(fault_t *fault, apr_int64_t ms)
         if (fault->f->active == 1 && w->profile == PROFILE_CALM) {
             fault->f->freeze_began = w->now;
             fault->f->freeze_node = fault->node;
+            memset(fault->f->stall, 0xff, sizeof(fault->f->stall));
         }
         break;
     case F_KILL:
@@ -324,7 +367,7 @@ static int begin(faults_t *f, what_t what, int node)
     if (!any && !may_hit(w, what, node)) {
         return 0;
     }
-    if (what == F_BLIP && w->quorum == 0 && (f->cuts > 0 || w->now < f->met)) {
+    if (what == F_BLIP && w->quorum == 0 && f->cuts > 0) {
         return 0; /* many short ones are a long one */
     }
     fault = calloc(1, sizeof(*fault));
@@ -410,7 +453,7 @@ static void watch_due(void *baton, apr_time_t now)
             w->node[i]->bad_at = now;
         }
     }
-    if (f->parted >= 0 && f->cuts == 0 && f->met >= 0 && now > f->met) {
+    if (f->parted >= 0 && f->cuts == 0 && now > f->met) {
         f->parted = -1;
     }
     world_at(w, &f->watch, now + WATCH_INTERVAL, watch_due, f);

@@ -18,6 +18,8 @@
 
 /** Operations shown of a session, the last ones; with -v all. */
 #define HISTORY_MAX 30
+/** What a request may take besides waiting for an acknowledgement. */
+#define STALL_SLACK apr_time_from_msec(100)
 
 const char *kind_name(kind_t k)
 {
@@ -262,19 +264,24 @@ static void acknowledged(op_t *op)
     }
 }
 
-/** One frozen node must not make later requests wait (C5). */
+/** One frozen node makes each other one wait once: for what is under way when it notices (C5). */
 static void judge_stall(const op_t *op, const job_t *job)
 {
-    const faults_t *f = op->s->w->faults;
+    faults_t *f = op->s->w->faults;
     apr_interval_time_t wait = apr_time_from_msec(job->node->config.ack_wait_ms);
+    apr_time_t *first = &f->stall[job->node->index];
 
-    if (f->freeze_began >= 0 && job->node->index != f->freeze_node && op->attempts == 1 &&
-        job->waited > wait / 2 && op->start > f->freeze_began + wait + apr_time_from_msec(300)) {
+    if (f->freeze_began < 0 || job->node->index == f->freeze_node || op->attempts != 1 ||
+        job->waited <= wait / 2 || op->start < f->freeze_began) {
+        return;
+    }
+    if (*first < 0) {
+        *first = op->end - job->waited;
+    } else if (op->start > *first + wait + STALL_SLACK) {
         violated(op->s->w, "C5 stall", op->s,
-                 "op %d on %s waited %" APR_TIME_T_FMT " ms, %" APR_TIME_T_FMT
-                 " ms after n%d froze",
-                 op->serial, job->node->route, apr_time_as_msec(job->waited),
-                 apr_time_as_msec(op->start - f->freeze_began), f->freeze_node + 1);
+                 "op %d on %s waited %" APR_TIME_T_FMT " ms for n%d, frozen at %.6f, again",
+                 op->serial, job->node->route, apr_time_as_msec(job->waited), f->freeze_node + 1,
+                 (double)f->freeze_began / 1e6);
     }
 }
 

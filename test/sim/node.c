@@ -241,6 +241,9 @@ static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
 {
     engine_t *e = baton;
 
+    if (!goodbye && !e->dead) {
+        faults_dropped(e->node->w, e->node->index, m);
+    }
     publish(e);
     sc_manager_member_gone(e->manager, m, goodbye);
 }

@@ -257,7 +257,7 @@ typedef struct link_t {
     apr_uint32_t stall_ppm; /**< it takes long */
     apr_uint32_t loss_ppm;  /**< of a datagram */
     apr_uint32_t dup_ppm;
-    apr_time_t cut_since; /**< 0: not cut */
+    apr_time_t bad_at; /**< last time at which it was cut, or lossy; 0: never */
 } link_t;
 
 struct net_t {
@@ -477,9 +477,10 @@ struct faults_t {
     int step;                /**< of a rolling restart */
     apr_time_t freeze_began; /**< of the only fault that goes on; -1 */
     int freeze_node;
-    int cuts;            /**< of which the nodes on both sides run */
-    apr_time_t parted;   /**< -1: not; else when the parts began to run on their own */
-    apr_time_t met;      /**< when the last ones have surely met again; -1: they have not */
+    apr_time_t stall[SC_MEMBERS_MAX]; /**< start of the first request there that it has stalled */
+    int cuts;                         /**< that are there now */
+    apr_time_t parted;                /**< -1: not; else when the parts began to run on their own */
+    apr_time_t met;                   /**< when the last ones have surely met again */
     struct fault_t *list;
 };
 
@@ -488,6 +489,8 @@ void faults_start(world_t *w, apr_time_t until);
 /** End all of them at once: everything runs and talks. */
 void faults_end(world_t *w);
 void faults_destroy(world_t *w);
+/** A node has dropped another one that runs: if the network is to blame, it is a partition. */
+void faults_dropped(world_t *w, int by, const sc_member_t *m);
 /** Whether parts that run on their own excuse what such a session shows at a request that started
  *  then. */
 int faults_parted(const world_t *w, apr_time_t start);

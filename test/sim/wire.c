@@ -553,7 +553,7 @@ void net_cut(net_t *net, int from, int to, int cut)
     link_t *l = &net->link[from][to];
 
     l->cut = cut;
-    l->cut_since = cut ? net->w->now : 0;
+    l->bad_at = net->w->now;
 }
 
 int net_apart(const net_t *net, int a, int b)
