@@ -14,6 +14,13 @@
  * for them until its time is up, and then the answer is that nobody knows. So it is for a node that
  * may be cut off itself, and with a quorum as long as too few have answered.
  *
+ * With the backup manager the holders are asked first, if it is known who they are; the others when
+ * that has not brought an answer that is sure to be the latest one. Those who do not hold the
+ * session say where it is, and who is named and has not been asked yet is asked. A copy counts when
+ * it comes from a holder by the newest location that anybody knew: others may have stopped to get
+ * the changes. What comes is merged as a guest: a copy that stays for a moment, so that the request
+ * can be served.
+ *
  * Bounded: so many fetches, so many requests that wait for them; ids that nobody had are remembered
  * for a moment, so that a flood of one bad cookie stays on this node.
  */
@@ -39,6 +46,8 @@ struct sc_waiter_t {
 typedef struct asked_t {
     apr_uint32_t serial; /* of the peer in that place when it was asked; 0: not asked */
     int answered;
+    int gave;           /* it holds the session: its copy has been merged */
+    apr_uint16_t route; /* its */
 } asked_t;
 
 struct sc_fetch_t {
@@ -49,7 +58,13 @@ struct sc_fetch_t {
     int everybody; /* all peers are to be asked, not only one */
     int decided;   /* somebody answered who knows best */
     int found;
-    int full; /* found, but there was no room for it */
+    int full;         /* found, but there was no room for it */
+    int holders;      /* backup manager: the holders are asked, everybody if need be */
+    int sure_copy;    /* who knows best had it, */
+    int sure_absent;  /* or not */
+    int had_body;     /* something was here when it began, */
+    int own_copy;     /* and this node was a holder */
+    sc_record_t best; /* the newest location that anybody knows; primary SC_ROUTE_NONE: none yet */
     char hint[SC_ROUTE_MAX + 1];
     asked_t asked[SC_MEMBERS_MAX];
     sc_timer_t timer;
@@ -71,6 +86,7 @@ static sc_fetch_t **slot_of(sc_manager_t *m, apr_uint16_t context, const sc_id_t
 }
 
 static void timed_out(void *baton, apr_time_t now);
+static void look_here(sc_fetch_t *f);
 
 static sc_fetch_t *fetch_create(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
@@ -89,6 +105,9 @@ static sc_fetch_t *fetch_create(sc_manager_t *m, apr_uint16_t context, const sc_
     f->context = context;
     f->id = *id;
     f->tail = &f->waiters;
+    if (sc_mgr_is_backup(m)) {
+        look_here(f);
+    }
     if (sc_timer_set(m->cfg.timers, &f->timer,
                      sc_mgr_now(m) + apr_time_from_msec(m->config->delta.fetch_ms), timed_out,
                      f) != APR_SUCCESS) {
@@ -171,9 +190,104 @@ static int is_complete(const sc_fetch_t *f)
     if (f->decided) {
         return 1;
     }
+    if (f->holders && !f->everybody) {
+        return 0;
+    }
     return all_answered(f, 0) &&
            (!f->everybody || (f->m->settled && is_quorum(f) && !sc_lease_cut_off(f->m)));
 }
+
+/* ---- the end, with the backup manager -------------------------------------------------------- */
+
+static int is_holder(const sc_fetch_t *f, apr_uint16_t route)
+{
+    return sc_record_holder(&f->best, route) != SC_HOLDER_NONE;
+}
+
+/* Whether what has been merged is the latest: somebody's who holds the session. */
+static int counts(const sc_fetch_t *f)
+{
+    int i;
+
+    if (f->own_copy && is_holder(f, f->m->own_route)) {
+        return 1;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (f->asked[i].gave && is_holder(f, f->asked[i].route)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether a holder is there that has not said anything. */
+static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
+{
+    const sc_peer_t *peer = sc_layout_peer(f->m, route);
+    const asked_t *a;
+
+    if (peer == NULL) {
+        return 0;
+    }
+    a = &f->asked[peer - f->m->peer];
+    return a->serial != peer->serial || !a->answered;
+}
+
+/* Whether nobody has it who should. Without a location that may be everybody. */
+static int all_said_no(const sc_fetch_t *f)
+{
+    int i;
+
+    if (f->best.primary == SC_ROUTE_NONE) {
+        return all_answered(f, 1);
+    }
+    if (is_owed(f, f->best.primary)) {
+        return 0;
+    }
+    for (i = 0; i < SC_BACKUPS_MAX && f->best.backups[i] != SC_ROUTE_NONE; i++) {
+        if (is_owed(f, f->best.backups[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* A copy that did not count must not be taken for the session. @param gone 1: nor is there anything
+ * where it was said to be */
+static void drop_rest(sc_fetch_t *f, const sc_record_t *rec, int gone)
+{
+    sc_manager_t *m = f->m;
+    int proxy = (rec->flags & SC_REC_PROXY) != 0;
+
+    if (!proxy && (f->had_body || !f->found)) {
+        return;
+    }
+    if (gone || (!proxy && sc_place_only(m, rec) != APR_SUCCESS)) {
+        (void)sc_store_remove(m->store, f->context, &f->id);
+    }
+}
+
+static sc_outcome_t outcome_backup(sc_fetch_t *f, apr_status_t rv, const sc_record_t *rec)
+{
+    int gone = f->sure_absent || (f->everybody && all_said_no(f));
+
+    if (rv == APR_SUCCESS && !(rec->flags & SC_REC_PROXY) && (f->sure_copy || counts(f))) {
+        return SC_FOUND;
+    }
+    if (f->full) {
+        return SC_FULL;
+    }
+    if (rv == APR_SUCCESS) {
+        drop_rest(f, rec, gone);
+    }
+    if (gone && (rv == APR_SUCCESS || rv == APR_NOTFOUND)) {
+        remember_absent(f);
+        return SC_ABSENT;
+    }
+    return SC_UNKNOWN;
+}
+
+/* ---- the end, with both ---------------------------------------------------------------------- */
 
 static sc_outcome_t outcome_of(sc_fetch_t *f)
 {
@@ -185,6 +299,9 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     }
     if (!is_complete(f)) {
         return is_quorum(f) ? SC_UNKNOWN : SC_NO_QUORUM;
+    }
+    if (sc_mgr_is_backup(f->m)) {
+        return outcome_backup(f, rv, &rec);
     }
     if (rv == APR_SUCCESS) {
         return SC_FOUND;
@@ -228,24 +345,6 @@ static void timed_out(void *baton, apr_time_t now)
     finish(baton);
 }
 
-void sc_fetch_review(sc_manager_t *m)
-{
-    apr_uint32_t i;
-
-    for (i = 0; i < SC_FETCH_BUCKETS; i++) {
-        sc_fetch_t *f = m->fetch[i];
-
-        while (f != NULL) {
-            if (is_complete(f)) {
-                finish(f); /* which may change the chain */
-                f = m->fetch[i];
-            } else {
-                f = f->next;
-            }
-        }
-    }
-}
-
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static void ask(sc_fetch_t *f, sc_peer_t *peer)
@@ -258,7 +357,8 @@ static void ask(sc_fetch_t *f, sc_peer_t *peer)
         return;
     }
     a->serial = peer->serial;
-    a->answered = 0;
+    a->answered = a->gave = 0;
+    a->route = peer->route;
     memset(&msg, 0, sizeof(msg));
     msg.context.s = sc_store_context_name(m->store, f->context);
     msg.context.len = strlen(msg.context.s);
@@ -305,6 +405,56 @@ static void ask_everybody(sc_fetch_t *f)
     }
 }
 
+/* Ask those who hold the session. @return 0: none of them is there */
+static int ask_holders(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    int asked = 0, i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && is_holder(f, m->peer[i].route)) {
+            ask(f, &m->peer[i]);
+            asked = 1;
+        }
+    }
+    return asked;
+}
+
+/* Ask further if that is needed. @return 1: the answer is known */
+static int go_on(sc_fetch_t *f)
+{
+    if (f->holders && !f->everybody && !f->decided && all_answered(f, 0)) {
+        ask_everybody(f);
+    }
+    return is_complete(f);
+}
+
+/* What is known here. */
+static void look_here(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, f->context, &f->id, &rec, NULL) == APR_SUCCESS &&
+        !(rec.flags & SC_REC_TOMBSTONE)) {
+        f->best = rec;
+        f->had_body = !(rec.flags & SC_REC_PROXY);
+        f->own_copy = f->had_body && sc_layout_here(m, &rec);
+    }
+}
+
+static void begin(sc_fetch_t *f)
+{
+    if (!sc_mgr_is_backup(f->m)) {
+        ask_everybody(f);
+        return;
+    }
+    f->holders = 1;
+    if (!ask_holders(f)) {
+        ask_everybody(f);
+    }
+}
+
 static sc_waiter_t *waiter_create(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op,
                                   int again, const unsigned char *body, apr_size_t len,
                                   apr_time_t since)
@@ -323,6 +473,24 @@ static sc_waiter_t *waiter_create(sc_manager_t *m, const sc_link_call_t *call, s
     memcpy(w->body, body, len);
     m->nwaiters++;
     return w;
+}
+
+void sc_fetch_review(sc_manager_t *m)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_FETCH_BUCKETS; i++) {
+        sc_fetch_t *f = m->fetch[i];
+
+        while (f != NULL) {
+            if (go_on(f)) {
+                finish(f); /* which may change the chain */
+                f = m->fetch[i];
+            } else {
+                f = f->next;
+            }
+        }
+    }
 }
 
 apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change_t *c,
@@ -345,10 +513,10 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
     }
     *f->tail = w;
     f->tail = &w->next;
-    if (!f->everybody) {
+    if (!f->everybody && !f->holders) {
         sc_count(m->board, fetches, 1);
         memcpy(f->hint, c->hint, c->hint_len);
-        ask_everybody(f);
+        begin(f);
     }
     return APR_SUCCESS;
 }
@@ -378,7 +546,7 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
     memset(m->negative, 0, sizeof(m->negative)); /* it may have what the others have not */
     for (i = 0; i < SC_FETCH_BUCKETS; i++) {
         for (f = m->fetch[i]; f != NULL; f = f->next) {
-            if (f->everybody) {
+            if (f->everybody || (f->holders && is_holder(f, peer->route))) {
                 ask(f, peer);
             }
         }
@@ -387,12 +555,21 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
 
 /* ---- being asked ---------------------------------------------------------------------------- */
 
+/* Backup manager: a copy that is not held here is given to nobody, only where the session is. */
+static int only_location(const sc_manager_t *m, sc_record_t *rec)
+{
+    if (!(rec->flags & SC_REC_TOMBSTONE) && !sc_layout_here(m, rec)) {
+        rec->flags |= SC_REC_PROXY;
+    }
+    return (rec->flags & SC_REC_PROXY) != 0;
+}
+
 apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_msg_retrieve_t msg;
     apr_uint16_t context;
     sc_record_t rec;
-    int known;
+    int known, held = 1;
 
     if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE, &msg) != APR_SUCCESS) {
         return APR_EINVAL;
@@ -400,7 +577,8 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     known = sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS;
     if (known && sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
         msg.found = 1;
-        if (rec.flags & SC_REC_TOMBSTONE) {
+        held = !only_location(m, &rec);
+        if (!held || (rec.flags & SC_REC_TOMBSTONE)) {
             sc_buf_clear(&m->old);
         } else {
             sc_expiry_refresh(m, &rec);
@@ -408,7 +586,7 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
     }
     sc_lease_check(m);
-    msg.sure = known && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
+    msg.sure = known && held && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
     sc_buf_clear(&m->msg);
     sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE_REPLY, &msg);
     sc_mgr_reply(m, from);
@@ -421,24 +599,66 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
                         apr_status_t merged)
 {
     sc_peer_t *peer = sc_mgr_peer(f->m, from);
+    asked_t *a = NULL;
+    int copy = msg->found && !(msg->session.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
 
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
-        f->asked[peer - f->m->peer].answered = 1;
+        a = &f->asked[peer - f->m->peer];
+        a->answered = 1;
+        a->gave = copy && merged == APR_SUCCESS;
     }
-    if (msg->found && merged == APR_SUCCESS) {
+    if (msg->found && !(msg->session.flags & SC_REC_PROXY) && merged == APR_SUCCESS) {
         if (!f->found) {
             f->found = 1;
             sc_count(f->m->board, fetched, f->waiters != NULL);
         }
+        f->sure_copy |= copy && msg->sure;
     } else if (msg->found && merged == APR_ENOSPC) {
         f->full = 1;
     }
-    if (merged == APR_SUCCESS && (msg->sure || (msg->session.flags & SC_REC_TOMBSTONE))) {
+    if (sc_mgr_is_backup(f->m) && !msg->found) {
+        /* only who would have it knows that there is none */
+        f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&
+                          sc_layout_owner(f->m, &f->best) == peer->route;
+        f->decided |= f->sure_absent;
+    } else if (merged == APR_SUCCESS && (msg->sure || (msg->session.flags & SC_REC_TOMBSTONE))) {
         f->decided = 1;
     }
-    if (is_complete(f)) {
-        finish(f);
+}
+
+/* A location that somebody knows; those whom it names are asked. */
+static void note_location(sc_fetch_t *f, const sc_record_t *rec)
+{
+    if (f->best.primary == SC_ROUTE_NONE || sc_layout_cmp(f->m, rec, &f->best) > 0) {
+        f->best = *rec;
+        if (f->holders) {
+            (void)ask_holders(f);
+        }
     }
+}
+
+/* What a peer says is taken over. @param located receives 1 if *rec is where the session is */
+static apr_status_t take(sc_manager_t *m, const sc_member_t *from, const sc_msg_retrieve_t *msg,
+                         apr_uint16_t context, sc_record_t *rec, int *located)
+{
+    int changed = 0;
+    apr_status_t rv;
+
+    *located = 0;
+    if (!(msg->session.flags & SC_REC_PROXY)) {
+        rv = sc_mgr_merge_whole(m, from, context, &msg->session, &changed);
+        *located = rv == APR_SUCCESS && sc_mgr_is_backup(m) &&
+                   !(msg->session.flags & SC_REC_TOMBSTONE) &&
+                   sc_place_of(m, &msg->session, context, rec);
+        return rv;
+    }
+    if (!sc_mgr_is_backup(m) || !sc_place_of(m, &msg->session, context, rec)) {
+        sc_count(m->board, records_refused, 1);
+        return APR_EINVAL;
+    }
+    rv = sc_place_merge(m, from, rec, 0);
+    *located = rv != APR_EINVAL;
+    return rv;
 }
 
 apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
@@ -446,8 +666,9 @@ apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     apr_status_t rv = APR_SUCCESS;
     sc_msg_retrieve_t msg;
     apr_uint16_t context;
+    sc_record_t rec;
     sc_fetch_t *f;
-    int changed = 0;
+    int located = 0;
 
     if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE_REPLY, &msg) != APR_SUCCESS) {
         return APR_EINVAL;
@@ -456,11 +677,18 @@ apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
         return APR_SUCCESS; /* an answer to what this node has not asked */
     }
     if (msg.found) {
-        rv = sc_mgr_merge_whole(m, from, context, &msg.session, &changed);
+        rv = take(m, from, &msg, context, &rec, &located);
     }
     f = *slot_of(m, context, &msg.id);
-    if (f != NULL) {
-        note_answer(f, from, &msg, rv);
+    if (f == NULL) {
+        return APR_SUCCESS;
+    }
+    if (located) {
+        note_location(f, &rec);
+    }
+    note_answer(f, from, &msg, rv);
+    if (go_on(f)) {
+        finish(f);
     }
     return APR_SUCCESS;
 }

@@ -544,6 +544,10 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
 /** A list item with its table as a record of this store. @return APR_EINVAL: unknown members */
 apr_status_t sc_place_record(sc_manager_t *m, const sc_msg_places_t *list, const sc_place_t *item,
                              apr_uint16_t context, sc_record_t *rec);
+/** The location of a session as it travels; backups that nobody has heard of are left out.
+ *  @return 0: its primary is such a one, or there is none */
+int sc_place_of(sc_manager_t *m, const sc_wire_session_t *w, apr_uint16_t context,
+                sc_record_t *rec);
 /** Whether an epoch may follow the one that is known (0: none is). No: it is counted as refused. */
 int sc_place_possible(sc_manager_t *m, const sc_member_t *from, apr_uint32_t known,
                       apr_uint32_t epoch);

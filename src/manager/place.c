@@ -86,6 +86,21 @@ apr_status_t sc_place_record(sc_manager_t *m, const sc_msg_places_t *list, const
     return APR_SUCCESS;
 }
 
+int sc_place_of(sc_manager_t *m, const sc_wire_session_t *w, apr_uint16_t context, sc_record_t *rec)
+{
+    sc_text_t primary = {w->primary, w->primary_len};
+    apr_uint32_t i, n = 0;
+
+    memset(rec, 0, sizeof(*rec));
+    rec->id = w->id;
+    rec->context = context;
+    rec->epoch = w->epoch;
+    for (i = 0; i < w->nbackups; i++) {
+        n += route_of(m, &w->backup[i], &rec->backups[n]) != 0;
+    }
+    return route_of(m, &primary, &rec->primary) && rec->primary != SC_ROUTE_NONE;
+}
+
 /* ---- records without a body ------------------------------------------------------------------ */
 
 apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec)
