@@ -83,6 +83,7 @@ typedef struct sc_lease_t {
     apr_time_t until;    /**< what it granted ends then; 0: it never did */
     apr_time_t silent;   /**< the first PING since which it has not answered; 0: it has */
     apr_time_t answered; /**< when the newest PING was sent that it granted */
+    apr_uint64_t heard; /**< its newest PING, in its own clock */
     int counts;          /**< it has granted a lease in this life, so its grant is needed */
     int owed;            /**< this node stood still and has not heard of it since */
     int overdue;         /**< an acknowledgement is overdue: it is granted nothing */

@@ -175,10 +175,12 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (sc_msg_ping_get(r, &ping) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    if (peer == NULL || m->grant_time == 0) {
+    /* one that was late, or comes again, says what was so once */
+    if (peer == NULL || m->grant_time == 0 || ping.sent <= peer->lease.heard) {
         return APR_SUCCESS;
     }
     l = &peer->lease;
+    l->heard = ping.sent;
     l->nmembers = ping.nmembers;
     memcpy(l->member, ping.member, ping.nmembers * sizeof(l->member[0]));
     look_for_strangers(m, peer);
