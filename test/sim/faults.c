@@ -101,6 +101,32 @@ static int all_copied(const world_t *w)
     return 1;
 }
 
+/**
+ * Without a quorum, silence of the only other node cannot be told from its death. So a network that
+ * is bad for a moment only, which excuses nothing, needs all nodes; and many short cuts are a long
+ * one.
+ */
+static int may_disturb(const world_t *w, what_t what)
+{
+    if (w->quorum > 0 || w->profile == PROFILE_LOSS || (what != F_BLIP && what != F_WEATHER)) {
+        return 1;
+    }
+    return w->nnodes > 2 && others_sound(w, -1) == w->nnodes && w->faults->active == 0;
+}
+
+/** Whether such a moment goes on. */
+static int disturbed(const world_t *w)
+{
+    const fault_t *f;
+
+    for (f = w->faults->list; f != NULL; f = f->next) {
+        if (w->quorum == 0 && (f->what == F_BLIP || f->what == F_WEATHER)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int may_hit(const world_t *w, what_t what, int node)
 {
     const node_t *n = w->node[node];
@@ -111,6 +137,9 @@ static int may_hit(const world_t *w, what_t what, int node)
     }
     if (w->profile == PROFILE_LOSS) {
         return 1;
+    }
+    if (disturbed(w)) {
+        return 0;
     }
     if (what == F_LOSE || what == F_LEAVE) {
         return others == w->nnodes - 1 && all_copied(w);
@@ -367,8 +396,8 @@ static int begin(faults_t *f, what_t what, int node)
     if (!any && !may_hit(w, what, node)) {
         return 0;
     }
-    if (what == F_BLIP && w->quorum == 0 && f->cuts > 0) {
-        return 0; /* many short ones are a long one */
+    if (!may_disturb(w, what)) {
+        return 0;
     }
     fault = calloc(1, sizeof(*fault));
     fault->f = f;

@@ -196,7 +196,8 @@ static void judge_values(const op_t *op, const job_t *job)
 {
     session_t *s = op->s;
     /* the other side of a cut cannot know yet */
-    int apart = s->tainted >= 0 && faults_parted(s->w, op->start);
+    int apart =
+        (s->tainted >= 0 && faults_parted(s->w, op->start)) || s->w->profile == PROFILE_LOSS;
     char why[160];
     int i;
 

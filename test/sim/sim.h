@@ -78,7 +78,7 @@ typedef enum profile_t {
     PROFILE_ROLLING,
     PROFILE_CLOCKS,
     PROFILE_ALL,
-    PROFILE_LOSS, /**< nodes lose their memory at any time: only C3 to C6 */
+    PROFILE_LOSS, /**< nodes lose their memory at any time: only C4 to C6 */
     PROFILES
 } profile_t;
 
