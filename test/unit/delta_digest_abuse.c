@@ -242,7 +242,8 @@ static void test_absurd_lists(void)
     CU_ASSERT(node->posted[SC_EVT_RETRIEVE] - asked > 100);
     CU_ASSERT(node->posted[SC_EVT_RETRIEVE] - asked <= 2000);
     net_run(net, 30000);
-    CU_ASSERT(node->posted[SC_EVT_RETRIEVE] - asked <= 2000); /* the peer's true answers */
+    /* the peer's true answers end it; some questions were repeated while the link was held */
+    CU_ASSERT(node->posted[SC_EVT_RETRIEVE] - asked <= 2500);
     CU_ASSERT_EQUAL(net_sessions(net, 0), 0);
     digest_plant(net, 1, 1, "x", 100);
     CU_ASSERT(digest_agree(net, 5000));
