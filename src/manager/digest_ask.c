@@ -497,7 +497,9 @@ static int compare_own(void *baton, const sc_record_t *rec, const unsigned char 
     }
     if (find_item(a, l, &rec->id, &i)) {
         a->seen[i] = 1;
-        what |= ACT_FETCH;
+        if (sc_layout_here(peer->m, rec) && sc_layout_at(peer->m, rec, peer)) {
+            what |= ACT_FETCH; /* else it says where the session is if it knows better */
+        }
         if (item_sum(item_at(a, i)) == sc_digest_says(peer, rec, body)) {
             return 1;
         }
@@ -568,7 +570,8 @@ static apr_ssize_t send_version(sc_digest_t *d, const action_t *act)
         }
     } else if ((rec.flags & SC_REC_PROXY) || !sc_layout_here(m, &rec) ||
                !sc_layout_at(m, &rec, d->peer)) {
-        return 0; /* whole sessions go from holder to holder */
+        sc_place_tell(m, &d->peer->member, &rec); /* whole sessions go from holder to holder */
+        return 0;
     } else {
         sc_expiry_refresh(m, &rec);
     }

@@ -8,6 +8,10 @@
  * to the requester live, like to everybody. So what the requester is promised at the end is the
  * change number at which the scan began.
  *
+ * With the backup manager the requester gets the sessions that it holds; of the others it is told
+ * where they are, in lists that go between the blocks. One that has nothing yet asks for all that
+ * it holds, however old, of their owners; so each comes from one donor.
+ *
  * A node that began empty and is still joining itself gives only what it made itself (and all
  * tombstones): the rest it has just got from nodes that the requester asks too.
  */
@@ -27,18 +31,20 @@ struct sc_transfer_t {
     apr_uint64_t serial; /* of the request */
     apr_uint64_t contexts;
     apr_uint64_t since;
-    int filtered;         /* only sessions of one primary */
+    int held;             /* backup manager: all that the requester holds, if this is the owner */
+    int filtered;         /* only sessions of one primary, backup manager: or backup */
     apr_uint16_t primary; /* that one */
     apr_uint64_t lsn;     /* when the scan began */
     int ready;            /* this node was READY and leased then */
     apr_uint64_t loss;    /* of the requester, then */
     apr_uint32_t cursor;
-    int scanned;    /* to the end */
-    sc_buf_t items; /* sessions found and not sent yet */
+    int scanned;         /* to the end */
+    sc_buf_t items;      /* sessions found and not sent yet */
+    sc_places_t *places; /* locations, likewise; backup manager */
     apr_uint64_t total;
     apr_uint64_t sent;
     int active;
-    int in_flight;     /* 1: a block, 2: the last message */
+    int in_flight;     /* 1: a block, 2: the last message, 3: locations */
     apr_size_t flying; /* bytes of items in that block */
     apr_uint64_t flying_count;
     apr_uint32_t tries;
@@ -81,6 +87,7 @@ static void transfer_free(sc_transfer_t *t)
     t->peer->transfer = NULL;
     sc_timer_cancel(m->cfg.timers, &t->timer);
     sc_buf_free(&t->items);
+    sc_places_free(t->places);
     free(t);
 }
 
@@ -94,30 +101,77 @@ static void end_transfer(sc_transfer_t *t)
 
 /* ---- scanning ------------------------------------------------------------------------------- */
 
+static void add_session(sc_transfer_t *t, const sc_record_t *rec, const unsigned char *body)
+{
+    sc_wire_session_t w;
+
+    sc_mgr_wire(t->peer->m, rec, body, rec->flags & SC_REC_TOMBSTONE ? 0 : rec->body_len, &w);
+    sc_wire_session_put(&t->items, &w);
+}
+
+static int is_for(const sc_transfer_t *t, const sc_record_t *rec)
+{
+    if (!t->filtered || (rec->flags & SC_REC_TOMBSTONE)) {
+        return 1;
+    }
+    return sc_mgr_is_backup(t->peer->m) ? sc_record_holder(rec, t->primary) != SC_HOLDER_NONE
+                                        : rec->primary == t->primary;
+}
+
+/* Backup manager. */
+static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned char *body)
+{
+    sc_transfer_t *t = baton;
+    sc_manager_t *m = t->peer->m;
+    int changed = rec->lsn > t->since;
+    int has_body = !(rec->flags & SC_REC_PROXY) && sc_layout_here(m, rec);
+
+    if (!(t->contexts >> rec->context & 1)) {
+        return 1;
+    }
+    if (rec->flags & SC_REC_TOMBSTONE) {
+        if (changed) {
+            add_session(t, rec, body);
+        }
+    } else if (has_body && sc_layout_at(m, rec, t->peer)) {
+        if ((t->held && sc_layout_owner(m, rec) == m->own_route) || (changed && is_for(t, rec))) {
+            add_session(t, rec, body);
+        }
+    } else if (changed && is_for(t, rec)) {
+        (void)sc_places_add(
+            t->places, m->store, rec,
+            has_body && rec->primary == m->own_route ? sc_body_digest(body, rec->body_len) : 0);
+    }
+    return 1;
+}
+
 static int scanned(void *baton, const sc_record_t *rec, const unsigned char *body)
 {
     sc_transfer_t *t = baton;
-    int dead = (rec->flags & SC_REC_TOMBSTONE) != 0;
-    sc_wire_session_t w;
 
-    if (!(t->contexts >> rec->context & 1) ||
-        (t->filtered && !dead && rec->primary != t->primary)) {
-        return 1;
+    if ((t->contexts >> rec->context & 1) && is_for(t, rec)) {
+        add_session(t, rec, body);
     }
-    sc_mgr_wire(t->peer->m, rec, body, dead ? 0 : rec->body_len, &w);
-    sc_wire_session_put(&t->items, &w);
     return 1;
+}
+
+/* Whether it is time to send. Half a list: what one bucket holds fits into the other half. */
+static int is_full(const sc_transfer_t *t)
+{
+    return t->items.len >= t->peer->m->config->delta.block_bytes ||
+           (t->places != NULL && sc_places_bytes(t->places) >= SC_PLACES_BYTES / 2);
 }
 
 static void scan_slice(sc_transfer_t *t)
 {
     sc_manager_t *m = t->peer->m;
+    apr_uint64_t since = t->held ? 0 : t->since;
     int i;
 
-    for (i = 0; i < SLICE_BUCKETS && !t->scanned && t->items.err == APR_SUCCESS &&
-                t->items.len < m->config->delta.block_bytes;
+    for (i = 0; i < SLICE_BUCKETS && !t->scanned && t->items.err == APR_SUCCESS && !is_full(t);
          i++) {
-        t->scanned = sc_store_scan(m->store, &t->cursor, t->since, 1, scanned, t) != APR_SUCCESS;
+        t->scanned = sc_store_scan(m->store, &t->cursor, since, 1,
+                                   t->places != NULL ? scanned_backup : scanned, t) != APR_SUCCESS;
     }
 }
 
@@ -148,6 +202,15 @@ static void post_block(sc_transfer_t *t)
     t->flying = bytes;
     t->flying_count = d.count;
     t->in_flight = 1;
+}
+
+static void post_places(sc_transfer_t *t)
+{
+    sc_manager_t *m = t->peer->m;
+
+    sc_buf_clear(&m->msg);
+    sc_places_put(&m->msg, SC_EVT_PROXY, t->serial, 0, t->places, m->store);
+    t->in_flight = 3;
 }
 
 static void post_complete(sc_transfer_t *t)
@@ -186,11 +249,13 @@ static void slice(void *baton, apr_time_t now)
         try_again(t, t->items.err);
         return;
     }
-    if (t->items.len < m->config->delta.block_bytes && !t->scanned) {
+    if (!is_full(t) && !t->scanned) {
         (void)sc_timer_set(m->cfg.timers, &t->timer, now, slice, t);
         return;
     }
-    if (t->items.len > 0) {
+    if (t->places != NULL && sc_places_count(t->places) > 0) {
+        post_places(t);
+    } else if (t->items.len > 0) {
         post_block(t);
     } else {
         post_complete(t);
@@ -219,10 +284,15 @@ void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_st
         end_transfer(t);
         return;
     }
+    if (t->in_flight == 3) {
+        sc_count(m->board, places_sent, sc_places_count(t->places));
+        sc_places_clear(t->places);
+    } else {
+        t->sent += t->flying_count;
+        sc_buf_consume(&t->items, t->flying);
+    }
     t->in_flight = 0;
     t->tries = 0;
-    t->sent += t->flying_count;
-    sc_buf_consume(&t->items, t->flying);
     (void)sc_timer_set(m->cfg.timers, &t->timer, sc_mgr_now(m), slice, t);
 }
 
@@ -284,7 +354,8 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         end_transfer(peer->transfer);
     }
     t = calloc(1, sizeof(*t));
-    if (t == NULL) {
+    if (t == NULL || (sc_mgr_is_backup(m) && (t->places = sc_places_create()) == NULL)) {
+        free(t);
         return APR_ENOMEM;
     }
     sc_store_stats(m->store, &stats);
@@ -299,7 +370,8 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (t->since > 0 && stats.lsn >= t->since && stats.lsn - t->since < t->total) {
         t->total = stats.lsn - t->since;
     }
-    t->scanned = t->since >= stats.lsn || t->contexts == 0;
+    t->held = g.held && t->places != NULL;
+    t->scanned = (t->since >= stats.lsn && !t->held) || t->contexts == 0;
     sc_buf_init(&t->items, m->config->delta.block_bytes + (apr_size_t)BUCKET_BYTES);
     set_filter(m, t, &g);
     peer->transfer = t;

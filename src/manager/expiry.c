@@ -15,9 +15,14 @@
  * moment later than the primary would, since what they know may be steps behind); when it is, after
  * twice the idle time, by which it must have forgotten about it.
  *
+ * With the backup manager the owner decides, accesses are told to the other holders only, one list
+ * for each, and deaths to everybody: who only knew where the session was must not look for it. A
+ * location has no idle time; whether it still makes sense is looked at now and then (place.c).
+ *
  * Nothing here works through the whole store: a tick handles so many due records and comes back at
  * once if there are more.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -50,9 +55,66 @@ static void flush(sc_manager_t *m, sc_batch_t *b, apr_uint32_t options)
     }
 }
 
+/* Backup manager: to each holder what it holds. */
+static void flush_accesses(sc_manager_t *m)
+{
+    int i;
+
+    flush(m, &m->accessed, SC_OPT_ASYNCHRONOUS);
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->accesses[i] == NULL) {
+            continue;
+        }
+        sc_buf_clear(&m->msg);
+        if (sc_batch_put(m, m->accesses[i], &m->msg) > 0 && m->peer[i].serial != 0) {
+            sc_mgr_send(m, &m->peer[i]);
+        }
+    }
+}
+
+static void add_access(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t idle_ms)
+{
+    int full = 0, i;
+
+    if (!sc_mgr_is_backup(m)) {
+        full = sc_batch_access(&m->accessed, rec->context, &rec->id, idle_ms);
+    }
+    for (i = 0; i < SC_MEMBERS_MAX && sc_mgr_is_backup(m); i++) {
+        if (m->peer[i].serial == 0 || !sc_layout_at(m, rec, &m->peer[i])) {
+            continue;
+        }
+        if (m->accesses[i] == NULL) {
+            m->accesses[i] = malloc(sizeof(sc_batch_t));
+            if (m->accesses[i] == NULL) {
+                continue;
+            }
+            sc_batch_init(m->accesses[i], SC_EVT_ACCESS, 0);
+        }
+        full |= sc_batch_access(m->accesses[i], rec->context, &rec->id, idle_ms);
+    }
+    if (full) {
+        flush_accesses(m);
+    }
+}
+
+/* Front ends hear of it by themselves. */
+static void note_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                       const sc_stamp_t *stamp)
+{
+    sc_record_t rec;
+
+    memset(&rec, 0, sizeof(rec));
+    rec.context = context;
+    rec.id = *id;
+    rec.stamp = *stamp;
+    rec.flags = SC_REC_TOMBSTONE;
+    sc_place_note(m, &rec, 0);
+}
+
 static void add_expired(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                         const sc_stamp_t *stamp)
 {
+    note_death(m, context, id, stamp);
     if (m->npeers > 0 && sc_batch_death(&m->expired, context, id, stamp)) {
         flush(m, &m->expired, SC_OPT_QUIET);
     }
@@ -69,10 +131,11 @@ void sc_expiry_touch(sc_manager_t *m, const sc_record_t *rec, apr_time_t accesse
         return;
     }
     touched.accessed = accessed;
-    (void)sc_store_touch(m->store, rec->context, &rec->id, accessed, sc_mgr_due(m, &touched));
-    if (m->npeers > 0 &&
-        sc_batch_access(&m->accessed, rec->context, &rec->id, sc_mgr_age(now, accessed))) {
-        flush(m, &m->accessed, SC_OPT_ASYNCHRONOUS);
+    /* a copy that is not to be held here does not stay longer because it is used */
+    (void)sc_store_touch(m->store, rec->context, &rec->id, accessed,
+                         sc_layout_here(m, rec) ? sc_mgr_due(m, &touched) : rec->due);
+    if (m->npeers > 0) {
+        add_access(m, rec, sc_mgr_age(now, accessed));
     }
 }
 
@@ -90,7 +153,7 @@ static void touch_due(void *baton, apr_time_t now)
     apr_uint32_t ms = m->config->delta.touch_ms;
 
     sc_store_collect(m->store, now, collected, m);
-    flush(m, &m->accessed, SC_OPT_ASYNCHRONOUS);
+    flush_accesses(m);
     (void)sc_timer_set(m->cfg.timers, &m->touch_timer,
                        now + apr_time_from_msec(ms > TOUCH_MIN_MS ? ms : TOUCH_MIN_MS), touch_due,
                        m);
@@ -186,12 +249,20 @@ static apr_time_t due_dead(sc_manager_t *m, const sc_record_t *rec, apr_time_t n
     return 0;
 }
 
+/* Whether it is this node that says when a session has idled out. */
+static int decides(sc_manager_t *m, const sc_record_t *rec)
+{
+    return rec->primary == m->own_route ||
+           (sc_mgr_is_backup(m) && sc_layout_owner(m, rec) == m->own_route);
+}
+
 /* @return when the session has idled out, as far as this node may say so */
-static apr_time_t deadline(const sc_manager_t *m, const sc_record_t *rec)
+static apr_time_t deadline(sc_manager_t *m, const sc_record_t *rec)
 {
     apr_interval_time_t idle = apr_time_from_sec((apr_time_t)rec->max_idle_s);
 
-    if (rec->max_idle_s != 0 && rec->primary != m->own_route && is_present(m, rec->primary)) {
+    if (rec->max_idle_s != 0 && !decides(m, rec) &&
+        (sc_mgr_is_backup(m) || is_present(m, rec->primary))) {
         return rec->accessed + 2 * idle + SILENT_GRACE;
     }
     return sc_mgr_due(m, rec);
@@ -207,6 +278,9 @@ static apr_time_t is_due(void *baton, const sc_record_t *found)
     if (rec.flags & SC_REC_TOMBSTONE) {
         return due_dead(m, &rec, now);
     }
+    if ((rec.flags & SC_REC_PROXY) || !sc_layout_here(m, &rec)) {
+        return sc_place_due(m, &rec, now);
+    }
     end = deadline(m, &rec);
     if (end <= now) {
         sc_expiry_refresh(m, &rec);
@@ -215,7 +289,7 @@ static apr_time_t is_due(void *baton, const sc_record_t *found)
     if (end > now) {
         return end;
     }
-    if (rec.primary != m->own_route) {
+    if (!decides(m, &rec)) {
         (void)sc_store_remove(m->store, rec.context, &rec.id);
         return 0;
     }
@@ -282,7 +356,8 @@ static void tick(void *baton, apr_time_t now)
 void sc_expiry_init(sc_manager_t *m)
 {
     sc_batch_init(&m->accessed, SC_EVT_SESSION_ACCESSED, 0);
-    sc_batch_init(&m->expired, SC_EVT_SESSION_EXPIRED, SC_DEAD_IDLE);
+    sc_batch_init(&m->expired, sc_mgr_is_backup(m) ? SC_EVT_REMOVE : SC_EVT_SESSION_EXPIRED,
+                  SC_DEAD_IDLE);
 }
 
 void sc_expiry_start(sc_manager_t *m)
@@ -300,6 +375,15 @@ void sc_expiry_start(sc_manager_t *m)
 
 void sc_expiry_stop(sc_manager_t *m)
 {
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->accesses[i] != NULL) {
+            sc_batch_free(m->accesses[i]);
+            free(m->accesses[i]);
+            m->accesses[i] = NULL;
+        }
+    }
     sc_timer_cancel(m->cfg.timers, &m->touch_timer);
     sc_timer_cancel(m->cfg.timers, &m->tick_timer);
     sc_timer_cancel(m->cfg.timers, &m->due_timer);
@@ -319,7 +403,7 @@ static int collect_own(void *baton, const sc_record_t *rec, const unsigned char 
     doomed_t *d = baton;
 
     (void)body;
-    if (!(rec->flags & SC_REC_TOMBSTONE) && rec->primary == d->m->own_route) {
+    if (!(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && rec->primary == d->m->own_route) {
         sc_put_u8(&d->ids, rec->context);
         sc_put(&d->ids, rec->id.b, sizeof(rec->id.b));
     }

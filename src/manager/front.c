@@ -228,6 +228,16 @@ void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
     }
 }
 
+void sc_place_answer(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec)
+{
+    sc_told_t *t = m->fronts != NULL ? told_of(m->fronts, to) : NULL;
+
+    if (t != NULL) {
+        add(t, rec, 0);
+        flush_soon(m);
+    }
+}
+
 void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec)
 {
     sc_told_t *t = m->fronts != NULL ? told_of(m->fronts, to) : NULL;

@@ -224,6 +224,7 @@ struct sc_manager_t {
     struct sc_moves_t *moves;   /**< move.c */
     struct sc_fronts_t *fronts; /**< place.c */
     sc_batch_t accessed;
+    sc_batch_t *accesses[SC_MEMBERS_MAX]; /**< backup manager: for each peer; NULL: none yet */
     sc_batch_t expired;
     sc_checkpoint_t checkpoint[SC_CHECKPOINTS];
     apr_uint32_t ncheckpoints; /**< made so far; the ring holds the last SC_CHECKPOINTS */
@@ -454,6 +455,8 @@ void sc_pull_review(sc_manager_t *m);
 /** Whether it is still to be learned what a member that died has told others. */
 int sc_pull_legacy_wanted(const sc_manager_t *m);
 void sc_pull_context(sc_manager_t *m, apr_uint16_t context);
+/** Part of what was asked for has come, though not in a block. */
+void sc_pull_alive(sc_manager_t *m, const sc_member_t *from, apr_uint64_t serial);
 void sc_pull_asked(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
 apr_status_t sc_pull_data(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 apr_status_t sc_pull_complete(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);

@@ -238,16 +238,51 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
 
 /* ---- PROXY ----------------------------------------------------------------------------------- */
 
-/* This node is to hold what it does not have. Its holders compare with it anyway (digest.c), so
- * those that are too many come later. */
+/* This node is to hold what it does not have. The other holders compare with it anyway (digest.c),
+ * so those that are too many come later. And if it should know best, there is no such session: who
+ * only knows the location may forget it. */
 static void get_copy(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec)
 {
-    sc_peer_t *peer = sc_layout_peer(m, rec->primary);
+    sc_record_t none = *rec, here;
+    int i;
 
-    if (m->nfetches < FETCHES_AT_ONCE) {
-        sc_fetch_from(m, rec->context, &rec->id, peer != NULL ? &peer->member : from);
-    } else if (sc_mgr_peer(m, from) != NULL) {
-        sc_digest_soon(m, sc_mgr_peer(m, from));
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && sc_layout_at(m, rec, &m->peer[i]) &&
+            m->nfetches < FETCHES_AT_ONCE) {
+            sc_fetch_from(m, rec->context, &rec->id, &m->peer[i].member);
+        }
+    }
+    if (!m->lapsed && m->board->count.refused_full == 0 &&
+        sc_layout_owner(m, rec) == m->own_route &&
+        sc_store_get(m->store, rec->context, &rec->id, &here, NULL) == APR_NOTFOUND) {
+        none.primary = SC_ROUTE_NONE;
+        sc_place_answer(m, from, &none);
+    }
+}
+
+/* Who says so is behind. */
+static void tell_better(sc_manager_t *m, const sc_member_t *from, const sc_record_t *said)
+{
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, said->context, &said->id, &rec, NULL) == APR_SUCCESS &&
+        !(rec.flags & SC_REC_TOMBSTONE)) {
+        sc_place_answer(m, from, &rec);
+    }
+}
+
+static void heard_item(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec,
+                       apr_uint64_t digest)
+{
+    apr_status_t rv = sc_place_merge(m, from, rec, digest);
+
+    if (is_front(m)) {
+        return;
+    }
+    if (rv == APR_EGENERAL) {
+        get_copy(m, from, rec);
+    } else if (rv == APR_EEXIST) {
+        tell_better(m, from, rec);
     }
 }
 
@@ -264,8 +299,8 @@ static void heard_group(sc_manager_t *m, const sc_member_t *from, const sc_msg_p
         sc_count(m->board, places_received, 1);
         if (sc_place_record(m, list, &item, context, &rec) != APR_SUCCESS) {
             (void)refuse(m, from, "it names nodes that nobody has heard of");
-        } else if (sc_place_merge(m, from, &rec, item.digest) == APR_EGENERAL && !is_front(m)) {
-            get_copy(m, from, &rec);
+        } else {
+            heard_item(m, from, &rec, item.digest);
         }
     }
 }
@@ -298,6 +333,9 @@ apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         if (context_of(m, from, &g.context, &context) == APR_SUCCESS) {
             heard_group(m, from, &list, &g, context);
         }
+    }
+    if (list.serial != 0 && !is_front(m)) {
+        sc_pull_alive(m, from, list.serial);
     }
     if (list.flags & SC_PLACES_LAST) {
         sc_place_last(m, from, list.serial);

@@ -57,6 +57,9 @@ struct sc_fronts_t {
     sc_log_limit_t refused, full;
 };
 
+/** Tell one member in the next batch. A record without primary says that there is no such session.
+ */
+void sc_place_answer(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec);
 /** SC_PLACES_LAST came from this node. */
 void sc_place_last(sc_manager_t *m, const sc_member_t *from, apr_uint64_t serial);
 

@@ -16,6 +16,9 @@
  * donor was READY; else each may have what no other has, and gives everything too. Then the node is
  * READY.
  *
+ * With the backup manager no donor has everything: each gives what this node holds, of what it owns
+ * itself all, and of the rest where it is.
+ *
  * A death: what a node did last may have reached some peers and not others. So each peer is asked
  * for its recent copies of the dead node's sessions.
  */
@@ -76,6 +79,8 @@ static void describe(const sc_manager_t *m, const sc_peer_t *peer, sc_msg_get_al
         if (g->since == 0 && m->join.active && m->join.main_done && m->join.donor_ready) {
             g->recent_ms = RECENT_MS + (apr_uint64_t)apr_time_as_msec(now - m->join.began);
         }
+        /* with a memory of it, what this node came to hold since is among what was changed since */
+        g->held = sc_mgr_is_backup(m) && g->since == 0;
     } else if (p->job == SC_JOB_LEGACY) {
         g->recent_ms = p->asked_legacy_ms;
         g->primary.s = p->asked_legacy;
@@ -340,6 +345,15 @@ apr_status_t sc_pull_data(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
     return APR_SUCCESS;
 }
 
+void sc_pull_alive(sc_manager_t *m, const sc_member_t *from, apr_uint64_t serial)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+
+    if (peer != NULL && peer->pull.job != SC_JOB_NONE && peer->pull.serial == serial) {
+        peer->pull.heard = sc_mgr_now(m);
+    }
+}
+
 /* ---- joining -------------------------------------------------------------------------------- */
 
 /* Contexts of which nothing is here. They may be new here, and old elsewhere. */
@@ -438,7 +452,7 @@ static void join_main_done(sc_manager_t *m, const sc_peer_t *donor, int donor_re
             continue;
         }
         peer->pull.want_missed = 1;
-        if (!donor_ready) {
+        if (!donor_ready || sc_mgr_is_backup(m)) {
             want_all(m, peer);
         }
         start_next(m, peer);
@@ -595,7 +609,9 @@ void sc_pull_context(sc_manager_t *m, apr_uint16_t context)
         if (peer != NULL) {
             peer->pull.want_contexts |= (apr_uint64_t)1 << context;
             start_next(m, peer);
-            return;
+            if (!sc_mgr_is_backup(m)) {
+                return; /* which has them all */
+            }
         }
     }
 }
