@@ -88,6 +88,7 @@ typedef struct sc_lease_t {
     int owed;            /**< this node stood still and has not heard of it since */
     int overdue;         /**< an acknowledgement is overdue: it is granted nothing */
     int strangers;       /**< it counts on members that are not in this node's view */
+    apr_time_t strange; /**< since then */
     apr_uint64_t loss;   /**< times that a change was acknowledged without it, or was lost */
     apr_uint64_t healed; /**< its number of losses of this node that has been made up */
     apr_uint32_t nmembers;
@@ -450,6 +451,8 @@ void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goo
 void sc_pull_gap(sc_manager_t *m, sc_peer_t *peer);
 /** A peer says that something was lost: it is pulled unless that is under way. */
 void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer);
+/** Ask one peer for all that it got in so much time, whoever told it. */
+void sc_pull_recent(sc_peer_t *peer, apr_uint64_t ms);
 /** Something that joining may have waited for has come. */
 void sc_pull_review(sc_manager_t *m);
 /** Whether it is still to be learned what a member that died has told others. */

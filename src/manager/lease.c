@@ -131,13 +131,23 @@ static int knows(const sc_manager_t *m, apr_uint64_t store_id)
     return 0;
 }
 
+/* When it does not count on a stranger any more, what that one has told it meanwhile has still not
+ * come here. */
 static void look_for_strangers(sc_manager_t *m, sc_peer_t *peer)
 {
+    int before = peer->lease.strangers;
+    apr_time_t now = sc_mgr_now(m);
     apr_uint32_t i;
 
     peer->lease.strangers = 0;
     for (i = 0; i < peer->lease.nmembers && !peer->lease.strangers; i++) {
         peer->lease.strangers = !knows(m, peer->lease.member[i]);
+    }
+    if (!before && peer->lease.strangers) {
+        peer->lease.strange = now;
+    } else if (before && !peer->lease.strangers) {
+        sc_pull_recent(peer, sc_mgr_age(now, peer->lease.strange) + m->config->mcast.drop_ms +
+                                 2 * m->config->ack_wait_ms);
     }
 }
 

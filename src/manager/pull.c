@@ -551,26 +551,37 @@ void sc_pull_added(sc_manager_t *m, sc_peer_t *peer)
     want_missed(m, peer);
 }
 
+static void want_recent(sc_peer_t *peer, const char *route, apr_uint64_t ms)
+{
+    sc_pull_t *p = &peer->pull;
+
+    if (!p->want_legacy) {
+        p->want_legacy = 1;
+        p->legacy_ms = ms;
+        memcpy(p->legacy, route, sizeof(p->legacy));
+    } else if (strcmp(p->legacy, route) != 0) {
+        p->legacy[0] = '\0'; /* of several: whatever is recent */
+        p->legacy_ms = p->legacy_ms > ms ? p->legacy_ms : ms;
+    }
+    start_next(peer->m, peer);
+}
+
 static void want_legacy(sc_manager_t *m, const char *route, apr_uint64_t ms)
 {
     int i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        sc_pull_t *p = &m->peer[i].pull;
-
-        if (m->peer[i].serial == 0) {
-            continue;
+        if (m->peer[i].serial != 0) {
+            want_recent(&m->peer[i], route, ms);
         }
-        if (!p->want_legacy) {
-            p->want_legacy = 1;
-            p->legacy_ms = ms;
-            memcpy(p->legacy, route, sizeof(p->legacy));
-        } else if (strcmp(p->legacy, route) != 0) {
-            p->legacy[0] = '\0'; /* of several: whatever is recent */
-            p->legacy_ms = p->legacy_ms > ms ? p->legacy_ms : ms;
-        }
-        start_next(m, &m->peer[i]);
     }
+}
+
+void sc_pull_recent(sc_peer_t *peer, apr_uint64_t ms)
+{
+    static const char any[SC_ROUTE_MAX + 1] = "";
+
+    want_recent(peer, any, ms);
 }
 
 void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goodbye)
