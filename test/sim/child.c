@@ -231,7 +231,7 @@ void child_answered(engine_t *e, const sc_link_call_t *call, sc_outcome_t outcom
     node_t *n = e->node;
     call_t *c = n->calls;
 
-    if (e->dead) {
+    if (e->dead || n->w->plan->traffic) {
         return;
     }
     while (c != NULL && (c->serial != call->serial || c->gen != call->conn_serial)) {

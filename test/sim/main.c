@@ -211,7 +211,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (traffic) {
-        return traffic_table((int)a.plan.manager);
+        return traffic_table(SC_MANAGER_DELTA) | traffic_table(SC_MANAGER_BACKUP);
     }
     return test ? self_test(&a) : run_all(&a);
 }

@@ -462,6 +462,7 @@ static apr_status_t transport_group_send(void *ctx, const void *bytes, apr_size_
 
     if (!e->dead) {
         net_group_send(e->node->w->net, e->node->index, bytes, len);
+        e->node->frames++;
         e->node->frame_bytes += len;
     }
     return APR_SUCCESS;

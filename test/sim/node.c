@@ -469,6 +469,8 @@ static void leave_step(void *baton, apr_time_t now)
         n->leaving = 2;
         sc_manager_stop(e->manager);
         e->leave_until = now + DRAIN_TIME;
+    } else if (n->leaving == 2 && sc_manager_busy(e->manager)) {
+        e->leave_until = now + DRAIN_TIME; /* it hands over, for a bounded time */
     } else if (n->leaving == 2 && (over || queued(e) == 0)) {
         n->leaving = 3;
         sc_channel_stop(e->channel);
