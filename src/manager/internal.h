@@ -84,6 +84,8 @@ typedef struct sc_lease_t {
     apr_time_t silent;   /**< the first PING since which it has not answered; 0: it has */
     apr_time_t answered; /**< when the newest PING was sent that it granted */
     apr_uint64_t heard; /**< its newest PING, in its own clock */
+    apr_time_t added;     /**< when it came into the view */
+    apr_time_t told;      /**< the newest PING it has answered was sent then */
     int counts;          /**< it has granted a lease in this life, so its grant is needed */
     int owed;            /**< this node stood still and has not heard of it since */
     int overdue;         /**< an acknowledgement is overdue: it is granted nothing */
@@ -600,7 +602,7 @@ apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* NOTIFY */
 apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* its reply */
 apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);   /* COPY */
-/** End of a post of kind SC_WAIT_COPY. */
+/** End of a post of kind SC_WAIT_COPY. @param peer NULL: it is not there any more */
 void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv);
 /** This node holds the session no more, but has its body in m->old: it goes to the primary if that
  *  has another one, and becomes a proxy. */

@@ -1,116 +1,948 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Changes of location. */
-#include "internal.h"
+/*
+ * Changes of location: what the owner of a session does (docs/consistency.md).
+ *
+ *   copy    the session goes to those who are to hold it and do not; from now on they get its
+ *           changes too, and changes of others are refused
+ *   ask     all peers: NOTIFY with the new location. Who accepts knows it at once, and acts upon it
+ *   decide  when all have accepted that may read without asking: the record is changed here. Those
+ *           that were granted nothing learn of it before they are granted anything
+ *
+ * Somebody refuses: if he knows a higher epoch, his location is taken. Otherwise (two owners at
+ * once, because their views differ; no copy) it is tried again, with an epoch higher than all that
+ * was heard of, after a pause that is different for each of those who may be in each other's way.
+ *
+ * Once others have been asked the move cannot be forgotten: some act upon the new location. It is
+ * tried until it is decided, the session has died, or somebody else owns it.
+ *
+ * The owner is always among the new holders. So whoever makes a change under the new location needs
+ * this node for it, which refuses as long as there may be holders that do not know it yet. A node
+ * that is to give up its copy becomes a backup, and the new primary moves it away.
+ */
+#include <stdlib.h>
+#include <string.h>
 
-apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+#include "move.h"
+
+#define WAITS_MAX 4096
+/** Bytes of sessions in one COPY. */
+#define BLOCK_BYTES (256 * 1024)
+#define PAUSE_MS 30
+/** So often a member that has no copy is given another chance. */
+#define TRIES_LACK 4
+
+struct sc_move_wait_t {
+    sc_move_wait_t *next;
+    sc_link_call_t call;
+    sc_link_op_t op;
+    int again;
+    apr_time_t since;
+    apr_size_t len;
+    unsigned char body[];
+};
+
+static void step_due(void *baton, apr_time_t now);
+static void decide(sc_moving_t *b);
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+static sc_move_t **slot_of(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    (void)m;
-    (void)from;
-    (void)r;
-    return APR_SUCCESS;
+    sc_move_t **link = &m->moves->bucket[id->b[0] % SC_MOVES_BUCKETS];
+
+    while (*link != NULL &&
+           ((*link)->context != context || memcmp(&(*link)->id, id, sizeof(*id)) != 0)) {
+        link = &(*link)->next;
+    }
+    return link;
 }
 
-apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+sc_move_t *sc_move_find(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    return sc_move_asked(m, from, r);
-}
-
-apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
-{
-    return sc_move_asked(m, from, r);
-}
-
-apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
-{
-    return sc_move_asked(m, from, r);
-}
-
-void sc_move_told(const sc_manager_t *m, sc_record_t *rec)
-{
-    (void)m;
-    (void)rec;
+    return m->moves != NULL && m->moves->n > 0 ? *slot_of(m, context, id) : NULL;
 }
 
 int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    (void)m;
-    (void)context;
-    (void)id;
-    return 0;
+    return sc_move_find(m, context, id) != NULL || sc_lost_pending(m, context, id);
 }
 
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer)
 {
-    (void)peer;
-    return sc_move_pending(m, context, id);
+    const sc_move_t *move = sc_move_find(m, context, id);
+
+    return move != NULL && sc_record_holder(&move->want, peer->route) != SC_HOLDER_NONE;
+}
+
+void sc_move_told(const sc_manager_t *m, sc_record_t *rec)
+{
+    const sc_move_t *move = sc_move_find(m, rec->context, &rec->id);
+
+    if (move != NULL && move->asked && move->want.epoch > rec->epoch) {
+        rec->primary = move->want.primary;
+        rec->epoch = move->want.epoch;
+        memcpy(rec->backups, move->want.backups, sizeof(rec->backups));
+    }
+}
+
+sc_move_t *sc_move_add(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want, int urgent)
+{
+    sc_moves_t *all = m->moves;
+    sc_move_t **link = slot_of(m, rec->context, &rec->id);
+    sc_move_t *move = NULL;
+
+    if (*link == NULL && all->n < SC_MOVES_MAX &&
+        (urgent || all->background < SC_MOVES_BACKGROUND)) {
+        move = calloc(1, sizeof(*move));
+    }
+    if (move == NULL) {
+        return NULL;
+    }
+    move->m = m;
+    move->context = rec->context;
+    move->id = rec->id;
+    move->want = *want;
+    move->urgent = urgent;
+    move->tail = &move->waits;
+    *link = move;
+    all->n++;
+    all->background += !urgent;
+    return move;
+}
+
+/* Requests that have waited go on; some end in here, others may begin a move. */
+static void let_go(sc_manager_t *m, sc_move_wait_t *w)
+{
+    while (w != NULL) {
+        sc_move_wait_t *next = w->next;
+
+        m->moves->nwaits--;
+        sc_mgr_resume(m, &w->call, w->op, w->again, w->body, w->len, w->since, SC_DONE);
+        free(w);
+        w = next;
+    }
+}
+
+static sc_move_wait_t *take_waits(sc_move_t *move)
+{
+    sc_move_wait_t *w = move->waits;
+
+    sc_timer_cancel(move->m->cfg.timers, &move->patience);
+    move->waits = NULL;
+    move->tail = &move->waits;
+    return w;
+}
+
+/* It is off its batch already. */
+static void end_move(sc_move_t *move, int decided)
+{
+    sc_manager_t *m = move->m;
+    sc_move_wait_t *w = take_waits(move);
+
+    *slot_of(m, move->context, &move->id) = move->next;
+    m->moves->n--;
+    m->moves->background -= !move->urgent;
+    free(move);
+    let_go(m, w);
+    sc_review_kick(m, decided);
+}
+
+static void batch_free(sc_moving_t *b)
+{
+    sc_moving_t **link = &b->m->moves->batches;
+
+    while (*link != b) {
+        link = &(*link)->next;
+    }
+    *link = b->next;
+    sc_timer_cancel(b->m->cfg.timers, &b->timer);
+    free(b);
+}
+
+void sc_move_drop(sc_move_t *move)
+{
+    sc_moving_t *b;
+
+    for (b = move->m->moves->batches; b != NULL; b = b->next) {
+        sc_move_t **link = &b->items;
+
+        while (*link != NULL && *link != move) {
+            link = &(*link)->sibling;
+        }
+        if (*link == move) {
+            *link = move->sibling;
+            break;
+        }
+    }
+    /* an empty batch ends at its next step */
+    end_move(move, 0);
+}
+
+/* ---- where to ------------------------------------------------------------------------------- */
+
+int sc_move_mine(sc_manager_t *m, const sc_record_t *rec)
+{
+    return !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && sc_layout_here(m, rec) &&
+           sc_layout_owner(m, rec) == m->own_route;
+}
+
+/* This node stays among the holders. */
+static void keep_own(const sc_manager_t *m, sc_record_t *want)
+{
+    int i = 0;
+
+    if (sc_record_holder(want, m->own_route) != SC_HOLDER_NONE) {
+        return;
+    }
+    while (i < SC_BACKUPS_MAX - 1 && want->backups[i] != SC_ROUTE_NONE) {
+        i++;
+    }
+    want->backups[i] = m->own_route;
+}
+
+static int same_place(const sc_record_t *a, const sc_record_t *b)
+{
+    return a->primary == b->primary && memcmp(a->backups, b->backups, sizeof(a->backups)) == 0;
+}
+
+/* The node leaves: to the first of the backups that stays, or to whoever is next.
+ * @return SC_ROUTE_NONE: there is nobody */
+static apr_uint16_t successor(sc_manager_t *m, const sc_record_t *rec)
+{
+    apr_uint16_t others[SC_BACKUPS_MAX];
+    sc_record_t one = *rec;
+    int i;
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        memset(one.backups, 0, sizeof(one.backups));
+        one.backups[0] = rec->backups[i];
+        if (rec->backups[i] != m->own_route && sc_layout_live(m, &one) == 1) {
+            return rec->backups[i];
+        }
+    }
+    return sc_layout_choose(m, &rec->id, m->own_route, others) > 0 ? others[0] : SC_ROUTE_NONE;
+}
+
+int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, sc_record_t *want)
+{
+    apr_uint16_t primary = taker;
+
+    if (primary == SC_ROUTE_NONE && m->stopped) {
+        primary = successor(m, rec);
+        if (primary == SC_ROUTE_NONE) {
+            return 0;
+        }
+    }
+    if (primary != SC_ROUTE_NONE) {
+        *want = *rec;
+        want->primary = primary;
+        (void)sc_layout_choose(m, &rec->id, primary, want->backups);
+        want->epoch = rec->epoch + 1;
+    } else {
+        (void)sc_layout_want(m, rec, want);
+    }
+    keep_own(m, want);
+    return !same_place(want, rec);
+}
+
+/* Places of those that are to hold the session and do not. */
+static apr_uint64_t newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want)
+{
+    apr_uint64_t places = 0;
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial != 0 && sc_record_holder(want, peer->route) != SC_HOLDER_NONE &&
+            sc_record_holder(rec, peer->route) == SC_HOLDER_NONE) {
+            places |= (apr_uint64_t)1 << i;
+        }
+    }
+    return places;
+}
+
+/* ---- copying -------------------------------------------------------------------------------- */
+
+/* The block in *data goes to the peer. */
+static void post_copies(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data, apr_uint64_t count)
+{
+    sc_manager_t *m = b->m;
+    sc_msg_data_t d = {b->serial, count, count};
+
+    if (count == 0) {
+        return;
+    }
+    sc_buf_clear(&m->msg);
+    sc_msg_data_put(&m->msg, SC_EVT_COPY, &d);
+    sc_put(&m->msg, data->data, data->len);
+    if (data->err == APR_SUCCESS &&
+        sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2) == APR_SUCCESS) {
+        b->copies++;
+        sc_count(m->board, copies_sent, count);
+    } else {
+        b->broken |= (apr_uint64_t)1 << (peer - m->peer);
+    }
+    sc_buf_clear(data);
+}
+
+static apr_uint32_t copy_to(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data)
+{
+    sc_manager_t *m = b->m;
+    apr_uint64_t bit = (apr_uint64_t)1 << (peer - m->peer);
+    apr_uint64_t count = 0;
+    apr_uint32_t all = 0;
+    sc_wire_session_t w;
+    sc_record_t rec;
+    sc_move_t *move;
+
+    for (move = b->items; move != NULL; move = move->sibling) {
+        if (!(move->copy & bit) ||
+            sc_store_get(m->store, move->context, &move->id, &rec, &m->old) != APR_SUCCESS ||
+            (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY))) {
+            continue;
+        }
+        sc_mgr_wire(m, &rec, m->old.data, m->old.len, &w);
+        sc_wire_session_put(data, &w);
+        count++;
+        all++;
+        if (data->len >= BLOCK_BYTES) {
+            post_copies(b, peer, data, count);
+            count = 0;
+        }
+    }
+    post_copies(b, peer, data, count);
+    return all;
+}
+
+static apr_uint32_t copy_all(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    apr_uint32_t i, n = 0;
+    sc_buf_t data;
+
+    sc_buf_init(&data, 128 * 1024 * 1024);
+    b->phase = SC_MOVE_COPY;
+    b->broken = 0;
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0) {
+            n += copy_to(b, &m->peer[i], &data);
+        }
+    }
+    sc_buf_free(&data);
+    return n;
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+/* The list of what is asked for. @return NULL: out of memory, or nothing is left */
+static sc_places_t *list_of(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    sc_places_t *list = sc_places_create();
+    sc_move_t *move;
+
+    for (move = b->items; move != NULL && list != NULL; move = move->sibling) {
+        sc_record_t rec;
+        apr_uint64_t digest = 0;
+
+        if (sc_store_get(m->store, move->context, &move->id, &rec, &m->old) == APR_SUCCESS) {
+            digest = sc_body_digest(m->old.data, m->old.len);
+        }
+        if (sc_places_add(list, m->store, &move->want, digest) != APR_SUCCESS) {
+            sc_places_free(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* Ask those that have not answered. */
+static void ask_peers(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    sc_places_t *list = list_of(b);
+    apr_uint32_t i;
+
+    if (list == NULL) {
+        return; /* the timer tries again */
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial == 0 || (b->asked[i] == peer->serial && (b->replied >> i & 1))) {
+            continue;
+        }
+        sc_buf_clear(&m->msg);
+        sc_places_put(&m->msg, SC_EVT_NOTIFY, b->serial, 0, list, m->store);
+        b->asked[i] = peer->serial;
+        b->replied &= ~((apr_uint64_t)1 << i);
+        (void)sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2 + 1);
+    }
+    sc_places_free(list);
+}
+
+static apr_interval_time_t resend_time(const sc_manager_t *m)
+{
+    return apr_time_from_msec(m->config->ack_wait_ms > 400 ? m->config->ack_wait_ms / 4 : 100);
+}
+
+static void ask(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    sc_move_t *move;
+
+    if (b->items == NULL) {
+        batch_free(b);
+        return;
+    }
+    b->phase = SC_MOVE_ASK;
+    b->asked_at = sc_mgr_now(m);
+    b->replied = b->overdue = 0;
+    memset(b->asked, 0, sizeof(b->asked));
+    for (move = b->items; move != NULL; move = move->sibling) {
+        move->asked = 1;
+        move->refused = move->known_better = 0;
+        move->lack = 0;
+    }
+    ask_peers(b);
+    (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
+    decide(b);
+}
+
+void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv)
+{
+    sc_moving_t *b = m->moves != NULL ? m->moves->batches : NULL;
+
+    if (m->moves == NULL || sc_lost_sent(m, tag, rv)) {
+        return;
+    }
+    while (b != NULL && b->serial != tag / 2) {
+        b = b->next;
+    }
+    if (b == NULL || (tag & 1) || b->phase != SC_MOVE_COPY) {
+        return; /* a NOTIFY that got lost is sent again */
+    }
+    if (rv != APR_SUCCESS && peer != NULL) {
+        b->broken |= (apr_uint64_t)1 << (peer - m->peer);
+    }
+    b->copies -= b->copies > 0;
+    if (b->copies == 0) {
+        ask(b);
+    }
+}
+
+/* ---- beginning ------------------------------------------------------------------------------ */
+
+static apr_uint32_t begin(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    apr_uint32_t n;
+
+    b->serial = ++m->moves->serial;
+    b->copies = 0;
+    n = copy_all(b);
+    if (b->copies == 0) {
+        ask(b);
+    }
+    return n;
+}
+
+apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
+{
+    sc_moving_t *b = calloc(1, sizeof(*b));
+    sc_record_t rec;
+    sc_move_t *move;
+
+    if (b == NULL) {
+        while (items != NULL) {
+            move = items;
+            items = move->sibling;
+            end_move(move, 0);
+        }
+        return 0;
+    }
+    b->m = m;
+    b->items = items;
+    b->next = m->moves->batches;
+    m->moves->batches = b;
+    for (move = items; move != NULL; move = move->sibling) {
+        if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) == APR_SUCCESS) {
+            move->copy = newcomers(m, &rec, &move->want);
+        }
+    }
+    return begin(b);
+}
+
+/* ---- again ---------------------------------------------------------------------------------- */
+
+/* Whether somebody who is to get a copy has no room for it. */
+static int no_room(sc_manager_t *m, apr_uint64_t places)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if ((places >> i & 1) && m->moves->full[i] > sc_mgr_now(m)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Another attempt. @return 0: there is no need of one any more */
+static int plan_again(sc_move_t *move)
+{
+    sc_manager_t *m = move->m;
+    apr_uint32_t epoch = move->want.epoch > move->heard ? move->want.epoch : move->heard;
+    apr_uint64_t lack = move->lack;
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) != APR_SUCCESS ||
+        !sc_move_mine(m, &rec)) {
+        return 0;
+    }
+    if (!sc_layout_usable(m, move->taker)) {
+        move->taker = SC_ROUTE_NONE;
+    }
+    if (!sc_move_want(m, &rec, move->taker, &move->want) ||
+        no_room(m, newcomers(m, &rec, &move->want))) {
+        move->want = rec; /* as it is, so that all know that nothing has changed */
+    }
+    move->want.epoch = (epoch > rec.epoch ? epoch : rec.epoch) + 1;
+    move->copy = newcomers(m, &rec, &move->want) | lack;
+    move->tries++;
+    return move->want.epoch <= SC_EPOCH_MAX;
+}
+
+static void begin_again(sc_moving_t *b)
+{
+    sc_move_t **link = &b->items;
+    sc_move_t *over = NULL;
+
+    while (*link != NULL) {
+        sc_move_t *move = *link;
+
+        if (plan_again(move)) {
+            link = &move->sibling;
+        } else {
+            *link = move->sibling;
+            move->sibling = over;
+            over = move;
+        }
+    }
+    if (b->items == NULL) {
+        batch_free(b);
+    } else {
+        (void)begin(b);
+    }
+    while (over != NULL) {
+        sc_move_t *move = over;
+
+        over = move->sibling;
+        end_move(move, 0);
+    }
+}
+
+/* Different for each node and each attempt, and the same in each run of a test. */
+static apr_interval_time_t pause_of(const sc_manager_t *m, const sc_move_t *move)
+{
+    const char *route = m->config->route;
+    apr_uint64_t h = sc_body_digest(route, strlen(route)) + move->want.epoch;
+    apr_uint32_t most = PAUSE_MS << (move->tries < 5 ? move->tries : 5);
+
+    h = (h ^ h >> 31) * 0x9E3779B97F4A7C15ull;
+    return apr_time_from_msec((apr_time_t)(PAUSE_MS / 3 + (h >> 33) % most));
+}
+
+/* ---- deciding ------------------------------------------------------------------------------- */
+
+/* The record is changed; its requests go on. */
+static void commit(sc_move_t *move)
+{
+    sc_manager_t *m = move->m;
+    apr_size_t n = 0;
+    sc_record_t rec;
+    int made = 0;
+
+    if (sc_store_get(m->store, move->context, &move->id, &rec, &m->old) == APR_SUCCESS &&
+        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && rec.epoch < move->want.epoch) {
+        while (n < SC_BACKUPS_MAX && move->want.backups[n] != SC_ROUTE_NONE) {
+            n++;
+        }
+        made = sc_store_set_location(m->store, move->context, &move->id, move->want.primary,
+                                     move->want.backups, n, move->want.epoch) == APR_SUCCESS;
+    }
+    if (made) {
+        int moved = !same_place(&rec, &move->want);
+
+        rec.primary = move->want.primary;
+        rec.epoch = move->want.epoch;
+        memcpy(rec.backups, move->want.backups, sizeof(rec.backups));
+        (void)sc_store_touch(m->store, rec.context, &rec.id, rec.accessed, sc_mgr_due(m, &rec));
+        sc_count(m->board, moves, moved);
+        m->moves->review.moved += (apr_uint64_t)moved;
+        sc_place_note(m, &rec, sc_body_digest(m->old.data, m->old.len));
+    }
+    end_move(move, made);
+}
+
+/* Whether all have answered who may read from what they have. */
+static int all_answered(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+        int answered = b->asked[i] == peer->serial && (b->replied >> i & 1);
+
+        if (peer->serial != 0 && !answered && sc_lease_may_read(m, peer)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void decide(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    sc_move_t *accepted = NULL, *refused = NULL, *over = NULL, *move = b->items;
+    apr_interval_time_t pause = 0;
+
+    if (move != NULL &&
+        (!all_answered(b) || sc_lease_departed(m) != 0 ||
+         (m->config->quorum > 0 && sc_lease_support(m, b->asked_at) < m->config->quorum))) {
+        return; /* its timer looks again */
+    }
+    while (move != NULL) {
+        sc_move_t *next = move->sibling;
+        sc_move_t **list = move->known_better ? &over : move->refused ? &refused : &accepted;
+
+        if (move->refused && pause_of(m, move) > pause) {
+            pause = pause_of(m, move);
+        }
+        move->sibling = *list;
+        *list = move;
+        move = next;
+    }
+    b->items = refused;
+    if (refused == NULL) {
+        batch_free(b);
+    } else {
+        b->phase = SC_MOVE_PAUSE;
+        (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + pause, step_due, b);
+    }
+    for (; accepted != NULL; accepted = move) {
+        move = accepted->sibling;
+        commit(accepted);
+    }
+    for (; over != NULL; over = move) {
+        move = over->sibling;
+        end_move(over, 0);
+    }
+}
+
+/* Who has had his time gets nothing more granted; then it can be decided without him. */
+static void note_overdue(sc_moving_t *b, apr_time_t now)
+{
+    sc_manager_t *m = b->m;
+    apr_uint32_t i;
+
+    if (now - b->asked_at < apr_time_from_msec(m->config->ack_wait_ms)) {
+        return;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        apr_uint64_t bit = (apr_uint64_t)1 << i;
+        sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial != 0 && b->asked[i] == peer->serial &&
+            !((b->replied | b->overdue) & bit)) {
+            b->overdue |= bit;
+            sc_lease_lost(m, peer);
+        }
+    }
+}
+
+static void step_due(void *baton, apr_time_t now)
+{
+    sc_moving_t *b = baton;
+    sc_manager_t *m = b->m;
+
+    if (b->items == NULL) {
+        batch_free(b);
+    } else if (b->phase == SC_MOVE_PAUSE) {
+        begin_again(b);
+    } else if (b->phase == SC_MOVE_ASK) {
+        apr_time_t end = sc_lease_departed(m);
+        apr_time_t due = now + resend_time(m);
+
+        (void)sc_timer_set(m->cfg.timers, &b->timer, end > now && end < due ? end : due, step_due,
+                           b);
+        note_overdue(b, now);
+        ask_peers(b);
+        decide(b);
+    }
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+static void note_full(sc_manager_t *m, const sc_member_t *from, apr_uint32_t place)
+{
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t more = 0;
+
+    m->moves->full[place] = sc_mgr_now(m) + SC_MOVE_FULL;
+    if (sc_log_allowed(&m->moves->full_log, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0595: member %s did not take the copy of a session (%" APR_UINT64_T_FMT
+               " more before); it stays where it is",
+               sc_member_name(from, name), more);
+    }
+}
+
+/* A peer has no copy, or does not know what is spoken of. It cannot read, then; if another copy
+ * does not help it can be decided without it. @return whether it is to be tried again */
+static int judge_lack(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer,
+                      sc_move_t *move)
+{
+    apr_uint32_t place = (apr_uint32_t)(peer - b->m->peer);
+    apr_uint64_t bit = (apr_uint64_t)1 << place;
+
+    if (sc_record_holder(&move->want, peer->route) == SC_HOLDER_NONE) {
+        return 1;
+    }
+    if (!(move->copy & bit) || (b->broken & bit)) {
+        move->lack |= bit; /* it gets one, or another one */
+    } else {
+        note_full(b->m, from, place);
+    }
+    return move->tries < TRIES_LACK;
+}
+
+/* What a peer says of one session that it did not accept. */
+static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer, sc_move_t *move,
+                  const sc_record_t *known, int readable, apr_uint64_t digest)
+{
+    sc_manager_t *m = b->m;
+
+    sc_count(m->board, moves_refused, 1);
+    if (!readable || known->primary == SC_ROUTE_NONE) {
+        move->refused |= judge_lack(b, from, peer, move);
+        return;
+    }
+    move->refused = 1;
+    if (known->epoch > move->heard) {
+        move->heard = known->epoch;
+    }
+    if (known->epoch > move->want.epoch) {
+        apr_status_t rv = sc_place_merge(m, from, known, digest);
+
+        move->known_better |= rv == APR_SUCCESS || rv == APR_EEXIST;
+    }
+}
+
+static sc_move_t *item_of(const sc_moving_t *b, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_move_t *move = b->items;
+
+    while (move != NULL && (move->context != context || memcmp(&move->id, id, sizeof(*id)) != 0)) {
+        move = move->sibling;
+    }
+    return move;
+}
+
+static void judge_group(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer,
+                        const sc_msg_places_t *list, const sc_group_t *g)
+{
+    sc_manager_t *m = b->m;
+    apr_uint16_t context;
+    sc_place_t item;
+    sc_record_t rec;
+    apr_uint64_t i;
+    sc_rd_t items;
+
+    if (sc_store_context(m->store, g->context.s, g->context.len, 0, &context) != APR_SUCCESS) {
+        return;
+    }
+    sc_rd_init(&items, g->items, g->items_len);
+    for (i = 0; i < g->n && sc_place_get(&items, &item) == APR_SUCCESS; i++) {
+        sc_move_t *move = item_of(b, context, &item.id);
+
+        if (move != NULL) {
+            int readable = sc_place_record(m, list, &item, context, &rec) == APR_SUCCESS;
+
+            judge(b, from, peer, move, &rec, readable, item.digest);
+        }
+    }
+}
+
+apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    sc_moving_t *b = m->moves != NULL ? m->moves->batches : NULL;
+    sc_msg_places_t list;
+    sc_group_t g;
+    apr_uint64_t i;
+    apr_uint32_t place;
+
+    if (sc_msg_places_get(r, &list) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    while (b != NULL && b->serial != list.serial) {
+        b = b->next;
+    }
+    if (b == NULL || peer == NULL || b->phase != SC_MOVE_ASK) {
+        return APR_SUCCESS;
+    }
+    place = (apr_uint32_t)(peer - m->peer);
+    if (b->asked[place] != peer->serial || (b->replied >> place & 1)) {
+        return APR_SUCCESS;
+    }
+    b->replied |= (apr_uint64_t)1 << place;
+    for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
+        judge_group(b, from, peer, &list, &g);
+    }
+    decide(b);
+    return APR_SUCCESS;
+}
+
+/* ---- requests that wait ---------------------------------------------------------------------- */
+
+static void patience_ended(void *baton, apr_time_t now)
+{
+    sc_move_t *move = baton;
+
+    (void)now;
+    let_go(move->m, take_waits(move));
+}
+
+/* How many of the holders of a record can be counted on. */
+static int count_usable(sc_manager_t *m, const sc_record_t *rec)
+{
+    int i, n = sc_layout_usable(m, rec->primary);
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        n += sc_layout_usable(m, rec->backups[i]);
+    }
+    return n;
+}
+
+static apr_status_t park(sc_move_t *move, const sc_link_call_t *call, sc_link_op_t op, int again,
+                         const unsigned char *body, apr_size_t len, apr_time_t since)
+{
+    sc_manager_t *m = move->m;
+    sc_move_wait_t *w = m->moves->nwaits < WAITS_MAX ? malloc(sizeof(*w) + len) : NULL;
+
+    if (w == NULL) {
+        return APR_ENOSPC;
+    }
+    if (move->waits == NULL &&
+        sc_timer_set(m->cfg.timers, &move->patience,
+                     sc_mgr_now(m) + apr_time_from_msec(m->config->ack_wait_ms), patience_ended,
+                     move) != APR_SUCCESS) {
+        free(w);
+        return APR_ENOSPC;
+    }
+    w->next = NULL;
+    w->call = *call;
+    w->op = op;
+    w->again = again;
+    w->since = since;
+    w->len = len;
+    memcpy(w->body, body, len);
+    *move->tail = w;
+    move->tail = &w->next;
+    m->moves->nwaits++;
+    return APR_SUCCESS;
 }
 
 apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_call_t *call,
                          sc_link_op_t op, int again, const unsigned char *body, apr_size_t len,
                          apr_time_t since)
 {
-    (void)m;
-    (void)rec;
-    (void)call;
-    (void)op;
-    (void)again;
-    (void)body;
-    (void)len;
-    (void)since;
-    return APR_ENOTIMPL;
+    sc_move_t *move;
+    sc_record_t want;
+    apr_status_t rv;
+
+    if (m->moves == NULL || m->stopped || !sc_move_mine(m, rec) ||
+        !sc_move_want(m, rec, SC_ROUTE_NONE, &want) ||
+        count_usable(m, &want) <= count_usable(m, rec)) {
+        return APR_ENOTIMPL;
+    }
+    move = sc_move_find(m, rec->context, &rec->id);
+    if (move != NULL) {
+        return park(move, call, op, again, body, len, since);
+    }
+    if (no_room(m, newcomers(m, rec, &want))) {
+        return APR_ENOTIMPL;
+    }
+    move = sc_move_add(m, rec, &want, 1);
+    if (move == NULL) {
+        return APR_ENOSPC;
+    }
+    rv = park(move, call, op, again, body, len, since);
+    if (rv == APR_SUCCESS) {
+        (void)sc_move_begin(m, move);
+    } else {
+        end_move(move, 0);
+    }
+    return rv;
 }
 
-void sc_move_take(sc_manager_t *m, const sc_record_t *rec)
-{
-    (void)m;
-    (void)rec;
-}
-
-void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv)
-{
-    (void)m;
-    (void)peer;
-    (void)tag;
-    (void)rv;
-}
-
-void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
-{
-    (void)digest;
-    (void)sc_place_only(m, rec);
-}
-
-void sc_move_review(sc_manager_t *m)
-{
-    (void)m;
-}
+/* ---- members, life -------------------------------------------------------------------------- */
 
 void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
 {
-    (void)m;
-    (void)peer;
+    sc_moving_t *b;
+
     (void)serial;
+    if (m->moves == NULL) {
+        return;
+    }
+    m->moves->full[peer - m->peer] = 0;
+    for (b = m->moves->batches; b != NULL; b = b->next) {
+        if (b->phase == SC_MOVE_ASK) { /* not from here: deciding changes the list */
+            (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m), step_due, b);
+        }
+    }
+    sc_move_review(m);
 }
 
-void sc_move_leave(sc_manager_t *m)
+static void forget_waits(sc_move_wait_t *w)
 {
-    (void)m;
-}
+    while (w != NULL) {
+        sc_move_wait_t *next = w->next;
 
-int sc_move_leaving(const sc_manager_t *m)
-{
-    (void)m;
-    return 0;
-}
-
-void sc_move_start(sc_manager_t *m)
-{
-    (void)m;
+        free(w);
+        w = next;
+    }
 }
 
 void sc_move_stop(sc_manager_t *m)
 {
-    (void)m;
+    sc_moves_t *all = m->moves;
+    int i;
+
+    if (all == NULL) {
+        return;
+    }
+    sc_lost_stop(m);
+    sc_timer_cancel(m->cfg.timers, &all->review.timer);
+    sc_timer_cancel(m->cfg.timers, &all->review.tick);
+    while (all->batches != NULL) {
+        batch_free(all->batches);
+    }
+    for (i = 0; i < SC_MOVES_BUCKETS; i++) {
+        while (all->bucket[i] != NULL) {
+            sc_move_t *move = all->bucket[i];
+
+            all->bucket[i] = move->next;
+            forget_waits(take_waits(move));
+            free(move);
+        }
+    }
+    m->moves = NULL;
+    free(all);
 }

@@ -65,6 +65,7 @@ struct sc_pending_t {
     sc_timer_t timer;
     sc_wait_t *waits;
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
+    apr_uint32_t acked;   /* targets that have */
     apr_time_t hold;      /* somebody who has not applied it may read until then */
     int settled;          /* waits for nobody, only for time to pass */
     int warned;           /* a quarter of the time has passed */
@@ -204,20 +205,16 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
 }
 
 /* Who hears nobody of several is probably the one that is cut off: the others go on without this
- * change. With a quorum: whoever might serve without this change would have to share a member with those
- * that support this node, so there is nobody. If a member was left out, that must be known of a
- * time after the change was made. */
+ * change. With a quorum: whoever might serve without it would have to share a member with those that
+ * have it, or that keep this node's lease. */
 static int supported(const sc_pending_t *p)
 {
     apr_uint32_t quorum = p->m->config->quorum;
 
-    if (p->unacked > 0 && sc_lease_cut_off(p->m)) {
-        return 0;
+    if (p->unacked == 0) {
+        return sc_lease_support(p->m, 0) >= quorum;
     }
-    if (p->unacked > 0 && sc_lease_cut_off(p->m)) {
-        return 0;
-    }
-    return quorum == 0 || sc_lease_support(p->m, p->unacked > 0 ? p->began : 0) >= quorum;
+    return p->acked + 1 >= quorum && !sc_lease_cut_off(p->m);
 }
 
 /* Nobody is waited for any more: answer as soon as that is safe. */
@@ -432,6 +429,9 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
             peer->lease.overdue = 0;
             set_lagging(m, peer, 0);
         }
+        if (p != NULL) {
+            p->acked++;
+        }
     } else if (peer != NULL) {
         if (rv == APR_EGENERAL && send_whole(w, peer)) {
             return;
@@ -468,13 +468,12 @@ static void posted(void *baton, apr_status_t rv)
         return;
     }
     wait_free(w);
-    if (peer == NULL) {
-        return;
-    }
-    if (kind == SC_WAIT_GET) {
-        sc_pull_asked(m, peer, tag, rv);
-    } else if (kind == SC_WAIT_COPY) {
+    if (kind == SC_WAIT_COPY) {
         sc_move_sent(m, peer, tag, rv);
+    } else if (peer == NULL) {
+        return;
+    } else if (kind == SC_WAIT_GET) {
+        sc_pull_asked(m, peer, tag, rv);
     } else {
         sc_donor_sent(m, peer, tag, rv);
     }

@@ -202,21 +202,21 @@ static int compare(check_t *c, int other, const sc_record_t *rec, const unsigned
             return 1; /* it will ask when it needs to know */
         }
         snprintf(c->what, c->size, "n%d is to hold %02x%02x (%s) and has nothing", other + 1,
-                 rec->id.b[14], rec->id.b[15], here);
+                 rec->id.b[13], rec->id.b[12], here);
         return 0;
     }
     has = judge_record(b, &found);
     put_where(b, &found, there, sizeof(there));
     if (has == HAS_DEAD || has == HAS_HOLE || strcmp(here, there) != 0) {
         snprintf(c->what, c->size, "n%d says %02x%02x is at %s, n%d says %s (%d)", c->node + 1,
-                 rec->id.b[14], rec->id.b[15], here, other + 1, there, (int)has);
+                 rec->id.b[13], rec->id.b[12], here, other + 1, there, (int)has);
         return 0;
     }
     if (has == HAS_COPY) {
         ++*copies;
         if (!same_body(node, b, rec, body)) {
             snprintf(c->what, c->size, "n%d and n%d hold different bodies of %02x%02x", c->node + 1,
-                     other + 1, rec->id.b[14], rec->id.b[15]);
+                     other + 1, rec->id.b[13], rec->id.b[12]);
             return 0;
         }
     }
@@ -233,7 +233,7 @@ static int check_record(void *baton, const sc_record_t *rec, const unsigned char
 
     if (has == HAS_HOLE) {
         snprintf(c->what, c->size, "n%d is to hold %02x%02x and has no copy", c->node + 1,
-                 rec->id.b[14], rec->id.b[15]);
+                 rec->id.b[13], rec->id.b[12]);
         return 0;
     }
     if (has != HAS_COPY) {
@@ -248,8 +248,8 @@ static int check_record(void *baton, const sc_record_t *rec, const unsigned char
         char here[256];
 
         put_where(&net->node[c->node], rec, here, sizeof(here));
-        snprintf(c->what, c->size, "%d copies of %02x%02x (%s)", copies, rec->id.b[14],
-                 rec->id.b[15], here);
+        snprintf(c->what, c->size, "%d copies of %02x%02x (%s)", copies, rec->id.b[13],
+                 rec->id.b[12], here);
         return 0;
     }
     return 1;

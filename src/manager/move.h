@@ -1,0 +1,126 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file move.h
+ * @brief Private to move*.c: changes of location under way.
+ *
+ *   move.c         one session, or some together, from here to their new holders
+ *   move_notify.c  the others' side: NOTIFY, COPY, TAKE
+ *   move_review.c  which sessions are to move, and when; leaving
+ *   move_lost.c    what becomes of a copy that is not to be here any more
+ */
+#ifndef SC_MANAGER_MOVE_H
+#define SC_MANAGER_MOVE_H
+
+#include "internal.h"
+
+#define SC_MOVES_MAX 1024       /**< sessions under way at once */
+#define SC_MOVES_BACKGROUND 768 /**< of these for which no request waits, at most */
+#define SC_MOVES_BATCH 64       /**< sessions that are asked for together */
+#define SC_MOVES_BUCKETS 256
+#define SC_MOVE_FULL                                                                               \
+    apr_time_from_sec(10) /**< a member without room is not asked again so soon                    \
+                           */
+
+typedef struct sc_move_wait_t sc_move_wait_t; /* a request that waits: move.c */
+
+/** One session. */
+typedef struct sc_move_t {
+    struct sc_move_t *next;    /**< of the bucket */
+    struct sc_move_t *sibling; /**< of the batch */
+    sc_manager_t *m;
+    apr_uint16_t context;
+    sc_id_t id;
+    sc_record_t want;   /**< id, context, and the location that is asked for */
+    apr_uint16_t taker; /**< who asked to become primary; SC_ROUTE_NONE: nobody */
+    int urgent;         /**< begun for a request */
+    int asked;          /**< others have been asked, so some may know of it: it has to be decided */
+    apr_uint64_t copy;  /**< bits of the places of those that get a copy */
+    apr_uint64_t lack;  /**< of those that had none when they were asked */
+    int refused;
+    int known_better;   /**< somebody knew a higher epoch, which has been taken */
+    apr_uint32_t heard; /**< highest epoch that somebody knows */
+    apr_uint32_t tries;
+    sc_move_wait_t *waits;
+    sc_move_wait_t **tail;
+    sc_timer_t patience; /**< of the requests that wait */
+} sc_move_t;
+
+typedef enum sc_move_phase_t { SC_MOVE_COPY, SC_MOVE_ASK, SC_MOVE_PAUSE } sc_move_phase_t;
+
+/** Sessions that are asked for together. */
+typedef struct sc_moving_t {
+    struct sc_moving_t *next;
+    sc_manager_t *m;
+    apr_uint64_t serial;
+    sc_move_phase_t phase;
+    sc_move_t *items;
+    apr_uint32_t copies; /**< blocks on their way */
+    apr_uint64_t broken; /**< bits of the places to which one could not be delivered */
+    apr_time_t asked_at; /**< first time in this phase */
+    apr_uint32_t asked[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was asked */
+    apr_uint64_t replied;               /**< bits of the places */
+    apr_uint64_t overdue;               /**< of those that have had their time */
+    sc_timer_t timer;
+} sc_moving_t;
+
+typedef struct sc_lost_t sc_lost_t; /* move_lost.c */
+
+typedef struct sc_moves_t sc_moves_t;
+struct sc_moves_t {
+    apr_uint32_t n;          /**< sessions under way */
+    apr_uint32_t background; /**< of these, without a request */
+    apr_uint32_t nwaits;
+    apr_uint64_t serial;
+    sc_move_t *bucket[SC_MOVES_BUCKETS];
+    sc_moving_t *batches;
+    apr_time_t full[SC_MEMBERS_MAX]; /**< a member in that place has no room until then */
+    sc_log_limit_t full_log;
+
+    sc_lost_t *lost; /**< move_lost.c */
+    apr_uint32_t nlost;
+    sc_timer_t lost_timer;
+
+    struct { /**< move_review.c */
+        sc_timer_t timer;
+        sc_timer_t tick;
+        int wanted; /**< a walk through the store is to begin */
+        int active; /**< one is under way */
+        apr_uint32_t cursor;
+        apr_uint32_t started; /**< in this walk */
+        apr_uint32_t decided; /**< since it began */
+        apr_uint32_t short_copies;
+        int full;           /**< some did not even begin, for want of room elsewhere */
+        apr_uint32_t idle;  /**< walks in a row after which nothing was decided */
+        apr_uint64_t view;  /**< what the last tick saw */
+        apr_time_t paid;    /**< copies are accounted for until then */
+        apr_uint64_t moved; /**< for the log */
+    } review;
+    apr_time_t leave_until;
+};
+
+/* move.c */
+sc_move_t *sc_move_find(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** Where the session should be, which this node owns. @return 0: where it is */
+int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, sc_record_t *want);
+/** Whether the record is live, has a body, is held here, and this node is its owner. */
+int sc_move_mine(sc_manager_t *m, const sc_record_t *rec);
+/** Make an entry. @return NULL: too many */
+sc_move_t *sc_move_add(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want,
+                       int urgent);
+/** Begin with entries that hang together by sibling. @return copies that were posted */
+apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items);
+/** Take an entry out of its batch, and let its requests go on. */
+void sc_move_drop(sc_move_t *move);
+
+/* move_review.c */
+/** A session is done with. */
+void sc_review_kick(sc_manager_t *m, int decided);
+
+/* move_lost.c */
+int sc_lost_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** @return 0: it was not about this */
+int sc_lost_sent(sc_manager_t *m, apr_uint64_t tag, apr_status_t rv);
+void sc_lost_stop(sc_manager_t *m);
+
+#endif

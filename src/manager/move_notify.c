@@ -1,0 +1,280 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Changes of location: what the others do. A copy that comes is kept as any session that this node
+ * does not hold, until a location says that it does. Who accepts a location acts upon it at once.
+ *
+ * A reply lists what was not accepted: with the location that is known here, or with none if this
+ * node is to hold what it does not have.
+ */
+#include <string.h>
+
+#include "move.h"
+
+typedef struct verdict_t {
+    sc_manager_t *m;
+    const sc_member_t *from;
+    sc_places_t *refused;
+    int bad;   /* the reply is not complete */
+    int owner; /* this node has become the owner of something */
+} verdict_t;
+
+/* ---- NOTIFY --------------------------------------------------------------------------------- */
+
+/* Refused: it is somewhere else, as far as is known here. */
+static void say(verdict_t *v, const sc_record_t *known)
+{
+    v->bad |= sc_places_add(v->refused, v->m->store, known, 0) != APR_SUCCESS;
+}
+
+/* Refused: there is no copy here. */
+static void say_none(verdict_t *v, const sc_record_t *in)
+{
+    sc_record_t none;
+
+    memset(&none, 0, sizeof(none));
+    none.id = in->id;
+    none.context = in->context;
+    none.epoch = in->epoch;
+    say(v, &none);
+}
+
+static void tell_death(verdict_t *v, const sc_record_t *dead)
+{
+    if (sc_mgr_msg_current(v->m, dead->context, &dead->id) == APR_SUCCESS) {
+        sc_mgr_reply(v->m, v->from);
+    }
+}
+
+/* This node is about to move the session itself. The higher epoch goes on; of two with the same one
+ * neither does. @return 1: the other one goes on */
+static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in)
+{
+    sc_record_t own = move->want;
+
+    if (in->epoch > own.epoch) {
+        return 1;
+    }
+    if (!move->asked) {
+        own.epoch = in->epoch; /* nobody has heard of it yet */
+    }
+    if (move->heard < in->epoch) {
+        move->heard = in->epoch;
+    }
+    say(v, &own);
+    return 0;
+}
+
+/* Nothing is known here of a session, or nothing that counts, so its location is harmless news:
+ * unless this node is to hold it. */
+static void accept_unknown(verdict_t *v, const sc_record_t *in, apr_status_t rv)
+{
+    if (rv == APR_EINVAL || sc_layout_here(v->m, in)) {
+        say_none(v, in);
+    }
+}
+
+static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
+{
+    sc_manager_t *m = v->m;
+    sc_move_t *move;
+    sc_record_t now;
+    apr_status_t rv = sc_place_merge(m, v->from, in, digest);
+
+    if (rv != APR_SUCCESS) {
+        if (sc_store_get(m->store, in->context, &in->id, &now, NULL) == APR_SUCCESS &&
+            rv == APR_EEXIST) {
+            say(v, &now);
+        } else {
+            accept_unknown(v, in, rv);
+        }
+        return;
+    }
+    v->owner |= sc_layout_owner(m, in) == m->own_route;
+    move = sc_move_find(m, in->context, &in->id);
+    if (move != NULL) {
+        sc_move_drop(move);
+    }
+}
+
+static void notified(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
+{
+    sc_manager_t *m = v->m;
+    sc_move_t *move = sc_move_find(m, in->context, &in->id);
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, in->context, &in->id, &rec, NULL);
+    int here = sc_layout_here(m, in);
+
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+        if (rec.max_idle_s != SC_DEAD_IDLE) {
+            tell_death(v, &rec);
+            say_none(v, in);
+        } else if (here) {
+            say_none(v, in);
+        }
+        return;
+    }
+    if (rv == APR_SUCCESS && in->epoch <= rec.epoch) {
+        if (in->epoch < rec.epoch || sc_layout_cmp(m, in, &rec) != 0) {
+            say(v, &rec); /* two with one epoch: one of them is not known to all */
+        } else if (here && (rec.flags & SC_REC_PROXY)) {
+            say_none(v, in);
+        }
+        return;
+    }
+    if (move == NULL || gives_way(v, move, in)) {
+        take(v, in, digest);
+    }
+}
+
+static void notified_group(verdict_t *v, const sc_msg_places_t *list, const sc_group_t *g)
+{
+    apr_uint16_t context;
+    sc_place_t item;
+    sc_record_t in;
+    apr_uint64_t i;
+    sc_rd_t items;
+
+    if (sc_apply_context(v->m, v->from, g->context.s, g->context.len, &context) != APR_SUCCESS) {
+        return; /* nothing of it is kept here */
+    }
+    sc_rd_init(&items, g->items, g->items_len);
+    for (i = 0; i < g->n && sc_place_get(&items, &item) == APR_SUCCESS; i++) {
+        apr_status_t rv = sc_place_record(v->m, list, &item, context, &in);
+
+        if (rv == APR_SUCCESS && in.primary != SC_ROUTE_NONE) {
+            notified(v, &in, item.digest);
+        } else {
+            sc_count(v->m->board, records_refused, 1);
+            in.id = item.id;
+            in.context = context;
+            in.epoch = item.epoch;
+            say_none(v, &in);
+        }
+    }
+}
+
+apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_msg_places_t list;
+    verdict_t v = {m, from, NULL, 0, 0};
+    apr_uint64_t i;
+    sc_group_t g;
+
+    if (sc_msg_places_get(r, &list) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (m->moves == NULL) {
+        sc_count(m->board, ignored, 1);
+        return APR_SUCCESS;
+    }
+    v.refused = sc_places_create();
+    if (v.refused == NULL) {
+        return APR_ENOMEM;
+    }
+    for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
+        notified_group(&v, &list, &g);
+    }
+    if (!v.bad) {
+        sc_buf_clear(&m->msg);
+        sc_places_put(&m->msg, SC_EVT_NOTIFY_REPLY, list.serial, 0, v.refused, m->store);
+        sc_mgr_reply(m, from);
+    }
+    sc_places_free(v.refused);
+    if (v.owner) {
+        sc_move_review(m);
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- COPY ----------------------------------------------------------------------------------- */
+
+apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_wire_session_t w;
+    apr_uint16_t context;
+    sc_msg_data_t d;
+    apr_uint64_t i;
+    int changed;
+
+    if (sc_msg_data_get(r, SC_EVT_COPY, &d) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < d.count; i++) {
+        if (sc_wire_session_get(r, &w) != APR_SUCCESS) {
+            return APR_EINVAL;
+        }
+        /* what does not fit is missed when the location is accepted */
+        if (m->moves != NULL &&
+            sc_apply_context(m, from, w.context, w.context_len, &context) == APR_SUCCESS &&
+            sc_mgr_merge_whole(m, from, context, &w, &changed) == APR_SUCCESS) {
+            sc_count(m->board, copies_received, 1);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- TAKE ----------------------------------------------------------------------------------- */
+
+/* @param to the new primary */
+static void give(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t to)
+{
+    sc_move_t *move;
+    sc_record_t want;
+
+    if (m->moves == NULL || m->stopped || sc_move_find(m, rec->context, &rec->id) != NULL ||
+        !sc_move_want(m, rec, to, &want)) {
+        return;
+    }
+    move = sc_move_add(m, rec, &want, 1);
+    if (move != NULL) {
+        move->taker = to;
+        (void)sc_move_begin(m, move);
+    }
+}
+
+apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    sc_msg_take_t t;
+    apr_uint16_t context;
+    sc_record_t rec;
+
+    if (sc_msg_take_get(r, &t) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    if (peer == NULL || m->moves == NULL || m->lapsed ||
+        sc_apply_context(m, from, t.context.s, t.context.len, &context) != APR_SUCCESS ||
+        sc_store_get(m->store, context, &t.id, &rec, NULL) != APR_SUCCESS ||
+        (rec.flags & SC_REC_TOMBSTONE)) {
+        return APR_SUCCESS;
+    }
+    if (!sc_move_mine(m, &rec)) {
+        sc_place_tell(m, from, &rec);
+    } else if (peer->member.node_state == SC_NODE_READY && sc_layout_usable(m, peer->route)) {
+        give(m, &rec, peer->route);
+    }
+    return APR_SUCCESS;
+}
+
+void sc_move_take(sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_msg_take_t t;
+    sc_peer_t *owner;
+
+    if (sc_move_mine(m, rec)) {
+        give(m, rec, m->own_route);
+        return;
+    }
+    owner = sc_layout_peer(m, sc_layout_owner(m, rec));
+    if (owner == NULL) {
+        return;
+    }
+    t.context.s = sc_store_context_name(m->store, rec->context);
+    t.context.len = strlen(t.context.s);
+    t.id = rec->id;
+    t.epoch = rec->epoch;
+    sc_buf_clear(&m->msg);
+    sc_msg_take_put(&m->msg, &t);
+    sc_mgr_reply(m, &owner->member);
+}
