@@ -40,7 +40,7 @@ static void arm(sc_manager_t *m, apr_time_t now)
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
-/* Members that this node counts on. */
+/* Members that this node counts on, or may soon. */
 static void put_members(const sc_manager_t *m, const sc_peer_t *to, sc_msg_ping_t *ping)
 {
     int i;
@@ -48,7 +48,7 @@ static void put_members(const sc_manager_t *m, const sc_peer_t *to, sc_msg_ping_
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const sc_peer_t *peer = &m->peer[i];
 
-        if (peer->serial != 0 && peer != to && peer->lease.granted != 0) {
+        if (peer->serial != 0 && peer != to) {
             ping->member[ping->nmembers++] = peer->member.store_id;
         }
     }
@@ -96,6 +96,9 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
         return APR_SUCCESS;
     }
     peer->lease.silent = 0;
+    if (sent > peer->lease.told) {
+        peer->lease.told = sent;
+    }
     if (!reply.granted) {
         if (reply.loss != peer->lease.healed) {
             sc_pull_lost(m, peer);
@@ -162,6 +165,23 @@ static void look_for_all_strangers(sc_manager_t *m)
     }
 }
 
+/* Whether all who may read on this node's word know of the peer: before that it might acknowledge a
+ * change with this node alone, and they would not know that they should have asked. */
+static int is_introduced(const sc_manager_t *m, const sc_peer_t *peer)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *other = &m->peer[i];
+
+        if (other->serial != 0 && other != peer && sc_lease_may_read(m, other) &&
+            other->lease.told < peer->lease.added) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* It has made up all that was acknowledged without it: from now on it is waited for again. */
 static void back_again(sc_manager_t *m, sc_peer_t *peer)
 {
@@ -196,7 +216,7 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     look_for_strangers(m, peer);
     reply.sent = ping.sent;
     reply.loss = l->loss;
-    reply.granted = ping.healed == l->loss && !l->overdue;
+    reply.granted = ping.healed == l->loss && !l->overdue && is_introduced(m, peer);
     if (reply.granted) {
         int first = l->granted == 0;
 
@@ -314,9 +334,10 @@ void sc_lease_added(sc_manager_t *m, sc_peer_t *peer)
             m->departed[i].until = 0;
         }
     }
+    peer->lease.added = sc_mgr_now(m);
     if (m->lease_time != 0) {
         look_for_all_strangers(m);
-        ask(m, peer, sc_mgr_now(m));
+        ask_all(m, peer->lease.added);
         sc_lease_review(m);
     }
 }
