@@ -378,7 +378,9 @@ static void fault_apply(fault_t *fault, apr_int64_t ms)
               : fault->what == F_PAIR  ? "cut"
                                        : "split",
               fault->node + 1, fault->other + 1, (unsigned long)fault->side, ms);
-        if (w->quorum == 0 && ms > (apr_int64_t)w->config.mcast.drop_ms) {
+        /* longer than a lease: who is left with one other member cannot know whether that hangs or
+         * cannot be heard, and serves either way */
+        if (w->quorum == 0 && ms > (apr_int64_t)w->config.ack_wait_ms / 2) {
             taint_all(w);
         }
         break;
