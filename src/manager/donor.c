@@ -41,6 +41,7 @@ struct sc_transfer_t {
     int scanned;         /* to the end */
     sc_buf_t items;      /* sessions found and not sent yet */
     sc_places_t *places; /* locations, likewise; backup manager */
+    apr_uint64_t places_since;
     apr_uint64_t total;
     apr_uint64_t sent;
     int active;
@@ -124,6 +125,7 @@ static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned ch
     sc_transfer_t *t = baton;
     sc_manager_t *m = t->peer->m;
     int changed = rec->lsn > t->since;
+    int moved = rec->lsn > t->places_since;
     int has_body = !(rec->flags & SC_REC_PROXY) && sc_layout_here(m, rec);
 
     if (!(t->contexts >> rec->context & 1)) {
@@ -137,7 +139,7 @@ static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned ch
         if ((t->held && sc_layout_owner(m, rec) == m->own_route) || (changed && is_for(t, rec))) {
             add_session(t, rec, body);
         }
-    } else if (changed && is_for(t, rec)) {
+    } else if (moved && is_for(t, rec)) {
         (void)sc_places_add(
             t->places, m->store, rec,
             has_body && rec->primary == m->own_route ? sc_body_digest(body, rec->body_len) : 0);
@@ -165,7 +167,7 @@ static int is_full(const sc_transfer_t *t)
 static void scan_slice(sc_transfer_t *t)
 {
     sc_manager_t *m = t->peer->m;
-    apr_uint64_t since = t->held ? 0 : t->since;
+    apr_uint64_t since = t->held ? 0 : t->places != NULL ? t->places_since : t->since;
     int i;
 
     for (i = 0; i < SLICE_BUCKETS && !t->scanned && t->items.err == APR_SUCCESS && !is_full(t);
@@ -371,7 +373,8 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         t->total = stats.lsn - t->since;
     }
     t->held = g.held && t->places != NULL;
-    t->scanned = (t->since >= stats.lsn && !t->held) || t->contexts == 0;
+    t->places_since = t->since > sc_place_slack(m) ? t->since - sc_place_slack(m) : 0;
+    t->scanned = (t->since >= stats.lsn && t->places == NULL) || t->contexts == 0;
     sc_buf_init(&t->items, m->config->delta.block_bytes + (apr_size_t)BUCKET_BYTES);
     set_filter(m, t, &g);
     peer->transfer = t;

@@ -18,6 +18,7 @@
 #include "place.h"
 
 #define FLUSH_MIN_MS 10
+#define SLACK_MIN 1024 /* for what an earlier engine may have had no time to tell */
 #define WALK_TURN apr_time_from_msec(10)
 #define SLICE_BUCKETS 512
 #define TICK apr_time_from_sec(1)
@@ -160,12 +161,32 @@ static void flush_dead(sc_manager_t *m)
     }
 }
 
+static apr_uint64_t span(const sc_manager_t *m)
+{
+    apr_uint64_t now = sc_mgr_lsn(m) - m->fronts->begun;
+
+    return now > m->fronts->span ? now : m->fronts->span;
+}
+
+/* Each envelope says how far this store is, and may leave before the locations that belong to that.
+ */
+apr_uint64_t sc_place_slack(const sc_manager_t *m)
+{
+    apr_uint64_t slack = m->fronts == NULL             ? 0
+                         : m->fronts->flush.index != 0 ? span(m)
+                                                       : m->fronts->span;
+
+    return slack > SLACK_MIN ? slack : SLACK_MIN;
+}
+
 static void flush_due(void *baton, apr_time_t now)
 {
     sc_manager_t *m = baton;
     int i;
 
     (void)now;
+    m->fronts->span = span(m);
+    m->fronts->begun = sc_mgr_lsn(m);
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         flush_told(&m->fronts->node[i]);
         flush_told(&m->fronts->front[i]);
@@ -178,6 +199,7 @@ static void flush_soon(sc_manager_t *m)
     apr_uint32_t ms = m->config->backup.place_ms;
 
     if (m->fronts->flush.index == 0) {
+        m->fronts->begun = sc_mgr_lsn(m) - 1; /* it has been written already */
         (void)sc_timer_set(m->cfg.timers, &m->fronts->flush,
                            sc_mgr_now(m) +
                                apr_time_from_msec(ms > FLUSH_MIN_MS ? ms : FLUSH_MIN_MS),

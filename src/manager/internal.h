@@ -571,6 +571,8 @@ apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 void sc_place_added(sc_manager_t *m, const sc_member_t *member);
 void sc_place_gone(sc_manager_t *m, const sc_member_t *member);
 void sc_place_lost(sc_manager_t *m, const sc_member_t *from);
+/** Locations that belong to the last so many changes of the store may be on their way still. */
+apr_uint64_t sc_place_slack(const sc_manager_t *m);
 void sc_place_start(sc_manager_t *m);
 void sc_place_stop(sc_manager_t *m);
 /** A proxy's due time, or that of a copy that is not to be held here, has come: see expiry.c. */

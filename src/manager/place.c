@@ -113,6 +113,15 @@ apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec)
     return sc_store_put(m->store, &proxy, NULL, 0);
 }
 
+/* Sessions come first: on a node locations do not take the last of its memory. */
+static int is_room(const sc_manager_t *m)
+{
+    sc_store_stats_t stats;
+
+    sc_store_stats(m->store, &stats);
+    return is_front(m) || stats.cells_free > stats.cells / 8;
+}
+
 static apr_status_t put_unknown(sc_manager_t *m, const sc_record_t *rec)
 {
     apr_uint64_t more = 0;
@@ -120,7 +129,7 @@ static apr_status_t put_unknown(sc_manager_t *m, const sc_record_t *rec)
     apr_status_t rv;
 
     proxy.created = proxy.accessed = sc_mgr_now(m);
-    rv = sc_place_only(m, &proxy);
+    rv = is_room(m) ? sc_place_only(m, &proxy) : APR_ENOSPC;
     if (rv == APR_ENOSPC && m->fronts != NULL &&
         sc_log_allowed(&m->fronts->full, sc_mgr_now(m), SC_COMPLAIN, &more)) {
         sc_log(m->cfg.log, SC_LOG_WARNING, 0,

@@ -54,6 +54,8 @@ struct sc_fronts_t {
     sc_timer_t walk;
     sc_timer_t tick; /**< of a front end */
     apr_uint64_t serial;
+    apr_uint64_t begun; /**< change number of the store when the batch began */
+    apr_uint64_t span;  /**< changes in one batch, at most so far */
     sc_log_limit_t refused, full;
 };
 

@@ -50,6 +50,9 @@ int backup_settled(net_t *net, int ms);
 
 void backup_changes_tests(void);
 void backup_moves_tests(void);
+void backup_places_tests(void);
+void backup_fetch_tests(void);
+void backup_joins_tests(void);
 void backup_random_tests(void);
 
 #endif

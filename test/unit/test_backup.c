@@ -15,5 +15,8 @@ void sc_suite_backup(void)
     (void)CU_add_suite("backup", NULL, NULL);
     backup_changes_tests();
     backup_moves_tests();
+    backup_places_tests();
+    backup_fetch_tests();
+    backup_joins_tests();
     backup_random_tests();
 }
