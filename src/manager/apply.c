@@ -109,7 +109,7 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 static int is_outdated(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t epoch)
 {
     return !(rec->flags & SC_REC_TOMBSTONE) &&
-           (epoch < rec->epoch || sc_move_pending(m, rec->context, &rec->id));
+           (epoch < rec->epoch || sc_move_refuses(m, rec));
 }
 
 /* Tell the maker of a change, which is refused, where the session is. */
@@ -242,7 +242,7 @@ static apr_status_t apply_diff(sc_manager_t *m, const sc_member_t *from, const s
         return APR_NOTFOUND;
     }
     rv = apply_to(m, from, d, rec, changed);
-    if (rv == APR_SUCCESS && (d->epoch < epoch || sc_move_pending(m, rec->context, &rec->id))) {
+    if (rv == APR_SUCCESS && (d->epoch < epoch || sc_move_refuses(m, rec))) {
         return refuse_outdated(m, from, rec->context, &rec->id);
     }
     return rv == APR_SUCCESS && d->epoch > epoch ? APR_NOTFOUND : rv;

@@ -585,6 +585,10 @@ void sc_move_told(const sc_manager_t *m, sc_record_t *rec);
 /** The session is being moved by this node: its new holders get what its old ones get, and changes
  *  of others are refused until it is decided. */
 int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** A change of somebody else has come for a session that is held here: whether it is refused, because
+ * the session is being moved, or is to be moved first, since this node is its owner and not enough
+ * of its holders are there. That begins then. Changes m->old and m->msg. */
+int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
 /**

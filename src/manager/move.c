@@ -858,6 +858,14 @@ static apr_status_t park(sc_move_t *move, const sc_link_call_t *call, sc_link_op
     return APR_SUCCESS;
 }
 
+/* Whether too few of its holders are there, and there could be more. The session is this node's. */
+static int is_urgent(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want)
+{
+    return m->moves != NULL && !m->stopped && sc_move_mine(m, rec) &&
+           sc_move_want(m, rec, SC_ROUTE_NONE, want) &&
+           count_usable(m, want) > count_usable(m, rec);
+}
+
 apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_call_t *call,
                          sc_link_op_t op, int again, const unsigned char *body, apr_size_t len,
                          apr_time_t since)
@@ -866,9 +874,7 @@ apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_
     sc_record_t want;
     apr_status_t rv;
 
-    if (m->moves == NULL || m->stopped || !sc_move_mine(m, rec) ||
-        !sc_move_want(m, rec, SC_ROUTE_NONE, &want) ||
-        count_usable(m, &want) <= count_usable(m, rec)) {
+    if (!is_urgent(m, rec, &want)) {
         return APR_ENOTIMPL;
     }
     move = sc_move_find(m, rec->context, &rec->id);
@@ -889,6 +895,24 @@ apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_
         end_move(move, 0);
     }
     return rv;
+}
+
+int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_move_t *move;
+    sc_record_t want;
+
+    if (sc_move_pending(m, rec->context, &rec->id)) {
+        return 1;
+    }
+    if (!is_urgent(m, rec, &want) || no_room(m, newcomers(m, rec, &want))) {
+        return 0;
+    }
+    move = sc_move_add(m, rec, &want, 1);
+    if (move != NULL) {
+        (void)sc_move_begin(m, move);
+    }
+    return move != NULL;
 }
 
 /* ---- members, life -------------------------------------------------------------------------- */

@@ -35,8 +35,9 @@
 #define PROOFS_MAX 6
 /** A change that was refused because of its location is repeated so often, */
 #define REDOS_MAX 10
-/** after so long. */
+/** after so long at first, and then twice as long each time, up to a limit. */
 #define REDO_PAUSE apr_time_from_msec(20)
+#define REDO_DOUBLED 4
 
 struct sc_wait_t {
     sc_wait_t *next;
@@ -205,8 +206,8 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
 }
 
 /* Who hears nobody of several is probably the one that is cut off: the others go on without this
- * change. With a quorum: whoever might serve without it would have to share a member with those that
- * have it, or that keep this node's lease. */
+ * change. With a quorum: whoever might serve without it would have to share a member with those
+ * that have it, or that keep this node's lease. */
 static int supported(const sc_pending_t *p)
 {
     apr_uint32_t quorum = p->m->config->quorum;
@@ -384,9 +385,11 @@ static int will_redo(const sc_wait_t *w)
         return 0;
     }
     if (p->redo.index == 0) {
+        apr_uint32_t n = p->redos < REDO_DOUBLED ? p->redos : REDO_DOUBLED;
+
         if (p->redos++ >= REDOS_MAX ||
-            sc_timer_set(w->m->cfg.timers, &p->redo, sc_mgr_now(w->m) + REDO_PAUSE, redo_due, p) !=
-                APR_SUCCESS) {
+            sc_timer_set(w->m->cfg.timers, &p->redo, sc_mgr_now(w->m) + (REDO_PAUSE << n), redo_due,
+                         p) != APR_SUCCESS) {
             return 0;
         }
         p->refused = 0;

@@ -38,7 +38,8 @@ static int all_have(net_t *net, const char *name, const char *value)
     return 1;
 }
 
-/* ---- deaths ------------------------------------------------------------------------------------ */
+/* ---- deaths ------------------------------------------------------------------------------------
+ */
 
 static void test_primary_dies(void)
 {
@@ -77,10 +78,269 @@ static void test_both_die(void)
     net_destroy(net);
 }
 
+/* A request at once after the death waits until there are two copies again. */
+static void test_first_change(void)
+{
+    net_t *net = backup_ready(4, 1);
+    apr_uint32_t id, call;
+
+    make_sessions(net);
+    for (id = 1; id <= 4; id++) {
+        int i, holders = 0, primary = backup_primary(net, id), other = (primary + 1) % 4;
+
+        net_crash(net, primary, 1);
+        other = net->node[other].alive ? other : (other + 1) % 4;
+        call = net_change(net, other, 0, 0, id, "user", "bob", (char *)NULL);
+        CU_ASSERT(net_wait(net, call, 10000));
+        CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
+        for (i = 0; i < 4; i++) {
+            holders += net->node[i].alive && backup_has(net, i, id, NULL) == HAS_COPY &&
+                       strcmp(net_value(net, i, id, "user"), "bob") == 0;
+        }
+        CU_ASSERT_EQUAL(holders, 2);
+        /* and both of them know it: the next death costs nothing */
+        primary = backup_primary(net, id);
+        CU_ASSERT_FATAL(net->node[primary].alive);
+        net_crash(net, primary, 1);
+        net_run(net, 5000);
+        CU_ASSERT_STRING_EQUAL(backup_value(net, id, "user"), "bob");
+        for (i = 0; i < 4; i++) {
+            if (!net->node[i].alive) {
+                net_join(net, i, 1);
+                CU_ASSERT(net_wait_ready(net, 5000));
+            }
+        }
+        CU_ASSERT(backup_settled(net, 10000));
+        CU_ASSERT_STRING_EQUAL(backup_value(net, id, "user"), "bob");
+    }
+    net_destroy(net);
+}
+
+/* ---- joins, leaves -----------------------------------------------------------------------------
+ */
+
+static void test_join(void)
+{
+    net_t *net = net_create(5, backup_tweak);
+    char before[SESSIONS + 1][64];
+    int i, moved = 0, to_new = 0;
+    apr_uint32_t id;
+
+    backup_copies = 1;
+    for (i = 0; i < 4; i++) {
+        net_join(net, i, 0);
+        CU_ASSERT(net_wait_ready(net, 5000));
+    }
+    net_run(net, 3000);
+    for (id = 1; id <= SESSIONS; id++) {
+        CU_ASSERT_EQUAL(net_set(net, (int)id % 4, SC_CHANGE_NEW, id, "user", "ann"), SC_DONE);
+    }
+    CU_ASSERT(backup_settled(net, 5000));
+    for (id = 1; id <= SESSIONS; id++) {
+        snprintf(before[id], sizeof(before[id]), "%.60s", backup_where(net, 0, id));
+    }
+    net_join(net, 4, 1);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT(all_have(net, "user", "ann"));
+    for (id = 1; id <= SESSIONS; id++) {
+        const char *now = backup_where(net, 0, id);
+
+        CU_ASSERT_EQUAL(strncmp(now, before[id], 2), 0); /* no primary changes */
+        moved += strcmp(now, before[id]) != 0;
+        to_new += strstr(now, "n5") != NULL;
+    }
+    CU_ASSERT_EQUAL(moved, to_new); /* nothing but what the new one is to hold */
+    CU_ASSERT(moved > 0 && moved < SESSIONS / 2);
+    net_destroy(net);
+}
+
+static void leave_of(int nodes, int copies)
+{
+    net_t *net = backup_ready(nodes, copies);
+    int i, waited = 0;
+
+    make_sessions(net);
+    sc_manager_stop(net->node[0].m);
+    for (; sc_manager_busy(net->node[0].m) && waited < 9000; waited += 20) {
+        net_run(net, 20);
+    }
+    CU_ASSERT(waited < 9000);
+    CU_ASSERT_EQUAL(backup_has(net, 0, 1, NULL), HAS_PROXY);
+    net->node[0].alive = 0;
+    for (i = 1; i < nodes; i++) {
+        net_forget(net, i, 0, 1);
+    }
+    net->node[0].alive = 1;
+    net_crash(net, 0, 0);
+    CU_ASSERT(all_have(net, "user", "ann")); /* at once */
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT(all_have(net, "user", "ann"));
+    net_destroy(net);
+}
+
+static void test_leave(void)
+{
+    leave_of(2, 1);
+    leave_of(3, 1);
+    leave_of(4, 2);
+    leave_of(5, 3);
+}
+
+static void test_last_leaves(void)
+{
+    net_t *net = backup_ready(1, 1);
+
+    make_sessions(net);
+    sc_manager_stop(net->node[0].m);
+    CU_ASSERT_FALSE(sc_manager_busy(net->node[0].m)); /* there is nobody to hand over to */
+    net_destroy(net);
+}
+
+/* ---- a member that stands still -----------------------------------------------------------------
+ */
+
+static void hold(net_t *net, int node, int on)
+{
+    int i;
+
+    for (i = 0; i < net->n; i++) {
+        net->link[i][node].hold = net->link[node][i].hold = on;
+    }
+}
+
+static void test_frozen_primary(void)
+{
+    net_t *net = backup_ready(3, 1);
+    int primary, other, i;
+    apr_uint32_t call;
+    sc_outcome_t outcome;
+
+    make_sessions(net);
+    net_run(net, 1000);
+    primary = backup_primary(net, 1);
+    other = (primary + 1) % 3;
+    hold(net, primary, 1);
+    net_run(net, 12000); /* it is still in the view, and the others do without it */
+    call = net_change(net, other, 0, 0, 1, "user", "bob", (char *)NULL);
+    CU_ASSERT(net_wait(net, call, 10000));
+    outcome = net->answer[call].outcome;
+    CU_ASSERT(outcome == SC_DONE || outcome == SC_DEGRADED);
+    CU_ASSERT_NOT_EQUAL(backup_node(net, net_primary(net, other, 1)), primary);
+    /* it wakes up: its clock jumps, and it has heard nothing yet */
+    net->node[primary].mono_offset += apr_time_from_sec(12);
+    CU_ASSERT_STRING_EQUAL(net_value(net, primary, 1, "user"), "ann");
+    call = net_change(net, primary, 0, 0, 1, "cart", "2", (char *)NULL);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    CU_ASSERT(sc_board_get(net->node[primary].board->lease_until) <=
+              sc_mono(&net->node[primary].clock));
+    hold(net, primary, 0);
+    CU_ASSERT(net_wait(net, call, 10000));
+    CU_ASSERT(backup_settled(net, 10000));
+    CU_ASSERT_STRING_EQUAL(backup_value(net, 1, "user"), "bob");
+    outcome = net->answer[call].outcome;
+    if (outcome == SC_DONE || outcome == SC_DEGRADED) {
+        CU_ASSERT_STRING_EQUAL(backup_value(net, 1, "cart"), "2");
+    }
+    for (i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(net_set(net, i, 0, 1, "user", "eve"), SC_DONE);
+    }
+    net_destroy(net);
+}
+
+/* ---- engines that die in the middle
+ * -------------------------------------------------------------- */
+
+/* Member 3 dies; so many microseconds later member "who" does. */
+static void crash_at(int who, int us, int again)
+{
+    net_t *net = backup_ready(4, 2);
+    apr_uint32_t id;
+    int left, bad = 0;
+
+    make_sessions(net);
+    net_crash(net, 3, 1);
+    for (left = us / 1000; left > 0; left--) {
+        net_run(net, 1);
+    }
+    net_crash(net, who, 1);
+    if (again) {
+        net_run(net, 30);
+        net_join(net, who, 0); /* the same store: only its engine died */
+        bad += !net_wait_ready(net, 10000);
+    }
+    bad += !backup_settled(net, 20000);
+    bad += !all_have(net, "user", "ann");
+    for (id = 1; id <= SESSIONS && bad == 0; id++) {
+        bad += net_set(net, (who + 1) % 3, 0, id, "user", "bob") != SC_DONE;
+    }
+    bad += !all_have(net, "user", "bob");
+    CU_ASSERT_EQUAL(bad, 0);
+    if (bad > 0) {
+        fprintf(stderr, "\n  n%d dies after %d us, %s\n", who + 1, us,
+                again ? "restarted" : "gone");
+    }
+    net_destroy(net);
+}
+
+static void test_crash_in_move(void)
+{
+    int ms;
+
+    for (ms = 0; ms <= 60; ms++) {
+        crash_at(0, ms * 1000, 1);
+        crash_at(1, ms * 1000, 0);
+    }
+    for (ms = 65; ms < 3000; ms += 60) {
+        crash_at(0, ms * 1000, ms % 120 < 60);
+    }
+}
+
+/* ---- partitions
+ * ---------------------------------------------------------------------------------- */
+
+static void test_partition(void)
+{
+    net_t *net = backup_ready(4, 1);
+    apr_uint32_t id, call;
+    int i, k;
+
+    make_sessions(net);
+    net_run(net, 500);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 4; k++) {
+            net_part(net, i, k);
+        }
+    }
+    net_run(net, 8000);
+    for (id = 1; id <= SESSIONS; id++) {
+        call = net_change(net, 0, 0, 0, id, "left", "1", (char *)NULL);
+        (void)net_wait(net, call, 10000);
+        call = net_change(net, 2, 0, 0, id, "right", "1", (char *)NULL);
+        (void)net_wait(net, call, 10000);
+    }
+    net_run(net, 2000);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 4; k++) {
+            net_meet(net, i, k);
+        }
+    }
+    CU_ASSERT(backup_settled(net, 60000));
+    CU_ASSERT(all_have(net, "user", "ann"));
+    net_destroy(net);
+}
+
 void backup_moves_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
 
     CU_add_test(s, "a member dies", test_primary_dies);
     CU_add_test(s, "one after the other dies", test_both_die);
+    CU_add_test(s, "the first change after a death", test_first_change);
+    CU_add_test(s, "a member joins", test_join);
+    CU_add_test(s, "a member leaves", test_leave);
+    CU_add_test(s, "the last member leaves", test_last_leaves);
+    CU_add_test(s, "a primary stands still", test_frozen_primary);
+    CU_add_test(s, "an engine dies in the middle of moves", test_crash_in_move);
+    CU_add_test(s, "both halves change everything", test_partition);
 }
