@@ -264,13 +264,30 @@ static void test_tombstones(void)
     net_destroy(net);
 }
 
+static void first_asks_late(sc_config_t *c, int index)
+{
+    c->delta.digest_ms = index == 0 ? 300 * 1000 : 200;
+}
+
+/* Only its own question brings to light what a node has buried; so it asks soon when it is asked.
+ */
+static void test_tombstones_asked_for(void)
+{
+    net_t *net = net_ready(2, first_asks_late);
+
+    digest_plant(net, 1, 1, "x", 100);
+    plant_dead(net, 0, 1, SC_DEAD_INVALIDATED, 50);
+    net_run(net, 8000);
+    CU_ASSERT_EQUAL(net_look(net, 1, 1, NULL), NET_DEAD);
+    net_destroy(net);
+}
+
 static void second_asks(sc_config_t *c, int index)
 {
     c->delta.digest_ms = index == 0 ? 0 : 200;
 }
 
-/* One that idled out according to one node comes back from the other one, at
- * once. */
+/* One that idled out according to one node comes back from the other one, at once. */
 static void test_idled_out(void)
 {
     net_t *net = net_ready(2, second_asks);
@@ -738,6 +755,7 @@ void delta_digest_tests(void)
     CU_add_test(s, "digests: attributes of both", test_attributes);
     CU_add_test(s, "digests: three nodes", test_three);
     CU_add_test(s, "digests: tombstones", test_tombstones);
+    CU_add_test(s, "digests: tombstones of a node that is asked", test_tombstones_asked_for);
     CU_add_test(s, "digests: idled out on one node", test_idled_out);
     CU_add_test(s, "digests: one node asks", test_one_asks);
     CU_add_test(s, "digests: a changed id", test_changed_id);

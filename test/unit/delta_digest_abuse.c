@@ -216,6 +216,7 @@ static void test_absurd_lists(void)
     net_node_t *node = &net->node[0];
     apr_uint64_t serial = net_waiting(net);
     apr_uint64_t asked = node->posted[SC_EVT_RETRIEVE];
+    apr_uint64_t ignored;
     apr_uint32_t i;
     sc_buf_t b;
 
@@ -234,8 +235,10 @@ static void test_absurd_lists(void)
         put_list(&b, serial, NET_CONTEXT, 5, i, 0);
         inject(net, 0, 1, &b);
     }
+    ignored = node->board->count.ignored;
     put_end(&b, serial, 256, NULL);
     inject(net, 0, 1, &b);
+    CU_ASSERT_EQUAL(node->board->count.ignored, ignored + 1); /* one of the two that overlap */
     CU_ASSERT(node->logged[91] >= 1 && node->logged[91] <= 2);
     net->link[1][0].hold = 0;
     net_run(net, 900);
