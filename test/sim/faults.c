@@ -331,7 +331,8 @@ static void begin_weather(world_t *w)
 {
     rng_t *r = &w->rng_faults;
     apr_uint32_t jitter = (apr_uint32_t)rng_between(r, 1000, rng_below(r, 2) ? 20000 : 150000);
-    apr_uint32_t reset = rng_below(r, 60000), stall = rng_below(r, 20000);
+    apr_uint32_t reset = rng_below(r, rng_below(r, 3) ? 60000 : 300000),
+                 stall = rng_below(r, 20000);
     apr_uint32_t loss = rng_below(r, 300000), dup = rng_below(r, 100000);
 
     trace(w, "weather: jitter %u us, resets %u, stalls %u, losses %u, doubles %u ppm", jitter,
