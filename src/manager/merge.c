@@ -60,18 +60,21 @@ static apr_uint64_t cluster_ms(const sc_manager_t *m)
     return wall > cluster ? wall : cluster;
 }
 
-/* The newest stamp, issued or seen. */
+/* The newest stamp, issued or seen. What is seen may be newer than the one before and yet behind the
+ * cluster's time, which must not go back then. Whole milliseconds only: what is left over must not
+ * be lost each time. */
 static void set_hlc(sc_manager_t *m, apr_uint64_t hlc)
 {
     apr_time_t now = sc_mgr_now(m);
     apr_uint64_t behind = sc_mgr_age(now, sc_board_get(m->board->hlc_at));
     apr_uint64_t before = sc_board_get(m->board->hlc) >> 16;
+    apr_uint64_t ms = hlc >> 16;
 
-    /* whole milliseconds only: what is left over must not be lost each time */
-    if (hlc >> 16 == before + behind) {
-        sc_board_set(m->board->hlc_at, m->board->hlc_at + apr_time_from_msec((apr_time_t)behind));
-    } else if (hlc >> 16 > before) {
+    if (ms > before + behind) {
         sc_board_set(m->board->hlc_at, now);
+    } else if (ms > before) {
+        sc_board_set(m->board->hlc_at,
+                     m->board->hlc_at + apr_time_from_msec((apr_time_t)(ms - before)));
     }
     sc_board_set(m->board->hlc, hlc);
 }
