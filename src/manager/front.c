@@ -403,6 +403,9 @@ void sc_place_lost(sc_manager_t *m, const sc_member_t *from)
 {
     sc_told_t *t = m->fronts != NULL ? find(m->fronts->node, from) : NULL;
 
+    if (m->fronts != NULL) {
+        m->fronts->gap = sc_mgr_lsn(m);
+    }
     if (t != NULL && m->config->role == SC_ROLE_BALANCER) {
         t->due = 0;
         (void)sc_timer_set(m->cfg.timers, &m->fronts->tick, sc_mgr_now(m), front_tick, m);

@@ -560,14 +560,17 @@ int sc_place_of(sc_manager_t *m, const sc_wire_session_t *w, apr_uint16_t contex
 /** Whether an epoch may follow the one that is known (0: none is). No: it is counted as refused. */
 int sc_place_possible(sc_manager_t *m, const sc_member_t *from, apr_uint32_t known,
                       apr_uint32_t epoch);
+/** Whether a location is what this node itself is asking the others for: they know it at once, but
+ *  here it counts when it is decided. @param rec as it is here */
+int sc_place_undecided(const sc_manager_t *m, const sc_record_t *rec, const sc_record_t *in);
 /** Drop the body that is here: of the session only the location stays, that of rec. */
 apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec);
 apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* PROXY */
 /** REMOVE, SESSION_EXPIRED, as a front end hears them. */
 apr_status_t sc_place_dead(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* STATE */
-/** A member, node or front end (role balancer), came or changed its state; went; this is a front
- *  end, and something of a node was lost. */
+/** A member, node or front end (role balancer), came or changed its state; went; something of it was
+ *  lost. */
 void sc_place_added(sc_manager_t *m, const sc_member_t *member);
 void sc_place_gone(sc_manager_t *m, const sc_member_t *member);
 void sc_place_lost(sc_manager_t *m, const sc_member_t *from);

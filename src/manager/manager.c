@@ -212,10 +212,10 @@ void sc_manager_gap(sc_manager_t *m, const sc_member_t *from)
 {
     sc_peer_t *peer = sc_mgr_peer(m, from);
 
+    sc_place_lost(m, from);
     if (peer != NULL && m->config->role == SC_ROLE_NODE) {
         sc_pull_gap(m, peer);
     } else {
-        sc_place_lost(m, from);
         m->cfg.down.resynced(m->cfg.down.ctx, from); /* nothing else of it could be missed */
     }
 }

@@ -241,7 +241,7 @@ static int merge_location(sc_manager_t *m, sc_record_t *rec, const sc_incoming_t
         return 0;
     }
     located(in, &other);
-    if (sc_layout_cmp(m, &other, rec) <= 0) {
+    if (sc_layout_cmp(m, &other, rec) <= 0 || sc_place_undecided(m, rec, &other)) {
         return 0;
     }
     *rec = other;

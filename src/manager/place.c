@@ -206,6 +206,26 @@ static apr_status_t nowhere(sc_manager_t *m, const sc_record_t *rec, const sc_re
     return APR_SUCCESS;
 }
 
+int sc_place_undecided(const sc_manager_t *m, const sc_record_t *rec, const sc_record_t *in)
+{
+    sc_record_t told = *rec;
+
+    sc_move_told(m, &told);
+    return told.epoch > rec->epoch && sc_layout_cmp(m, in, &told) <= 0;
+}
+
+/* A copy that was not to be held here makes a holder of this node if it has got everything since it
+ * was made: nothing was lost on the way, or it is the same as that of the primary. */
+static int is_good_copy(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
+{
+    sc_record_t now;
+
+    return m->fronts == NULL || rec->lsn > m->fronts->gap ||
+           (digest != 0 &&
+            sc_store_get(m->store, rec->context, &rec->id, &now, &m->old) == APR_SUCCESS &&
+            sc_body_digest(m->old.data, m->old.len) == digest);
+}
+
 apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_record_t *in,
                             apr_uint64_t digest)
 {
@@ -234,7 +254,11 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
     if (cmp < 0) {
         return APR_EEXIST;
     }
-    if (here && (rec.flags & SC_REC_PROXY)) {
+    if (cmp > 0 && sc_place_undecided(m, &rec, in)) {
+        return APR_SUCCESS;
+    }
+    if (here && ((rec.flags & SC_REC_PROXY) ||
+                 (!sc_layout_here(m, &rec) && !is_good_copy(m, &rec, digest)))) {
         return APR_EGENERAL;
     }
     if (is_front(m)) {

@@ -56,6 +56,7 @@ struct sc_fronts_t {
     apr_uint64_t serial;
     apr_uint64_t begun; /**< change number of the store when the batch began */
     apr_uint64_t span;  /**< changes in one batch, at most so far */
+    apr_uint64_t gap;   /**< change number of the store when something was lost last */
     sc_log_limit_t refused, full;
 };
 

@@ -165,6 +165,38 @@ static void test_mute_backup(void)
     net_destroy(net);
 }
 
+/* A guest that has missed something does not make a holder of anybody. */
+static void test_old_guest(void)
+{
+    net_t *net = backup_ready(5, 1);
+    sc_places_t *list = sc_places_create();
+    int backup, other;
+    sc_record_t rec;
+    sc_buf_t b;
+
+    create(net, 1, &backup, &other);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
+    CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
+    sc_manager_gap(net->node[other].m, &net->node[0].self);
+    CU_ASSERT_EQUAL_FATAL(net_look(net, 0, 1, &rec), NET_LIVE);
+    rec.epoch++;
+    (void)sc_store_route(net->node[0].store, net->node[other].config.route, 2, 0, &rec.backups[0]);
+    CU_ASSERT_EQUAL(sc_places_add(list, net->node[0].store, &rec, 0), APR_SUCCESS);
+    sc_buf_init(&b, 4096);
+    sc_places_put(&b, SC_EVT_PROXY, 0, 0, list, net->node[0].store);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[other].m, &net->node[0].self, b.data, b.len),
+                    APR_SUCCESS);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, other, 1, NULL), HAS_COPY);
+    net_run(net, 1000);
+    CU_ASSERT(backup_has(net, other, 1, NULL) != HAS_COPY ||
+              strcmp(net_value(net, other, 1, "a"), "2") == 0);
+    sc_buf_free(&b);
+    sc_places_free(list);
+    net_destroy(net);
+}
+
 /* ---- not found --------------------------------------------------------------------------------
  */
 
@@ -337,6 +369,7 @@ void backup_fetch_tests(void)
     CU_add_test(s, "a session is fetched by an old location", test_old_location);
     CU_add_test(s, "a session is fetched, its primary hangs", test_mute_primary);
     CU_add_test(s, "a session is fetched, its backup hangs", test_mute_backup);
+    CU_add_test(s, "a guest that has missed something", test_old_guest);
     CU_add_test(s, "a session whose holders are gone", test_holders_gone);
     CU_add_test(s, "a session whose holders hang", test_holders_mute);
     CU_add_test(s, "a session that a former holder has", test_former_holder);
