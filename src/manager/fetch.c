@@ -184,21 +184,6 @@ static int is_quorum(const sc_fetch_t *f)
     return n >= f->m->config->quorum;
 }
 
-/* Whether what has come is all that can be found out. */
-static int is_complete(const sc_fetch_t *f)
-{
-    if (f->decided) {
-        return 1;
-    }
-    if (f->holders && !f->everybody) {
-        return 0;
-    }
-    return all_answered(f, 0) &&
-           (!f->everybody || (f->m->settled && is_quorum(f) && !sc_lease_cut_off(f->m)));
-}
-
-/* ---- the end, with the backup manager -------------------------------------------------------- */
-
 static int is_holder(const sc_fetch_t *f, apr_uint16_t route)
 {
     return sc_record_holder(&f->best, route) != SC_HOLDER_NONE;
@@ -219,6 +204,34 @@ static int counts(const sc_fetch_t *f)
     }
     return 0;
 }
+
+/* Members that others see and this node does not: what they hold cannot be known. */
+static int are_strangers(const sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && m->peer[i].lease.strangers) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether what has come is all that can be found out. */
+static int is_complete(const sc_fetch_t *f)
+{
+    if (f->decided) {
+        return 1;
+    }
+    if (f->holders && (!f->everybody || (!counts(f) && are_strangers(f->m)))) {
+        return 0;
+    }
+    return all_answered(f, 0) &&
+           (!f->everybody || (f->m->settled && is_quorum(f) && !sc_lease_cut_off(f->m)));
+}
+
+/* ---- the end, with the backup manager -------------------------------------------------------- */
 
 /* Whether a holder is there that has not said anything. */
 static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
