@@ -291,7 +291,12 @@ def test_h_halves_that_were_split_agree_after_healing(lab, farm, manager):
         return first == values and all(v == all_of_them[0] for v in all_of_them)
     # one probe tells when; the others are asked once and nobody had to ask anybody
     for probe in (0, len(there) - 1):
-        wait_until(lambda p=probe: agree(there[p], want[p]), 15, "both sides equal")
+        try:
+            wait_until(lambda p=probe: agree(there[p], want[p]), 15, "both sides equal")
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {there[probe].id[:4]} should have {want[probe]} and has "
+                                 f"{[at(n, there[probe]).values() for n in cluster.nodes]}"
+                                 ) from None
     if "delta" in manager:
         for node in cluster.nodes:
             wait_until(lambda n=node: n.sessions() == len(common) + 12, 15, "all sessions")
