@@ -22,6 +22,11 @@ void digest_often(sc_config_t *c, int index)
     c->delta.digest_ms = 200; /* which is once a second: more digest_often is too digest_often */
 }
 
+static void second_asks(sc_config_t *c, int index)
+{
+    c->delta.digest_ms = index == 0 ? 0 : 200;
+}
+
 apr_uint16_t digest_context(net_node_t *node, const char *name)
 {
     apr_uint16_t index = 0;
@@ -226,6 +231,35 @@ static void test_attributes(void)
     net_destroy(net);
 }
 
+/* One node lacks nothing but a fresh removal, an old value, or a newer stamp of the whole. */
+static void test_small_differences(void)
+{
+    net_t *net = net_ready(2, second_asks);
+    sc_record_t rec;
+    sc_buf_t body;
+    apr_uint32_t number;
+    int i;
+
+    sc_buf_init(&body, 4096);
+    for (i = 0; i < 2; i++) {
+        for (number = 1; number <= 3; number++) {
+            sc_id_t id = net_id(number);
+
+            sc_buf_clear(&body);
+            put_attr(&body, "a", "1", 100);
+            if (number < 3 && i == 0) {
+                put_attr(&body, "b", number == 1 ? NULL : "2", number == 1 ? 200 : -100 * 1000);
+            }
+            digest_record(net, i, &id, number == 3 ? 300 + i : 300, &rec);
+            CU_ASSERT_EQUAL(sc_store_put(net->node[i].store, &rec, body.data, body.len),
+                            APR_SUCCESS);
+        }
+    }
+    sc_buf_free(&body);
+    CU_ASSERT(digest_agree(net, 5000));
+    net_destroy(net);
+}
+
 static void test_three(void)
 {
     net_t *net = net_ready(3, digest_often);
@@ -280,11 +314,6 @@ static void test_tombstones_asked_for(void)
     net_run(net, 8000);
     CU_ASSERT_EQUAL(net_look(net, 1, 1, NULL), NET_DEAD);
     net_destroy(net);
-}
-
-static void second_asks(sc_config_t *c, int index)
-{
-    c->delta.digest_ms = index == 0 ? 0 : 200;
 }
 
 /* One that idled out according to one node comes back from the other one, at once. */
@@ -495,6 +524,43 @@ static void test_large_range(void)
     CU_ASSERT_EQUAL(net->node[0].logged[91] + net->node[1].logged[91], 0);
     /* nothing but what differed */
     CU_ASSERT(differences(net) >= LARGE / 200 && differences(net) <= 2 * (LARGE / 200 + 2));
+    net_destroy(net);
+}
+
+/* What only the asker has, between the end of one list and the beginning of the next. */
+static void test_between_lists(void)
+{
+    net_t *net = net_with(second_asks, 16 * 1024 * 1024);
+    apr_uint32_t i;
+
+    for (i = 0; i < LARGE; i++) {
+        sc_id_t id = digest_id(2 * i);
+
+        plant_id(net, 0, &id, "x", 100);
+        plant_id(net, 1, &id, "x", 100);
+        id = digest_id(2 * i + 1);
+        if (i % 10 == 9) {
+            plant_id(net, 1, &id, "x", 100);
+        }
+    }
+    CU_ASSERT(digest_agree(net, 8000));
+    CU_ASSERT_EQUAL(net->node[1].logged[90], 1); /* all of it found at once */
+    net_destroy(net);
+}
+
+/* The answer is lost, and nobody notices: it is asked for again. */
+static void test_lost_answer(void)
+{
+    net_t *net = net_ready(2, second_asks);
+    apr_uint64_t before;
+
+    net_run(net, 3000);
+    net->link[0][1].full = 1;
+    net_run(net, 3000);
+    net->link[0][1].full = 0;
+    before = net->node[1].posted[SC_EVT_DIGEST];
+    net_run(net, 25000);
+    CU_ASSERT(net->node[1].posted[SC_EVT_DIGEST] >= before + 3);
     net_destroy(net);
 }
 
@@ -753,6 +819,7 @@ void delta_digest_tests(void)
 
     CU_add_test(s, "digests: two nodes", test_two);
     CU_add_test(s, "digests: attributes of both", test_attributes);
+    CU_add_test(s, "digests: small differences", test_small_differences);
     CU_add_test(s, "digests: three nodes", test_three);
     CU_add_test(s, "digests: tombstones", test_tombstones);
     CU_add_test(s, "digests: tombstones of a node that is asked", test_tombstones_asked_for);
@@ -763,6 +830,8 @@ void delta_digest_tests(void)
     CU_add_test(s, "digests: removals that one has forgotten", test_forgotten_removals);
     CU_add_test(s, "digests: three of two thousand", test_few_of_many);
     CU_add_test(s, "digests: a large range", test_large_range);
+    CU_add_test(s, "digests: between lists", test_between_lists);
+    CU_add_test(s, "digests: a lost answer", test_lost_answer);
     CU_add_test(s, "digests: a backlog", test_backlog);
     CU_add_test(s, "digests: large sessions", test_flow);
     CU_add_test(s, "digests: changes meanwhile", test_changes_meanwhile);

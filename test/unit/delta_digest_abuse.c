@@ -29,6 +29,28 @@ static void plant_in(net_t *net, int index, const char *context, apr_uint32_t nu
     CU_ASSERT_EQUAL(sc_store_put(net->node[index].store, &rec, NULL, 0), APR_SUCCESS);
 }
 
+static void bury_in(net_t *net, int index, const char *context, apr_uint32_t number)
+{
+    sc_id_t id = net_id(number);
+    sc_record_t rec;
+
+    digest_record(net, index, &id, 50, &rec);
+    rec.context = digest_context(&net->node[index], context);
+    rec.flags = SC_REC_TOMBSTONE;
+    rec.max_idle_s = SC_DEAD_INVALIDATED;
+    CU_ASSERT_EQUAL(sc_store_put(net->node[index].store, &rec, NULL, 0), APR_SUCCESS);
+}
+
+static int is_dead_in(net_t *net, int index, const char *context, apr_uint32_t number)
+{
+    sc_id_t id = net_id(number);
+    sc_record_t rec;
+
+    return sc_store_get(net->node[index].store, digest_context(&net->node[index], context), &id,
+                        &rec, NULL) == APR_SUCCESS &&
+           (rec.flags & SC_REC_TOMBSTONE);
+}
+
 static int is_in(net_t *net, int index, const char *context, apr_uint32_t number)
 {
     sc_id_t id = net_id(number);
@@ -91,7 +113,10 @@ static void test_context_learned(void)
     net_run(net, 3000);
     plant_in(net, 0, "mail", 50);
     plant_in(net, 1, "mail", 51);
+    plant_in(net, 1, "mail", 52);
+    bury_in(net, 0, "mail", 52); /* which only node 0 can find out, by asking */
     net_run(net, 8000);
+    CU_ASSERT(is_dead_in(net, 1, "mail", 52));
     CU_ASSERT(is_in(net, 1, "mail", 50));
     CU_ASSERT(is_in(net, 0, "mail", 51));
     net_destroy(net);
@@ -231,10 +256,12 @@ static void test_absurd_lists(void)
         put_list(&b, serial, NET_CONTEXT, 4, i * SC_DIGEST_ITEMS, SC_DIGEST_ITEMS);
         inject(net, 0, 1, &b);
     }
+    ignored = node->board->count.ignored;
     for (i = 0; i < 6000; i++) {
         put_list(&b, serial, NET_CONTEXT, 5, i, 0);
         inject(net, 0, 1, &b);
     }
+    CU_ASSERT(node->board->count.ignored > ignored + 1000);
     ignored = node->board->count.ignored;
     put_end(&b, serial, 256, NULL);
     inject(net, 0, 1, &b);
