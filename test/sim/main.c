@@ -76,11 +76,11 @@ static int profile_of(const char *name)
     return i < PROFILES ? i : -1;
 }
 
-/** Lines: manager quorum nodes seed # why; "-" for what the seed itself decides. */
+/** Lines: manager quorum nodes seed [profile] # why; "-" for what the seed itself decides. */
 static void run_file(args_t *a)
 {
     FILE *f = fopen(a->file, "r");
-    char line[512], manager[32], quorum[32], nodes[32];
+    char line[512], manager[32], quorum[32], nodes[32], profile[32];
     apr_uint64_t seed;
 
     if (f == NULL) {
@@ -90,14 +90,16 @@ static void run_file(args_t *a)
     while (fgets(line, sizeof(line), f) != NULL) {
         plan_t p = a->plan;
 
-        if (sscanf(line, "%31s %31s %31s %" APR_UINT64_T_FMT, manager, quorum, nodes, &seed) != 4 ||
+        profile[0] = '\0';
+        if (sscanf(line, "%31s %31s %31s %" APR_UINT64_T_FMT " %31[a-z]", manager, quorum, nodes,
+                   &seed, profile) < 4 ||
             manager[0] == '#') {
             continue;
         }
         p.manager = strcmp(manager, "backup") == 0 ? SC_MANAGER_BACKUP : SC_MANAGER_DELTA;
         p.quorum = quorum[0] == '-' ? -1 : strcmp(quorum, "on") == 0;
         p.nodes = nodes[0] == '-' ? 0 : atoi(nodes);
-        p.profile = -1;
+        p.profile = profile[0] != '\0' ? profile_of(profile) : -1;
         p.seed = seed;
         (void)run_one(a, &p);
     }
