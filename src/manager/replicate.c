@@ -67,6 +67,7 @@ struct sc_pending_t {
     sc_wait_t *waits;
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
     apr_uint32_t acked;   /* targets that have */
+    int skipped;          /* a target went away before it had */
     apr_time_t hold;      /* somebody who has not applied it may read until then */
     int settled;          /* waits for nobody, only for time to pass */
     int warned;           /* a quarter of the time has passed */
@@ -212,10 +213,10 @@ static int supported(const sc_pending_t *p)
 {
     apr_uint32_t quorum = p->m->config->quorum;
 
-    if (p->unacked == 0) {
+    if (sc_mgr_is_backup(p->m) && p->unacked == 0 && !p->skipped) {
         return sc_lease_support(p->m, 0) >= quorum;
     }
-    return p->acked + 1 >= quorum && !sc_lease_cut_off(p->m);
+    return p->acked + 1 >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
 }
 
 /* Nobody is waited for any more: answer as soon as that is safe. */
@@ -426,10 +427,12 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
     sc_manager_t *m = w->m;
     sc_pending_t *p = w->pending;
 
+    if (peer != NULL) {
+        peer->lease.overdue = 0; /* it has answered, or there is a loss that it has to make up */
+    }
     if (rv == APR_SUCCESS) {
         sc_count(m->board, acked, 1);
         if (peer != NULL) {
-            peer->lease.overdue = 0;
             set_lagging(m, peer, 0);
         }
         if (p != NULL) {
@@ -597,6 +600,7 @@ static void redo_due(void *baton, apr_time_t now)
         !(rec.flags & SC_REC_TOMBSTONE) &&
         sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
         address(m, SC_OPT_QUIET, p->context, &p->id, &parcel);
+        p->acked = 0; /* all of them are asked once more */
         if (post_all(m, p, &parcel) == 0 && !sc_layout_here(m, &rec)) {
             p->unacked++; /* none of its holders is there any more */
         }
@@ -723,6 +727,7 @@ void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t 
 
     for (w = m->waits; w != NULL; w = w->next) {
         if (w->place == place && w->serial == serial && w->pending != NULL) {
+            w->pending->skipped = 1;
             detach(w); /* what it may still read is known to sc_lease_departed */
         }
     }

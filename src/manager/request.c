@@ -260,7 +260,9 @@ static void do_change(sc_manager_t *m, const sc_request_t *q)
     apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, &m->old);
 
     if (rv == APR_NOTFOUND && (q->c.flags & SC_CHANGE_NEW)) {
-        do_create(m, q);
+        if (!put_off(m, q)) {
+            do_create(m, q);
+        }
         return;
     }
     if (rv == APR_NOTFOUND) {
