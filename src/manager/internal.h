@@ -618,6 +618,8 @@ void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status
 void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);
 /** The view has changed, or a member its state: look at all sessions soon. */
 void sc_move_review(sc_manager_t *m);
+/** A session has got this location by what others know: if it is this node's, it may have to move. */
+void sc_move_look(sc_manager_t *m, const sc_record_t *rec);
 void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial);
 /** The node is about to leave: hand over what it holds. */
 void sc_move_leave(sc_manager_t *m);

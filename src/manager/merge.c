@@ -328,6 +328,9 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
     } else if (rv == APR_SUCCESS && held && !sc_layout_here(m, rec)) {
         not_held(m, rec, in);
     }
+    if (*changed) {
+        sc_move_look(m, rec);
+    }
     return rv;
 }
 
@@ -386,6 +389,9 @@ apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     located(in, &rec);
     rv = sc_mgr_put(m, &rec, m->out.data, m->out.len);
     *changed = rv == APR_SUCCESS;
+    if (*changed) {
+        sc_move_look(m, &rec);
+    }
     return rv;
 }
 

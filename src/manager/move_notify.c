@@ -15,8 +15,7 @@ typedef struct verdict_t {
     sc_manager_t *m;
     const sc_member_t *from;
     sc_places_t *refused;
-    int bad;   /* the reply is not complete */
-    int owner; /* this node has become the owner of something */
+    int bad; /* the reply is not complete */
 } verdict_t;
 
 /* ---- NOTIFY --------------------------------------------------------------------------------- */
@@ -90,7 +89,6 @@ static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
         }
         return;
     }
-    v->owner |= sc_layout_owner(m, in) == m->own_route;
     move = sc_move_find(m, in->context, &in->id);
     if (move != NULL) {
         sc_move_drop(move);
@@ -157,7 +155,7 @@ static void notified_group(verdict_t *v, const sc_msg_places_t *list, const sc_g
 apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_msg_places_t list;
-    verdict_t v = {m, from, NULL, 0, 0};
+    verdict_t v = {m, from, NULL, 0};
     apr_uint64_t i;
     sc_group_t g;
 
@@ -181,9 +179,6 @@ apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
         sc_mgr_reply(m, from);
     }
     sc_places_free(v.refused);
-    if (v.owner) {
-        sc_move_review(m);
-    }
     return APR_SUCCESS;
 }
 

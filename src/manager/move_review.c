@@ -66,6 +66,16 @@ void sc_move_review(sc_manager_t *m)
     }
 }
 
+void sc_move_look(sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_record_t want;
+
+    if (is_on(m) && sc_layout_here(m, rec) && sc_layout_owner(m, rec) == m->own_route &&
+        sc_move_want(m, rec, SC_ROUTE_NONE, &want)) {
+        sc_move_review(m);
+    }
+}
+
 void sc_review_kick(sc_manager_t *m, int decided)
 {
     m->moves->review.decided += (apr_uint32_t)decided;

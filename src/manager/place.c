@@ -193,6 +193,7 @@ static apr_status_t take(sc_manager_t *m, const sc_record_t *rec, const sc_recor
         sc_store_get(m->store, in->context, &in->id, &now, &m->old) == APR_SUCCESS) {
         sc_move_lost(m, &now, digest);
     }
+    sc_move_look(m, in);
     return rv;
 }
 

@@ -203,7 +203,7 @@ static void calm(history_t *h)
     for (i = 0; i < net->n; i++) {
         sc_manager_settled(net->node[i].m);
     }
-    (void)backup_settled(net, 60000);
+    (void)backup_settled(net, 300000);
 }
 
 static int lives(net_t *net, int node, apr_uint32_t id)
