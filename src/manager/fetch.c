@@ -31,6 +31,7 @@
 
 #define FETCHES_MAX 1024
 #define WAITERS_MAX 4096
+#define ROUNDS_MAX 3
 #define NEGATIVE_TIME apr_time_from_sec(1)
 
 struct sc_waiter_t {
@@ -62,6 +63,7 @@ struct sc_fetch_t {
     int holders;      /* backup manager: the holders are asked, everybody if need be */
     int sure_copy;    /* who knows best had it, */
     int sure_absent;  /* or not */
+    int rounds;       /* how often it was asked for anew */
     int had_body;     /* something was here when it began, */
     int own_copy;     /* and this node was a holder */
     sc_record_t best; /* the newest location that anybody knows; primary SC_ROUTE_NONE: none yet */
@@ -139,9 +141,12 @@ static sc_negative_t *negative_of(sc_manager_t *m, const sc_id_t *id)
 int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
     const sc_negative_t *n = negative_of(m, id);
+    sc_record_t rec;
 
+    /* what is known here has come since */
     return n->until > sc_mgr_now(m) && n->context == context &&
-           memcmp(&n->id, id, sizeof(*id)) == 0;
+           memcmp(&n->id, id, sizeof(*id)) == 0 &&
+           sc_store_get(m->store, context, id, &rec, NULL) == APR_NOTFOUND;
 }
 
 static void remember_absent(sc_fetch_t *f)
@@ -233,7 +238,7 @@ static int is_complete(const sc_fetch_t *f)
 
 /* ---- the end, with the backup manager -------------------------------------------------------- */
 
-/* Whether a holder is there that has not said anything. */
+/* Whether a holder is there that has not said that it has nothing. */
 static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
 {
     const sc_peer_t *peer = sc_layout_peer(f->m, route);
@@ -243,7 +248,7 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
         return 0;
     }
     a = &f->asked[peer - f->m->peer];
-    return a->serial != peer->serial || !a->answered;
+    return a->serial != peer->serial || !a->answered || a->gave;
 }
 
 /* Whether nobody has it who should. Without a location that may be everybody. */
@@ -433,9 +438,53 @@ static int ask_holders(sc_fetch_t *f)
     return asked;
 }
 
+/* A location that somebody knows; those whom it names are asked. */
+static void note_location(sc_fetch_t *f, const sc_record_t *rec)
+{
+    if (f->best.primary == SC_ROUTE_NONE || sc_layout_cmp(f->m, rec, &f->best) > 0) {
+        f->best = *rec;
+        if (f->holders) {
+            (void)ask_holders(f);
+        }
+    }
+}
+
+/* The session has got other holders meanwhile. If this node was one and its copy had to go, so did
+ * what has been merged: it is asked for again. @return 1: it is */
+static int catch_up(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    sc_record_t rec;
+    int i;
+
+    if (!f->holders || sc_store_get(m->store, f->context, &f->id, &rec, NULL) != APR_SUCCESS ||
+        (rec.flags & SC_REC_TOMBSTONE)) {
+        return 0;
+    }
+    note_location(f, &rec);
+    if (!(rec.flags & SC_REC_PROXY) || !f->found || f->rounds >= ROUNDS_MAX) {
+        return 0;
+    }
+    f->rounds++;
+    f->found = f->decided = f->sure_copy = f->own_copy = 0;
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (f->asked[i].gave) {
+            memset(&f->asked[i], 0, sizeof(f->asked[i]));
+        }
+    }
+    (void)ask_holders(f);
+    if (f->everybody) {
+        ask_everybody(f);
+    }
+    return 1;
+}
+
 /* Ask further if that is needed. @return 1: the answer is known */
 static int go_on(sc_fetch_t *f)
 {
+    if (catch_up(f)) {
+        return 0;
+    }
     if (f->holders && !f->everybody && !f->decided && all_answered(f, 0)) {
         ask_everybody(f);
     }
@@ -636,17 +685,6 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->decided |= f->sure_absent;
     } else if (merged == APR_SUCCESS && (msg->sure || (msg->session.flags & SC_REC_TOMBSTONE))) {
         f->decided = 1;
-    }
-}
-
-/* A location that somebody knows; those whom it names are asked. */
-static void note_location(sc_fetch_t *f, const sc_record_t *rec)
-{
-    if (f->best.primary == SC_ROUTE_NONE || sc_layout_cmp(f->m, rec, &f->best) > 0) {
-        f->best = *rec;
-        if (f->holders) {
-            (void)ask_holders(f);
-        }
     }
 }
 
