@@ -210,6 +210,20 @@ void sc_expiry_found(sc_manager_t *m, const sc_member_t *member)
     }
 }
 
+int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time)
+{
+    const char *name = sc_store_route_name(m->store, route);
+    int i;
+
+    for (i = 0; i < SC_MISSING && name[0] != '\0'; i++) {
+        if (m->missing[i].store_id != 0 && strcmp(m->missing[i].route, name) == 0 &&
+            sc_mgr_now(m) - m->missing[i].since < time) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Whether the dead should be remembered longer, and there is room for it. */
 static int keep_dead(const sc_manager_t *m, apr_time_t now)
 {

@@ -32,6 +32,8 @@
 #define FETCHES_MAX 1024
 #define WAITERS_MAX 4096
 #define ROUNDS_MAX 3
+/* A holder that went without a word comes back, or not: its engine may only be replaced. */
+#define GRACE apr_time_from_sec(2)
 #define NEGATIVE_TIME apr_time_from_sec(1)
 
 struct sc_waiter_t {
@@ -245,7 +247,7 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
     const asked_t *a;
 
     if (peer == NULL) {
-        return 0;
+        return sc_expiry_lately(f->m, route, GRACE);
     }
     a = &f->asked[peer - f->m->peer];
     return a->serial != peer->serial || !a->answered || a->gave;
@@ -579,6 +581,9 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
         sc_count(m->board, fetches, 1);
         memcpy(f->hint, c->hint, c->hint_len);
         begin(f);
+        if (sc_mgr_is_backup(m) && m->npeers == 0 && go_on(f)) {
+            finish(f);
+        }
     }
     return APR_SUCCESS;
 }

@@ -644,5 +644,7 @@ void sc_expiry_touch(sc_manager_t *m, const sc_record_t *rec, apr_time_t accesse
 void sc_expiry_refresh(sc_manager_t *m, sc_record_t *rec);
 void sc_expiry_missing(sc_manager_t *m, const sc_member_t *member);
 void sc_expiry_found(sc_manager_t *m, const sc_member_t *member);
+/** Whether a member of this route went without a word less than so long ago. */
+int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time);
 
 #endif

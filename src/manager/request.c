@@ -52,7 +52,7 @@ static void missing(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, q->absent);
         return;
     }
-    if ((m->npeers == 0 && m->state == SC_NODE_READY) ||
+    if ((m->npeers == 0 && m->state == SC_NODE_READY && !sc_mgr_is_backup(m)) ||
         sc_fetch_known_absent(m, q->context, &q->c.id)) {
         answer(m, q, SC_ABSENT);
         return;
