@@ -277,6 +277,9 @@ static apr_time_t worked_out(const sc_manager_t *m, apr_time_t now)
         if (peer->serial != 0 && (peer->lease.strangers || peer->lease.owed)) {
             return NO_LEASE;
         }
+        if (counts(peer) && peer->lease.heard == 0) {
+            return NO_LEASE; /* it has not said yet on whom it counts */
+        }
         if (counts(peer) && peer->lease.until < until) {
             until = peer->lease.until;
         }
