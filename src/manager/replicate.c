@@ -67,6 +67,8 @@ struct sc_pending_t {
     sc_wait_t *waits;
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
     apr_uint32_t acked;   /* targets that have */
+    int guest;            /* the change was made on a copy that this node does not hold */
+    apr_uint32_t held;    /* holders that have applied it */
     int skipped;          /* a target went away before it had */
     apr_time_t hold;      /* somebody who has not applied it may read until then */
     int settled;          /* waits for nobody, only for time to pass */
@@ -192,6 +194,19 @@ static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
     return m->config->refuse_unacked ? SC_NOT_REPLICATED : SC_DEGRADED;
 }
 
+/* The only copy with this change may be one that is not to stay here: it goes to the holders as
+ * soon as they can be reached. */
+static void keep_guest(const sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) == APR_SUCCESS &&
+        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, &rec)) {
+        sc_move_lost(m, &rec, 0);
+    }
+}
+
 /* Answer and forget. The waits that are left go on alone. */
 static void finish(sc_pending_t *p, sc_outcome_t outcome)
 {
@@ -201,6 +216,9 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
 
     while (p->waits != NULL) {
         detach(p->waits);
+    }
+    if (p->guest && outcome != SC_DONE) {
+        keep_guest(p);
     }
     pending_free(p);
     sc_mgr_answer(m, &call, outcome, since);
@@ -238,7 +256,7 @@ static void settle(sc_pending_t *p)
     if (due > now && sc_timer_set(m->cfg.timers, &p->timer, due, pending_due, p) == APR_SUCCESS) {
         return;
     }
-    finish(p, outcome_of(m, p->unacked));
+    finish(p, outcome_of(m, p->unacked + (p->guest && p->held == 0)));
 }
 
 /* Those that wait for nobody any more. An answer may bring the next request, which changes the
@@ -437,6 +455,7 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
         }
         if (p != NULL) {
             p->acked++;
+            p->held += w->redo != 0;
         }
     } else if (peer != NULL) {
         if (rv == APR_EGENERAL && send_whole(w, peer)) {
@@ -549,10 +568,9 @@ static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, const
     }
 }
 
-/* @return how many it was posted to */
-static apr_uint32_t post_all(sc_manager_t *m, sc_pending_t *p, const parcel_t *parcel)
+static void post_all(sc_manager_t *m, sc_pending_t *p, const parcel_t *parcel)
 {
-    apr_uint32_t i, n = 0;
+    apr_uint32_t i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         sc_peer_t *peer = &m->peer[i];
@@ -560,10 +578,8 @@ static apr_uint32_t post_all(sc_manager_t *m, sc_pending_t *p, const parcel_t *p
         if (peer->serial != 0 && (!parcel->holders || sc_layout_at(m, &parcel->rec, peer) ||
                                   sc_move_target(m, parcel->context, parcel->id, peer))) {
             post_change(m, peer, p, parcel);
-            n++;
         }
     }
-    return n;
 }
 
 /* What stands in m->msg, and whom it concerns. */
@@ -601,9 +617,9 @@ static void redo_due(void *baton, apr_time_t now)
         sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
         address(m, SC_OPT_QUIET, p->context, &p->id, &parcel);
         p->acked = 0; /* all of them are asked once more */
-        if (post_all(m, p, &parcel) == 0 && !sc_layout_here(m, &rec)) {
-            p->unacked++; /* none of its holders is there any more */
-        }
+        p->held = 0;
+        p->guest = !sc_layout_here(m, &rec);
+        post_all(m, p, &parcel);
     }
     if (is_idle(p)) {
         p->settled = 1;
@@ -621,13 +637,13 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     address(m, options, context, id, &parcel);
     if ((m->npeers == 0 && sc_lease_departed(m) == 0 && m->config->quorum < 2) ||
         (options & SC_OPT_ASYNCHRONOUS)) {
-        (void)post_all(m, NULL, &parcel);
+        post_all(m, NULL, &parcel);
         sc_mgr_answer(m, call, SC_DONE, since);
         return;
     }
     p = calloc(1, sizeof(*p));
     if (p == NULL) {
-        (void)post_all(m, NULL, &parcel);
+        post_all(m, NULL, &parcel);
         sc_mgr_answer(m, call, SC_UNKNOWN, since); /* nobody would know when it is safe */
         return;
     }
@@ -643,9 +659,8 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
         p->next->link = &p->next;
     }
     m->pendings = p;
-    if (post_all(m, p, &parcel) == 0 && parcel.holders && !sc_layout_here(m, &parcel.rec)) {
-        p->unacked++; /* nobody holds the session who is there */
-    }
+    p->guest = parcel.redo && !sc_layout_here(m, &parcel.rec);
+    post_all(m, p, &parcel);
     if (p->waits == NULL) {
         p->settled = 1;
         settle(p);
@@ -661,7 +676,7 @@ void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
     parcel_t parcel;
 
     address(m, SC_OPT_QUIET, context, id, &parcel);
-    (void)post_all(m, NULL, &parcel);
+    post_all(m, NULL, &parcel);
 }
 
 void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options)
