@@ -323,6 +323,7 @@ static void step_wall(world_t *w, int node)
     apr_int64_t most = rng_below(r, 3) ? 5 : 7200;
     apr_int64_t s = rng_between(r, -most, most);
 
+    w->faults->steps++;
     w->node[node]->wall_offset += apr_time_from_sec(s);
     trace(w, "n%d clock steps by %" APR_INT64_T_FMT " s", node + 1, s);
 }

@@ -219,7 +219,9 @@ static void judge_values(const op_t *op, const job_t *job)
     for (i = 0; i < SIM_ATTRS; i++) {
         attr_t *a = &s->attr[i];
 
-        if (job->seen[i] > 0 && job->seen[i] < a->n && a->v[job->seen[i]].shown < 0) {
+        /* a change that is still under way may yet be refused (docs/consistency.md) */
+        if (job->seen[i] > 0 && job->seen[i] < a->n && a->v[job->seen[i]].shown < 0 &&
+            a->v[job->seen[i]].closed >= 0) {
             a->v[job->seen[i]].shown = s->w->now;
         }
     }

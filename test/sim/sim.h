@@ -479,6 +479,7 @@ struct faults_t {
     int freeze_node;
     apr_time_t stall[SC_MEMBERS_MAX]; /**< start of the first request there that it has stalled */
     int cuts;                         /**< that are there now */
+    int steps;                        /**< times a clock was set */
     apr_time_t parted;                /**< -1: not; else when the parts began to run on their own */
     apr_time_t met;                   /**< when the last ones have surely met again */
     struct fault_t *list;

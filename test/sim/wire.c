@@ -20,6 +20,8 @@
 #define RTO_MAX apr_time_from_sec(3)
 /** How long a kernel goes on with what a process has left behind. */
 #define ORPHAN_TIME apr_time_from_sec(60)
+/** A frame that took longer is worth a line in the trace. */
+#define LATE_TIME apr_time_from_msec(500)
 /** Datagrams that a socket keeps for a process that does not read. */
 #define DGRAMS_HELD 100
 
@@ -32,6 +34,7 @@ typedef struct seg_t {
     signal_t signal;
     fate_t fate;
     apr_time_t due;
+    apr_time_t sent;
 } seg_t;
 
 /** One direction. */
@@ -195,7 +198,8 @@ static seg_t *pipe_push(conn_t *c, pipe_t *p, apr_interval_time_t delay)
 {
     seg_t *s = calloc(1, sizeof(*s));
 
-    s->due = c->net->w->now + delay;
+    s->sent = c->net->w->now;
+    s->due = s->sent + delay;
     if (s->due < p->last) {
         s->due = p->last;
     }
@@ -274,6 +278,10 @@ static int frame_arrived(conn_t *c)
         return 1;
     }
     trace_mix(c->net->w, (apr_uint64_t)(c->from * 64 + c->to), s->blob->len);
+    if (c->net->w->now - s->sent > LATE_TIME) {
+        trace(c->net->w, "%s reads %lu bytes that %s sent at %.6f", n->route,
+              (unsigned long)s->blob->len, c->net->w->node[c->from]->route, (double)s->sent / 1e6);
+    }
     ack = engine_frame(n->engine, s->blob);
     if (s->fate == FATE_RESET_AFTER) {
         reset_by_receiver(c, SIG_RESET);
