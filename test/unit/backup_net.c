@@ -223,6 +223,26 @@ static int compare(check_t *c, int other, const sc_record_t *rec, const unsigned
     return 1;
 }
 
+/* Whether somebody knows that a session is dead for good, of which this node knows a location. */
+static int buried(check_t *c, const sc_record_t *rec)
+{
+    sc_record_t found;
+    int i;
+
+    for (i = 0; i < c->net->n; i++) {
+        net_node_t *b = &c->net->node[i];
+
+        if (b->alive &&
+            sc_store_get(b->store, rec->context, &rec->id, &found, NULL) == APR_SUCCESS &&
+            (found.flags & SC_REC_TOMBSTONE) && found.max_idle_s != SC_DEAD_IDLE) {
+            snprintf(c->what, c->size, "n%d knows where %02x%02x is, which is dead on n%d",
+                     c->node + 1, rec->id.b[13], rec->id.b[12], i + 1);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int check_record(void *baton, const sc_record_t *rec, const unsigned char *body)
 {
     check_t *c = baton;
@@ -237,7 +257,7 @@ static int check_record(void *baton, const sc_record_t *rec, const unsigned char
         return 0;
     }
     if (has != HAS_COPY) {
-        return 1;
+        return has == HAS_DEAD || !buried(c, rec);
     }
     for (i = 0; i < net->n; i++) {
         if (i != c->node && net->node[i].alive && !compare(c, i, rec, body, &copies)) {
