@@ -326,33 +326,34 @@ class Seen:
     node: str
     start: float
     end: float
-    value: int = -1
     retry_after: str = ""
 
 
 class Walker:
-    """A browser that counts in its session, each request on another node, and never accepts an
-    older value than it has seen. It forgives being refused (503) and being cut off."""
+    """A browser whose session gets one more attribute with every other request, each request on
+    another node. What it has seen once must be in every answer from then on. It forgives being
+    refused (503) and being cut off: an attribute of which it does not know may come or not, also
+    later, since the request that it gave up may still run somewhere. (That is why it does not
+    count: such a request would rightly overwrite what came after it.)"""
 
-    def __init__(self, number, nodes, steps=("inc=n", ""), timeout=15.0):
+    def __init__(self, number, nodes, timeout=15.0):
         self.number = number
         self.nodes = nodes
-        self.steps = steps
+        self.sent = 0
         self.timeout = timeout
         self.random = random.Random(number)
         self.jar = {}
         self.history = []
-        self.seen = 0
+        self.seen = set()
         self.id = ""
         self.acks, self.refusals, self.errors = [], [], []
         self.wrong, self.blank = [], []
 
     def begin(self):
         one = self.nodes[self.number % len(self.nodes)].client()
-        one.op("inc=n")
+        self.seen = set(one.values("set=k0:1"))
         self.jar = one.cookies
         self.id = one.id
-        self.seen = 1
 
     def note(self, start, node, what, got):
         end = time.monotonic()
@@ -362,7 +363,10 @@ class Walker:
 
     def step(self):
         node = self.random.choice(self.nodes)
-        what = self.random.choice(self.steps)
+        what = ""
+        if self.random.random() < 0.5:
+            self.sent += 1
+            what = f"set=k{self.sent}:1"
         one = node.client(cookies=self.jar, timeout=self.timeout)
         start = time.monotonic()
         try:
@@ -373,25 +377,26 @@ class Walker:
             return
         seen = Seen(self.number, node.route, start, time.monotonic(),
                     retry_after=reply.header("Retry-After") or "")
-        self.note(start, node, what, reply.values if reply.status == 200 else reply.status)
+        values = reply.values if reply.status == 200 else None
+        keys = set(values or ())
+        missing = sorted(self.seen - keys, key=lambda k: int(k[1:]))
+        self.note(start, node, what, reply.status if values is None else
+                  f"{len(keys)} attributes" + (f" without {missing[-5:]}" if missing else ""))
         if reply.status == 503:
             self.refusals.append(seen)
             return
-        if reply.status == 200 and reply.values is None:
+        if reply.status == 200 and values is None:
             # it was not known what is in the session, and the request was served nevertheless
             self.blank.append(f"walker {self.number} ({self.id[:4]}): {self.history[-12:]}")
             return
-        seen.value = int((reply.values or {}).get("n", -1)) if reply.status == 200 else -1
-        least = self.seen + (what != "")
-        if seen.value < least:
-            self.wrong.append(f"walker {self.number} ({self.id[:4]}) on {node.route}: "
-                              f"{what or 'read'} gave {reply.status} {reply.values} after "
-                              f"{self.seen} was seen; before: {self.history[-12:]}")
+        if missing or values is None:
+            self.wrong.append(f"walker {self.number} ({self.id[:4]}) on {node.route}: status "
+                              f"{reply.status}, missing {missing[-5:]}; {self.history[-12:]}")
         if "SID" in one.cookies and one.id != self.id:
             self.wrong.append(f"walker {self.number} on {node.route}: another session")
         else:
             self.jar = one.cookies or self.jar
-        self.seen = max(self.seen, seen.value)
+        self.seen |= keys
         self.acks.append(seen)
 
     @staticmethod
@@ -462,7 +467,8 @@ class Crowd:
         was told that he has no session."""
         self.check()
         for w in self.walkers:
-            values = [int(n.client(cookies=w.jar).values()["n"]) for n in nodes]
-            assert min(values) == max(values) >= w.seen, (w.number, w.seen, values)
+            values = [set(n.client(cookies=w.jar).values()) for n in nodes]
+            assert all(v == values[0] for v in values) and values[0] >= w.seen, (
+                w.number, [sorted(w.seen - v) for v in values])
         blank = [x for w in self.walkers for x in w.blank]
         assert not blank, blank[:5]
