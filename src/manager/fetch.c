@@ -148,7 +148,8 @@ int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *
     /* what is known here has come since */
     return n->until > sc_mgr_now(m) && n->context == context &&
            memcmp(&n->id, id, sizeof(*id)) == 0 &&
-           sc_store_get(m->store, context, id, &rec, NULL) == APR_NOTFOUND;
+           (sc_store_get(m->store, context, id, &rec, NULL) != APR_SUCCESS ||
+            (rec.flags & SC_REC_TOMBSTONE));
 }
 
 static void remember_absent(sc_fetch_t *f)
@@ -314,7 +315,8 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     sc_record_t rec;
     apr_status_t rv = sc_store_get(f->m->store, f->context, &f->id, &rec, NULL);
 
-    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE) &&
+        (!sc_mgr_is_backup(f->m) || rec.max_idle_s != SC_DEAD_IDLE || is_complete(f))) {
         return SC_ABSENT;
     }
     if (!is_complete(f)) {

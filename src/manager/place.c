@@ -240,7 +240,10 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
         return rv;
     }
     if (known && (rec.flags & SC_REC_TOMBSTONE)) {
-        return APR_EEXIST;
+        if (rec.max_idle_s != SC_DEAD_IDLE || is_front(m) || sc_layout_cmp(m, in, &rec) <= 0) {
+            return APR_EEXIST;
+        }
+        known = 0; /* it has gone on elsewhere */
     }
     if (!sc_place_possible(m, from, known ? rec.epoch : 0, in->epoch)) {
         return APR_EINVAL;

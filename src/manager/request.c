@@ -80,6 +80,14 @@ static int put_off(sc_manager_t *m, const sc_request_t *q)
     return 1;
 }
 
+/* Backup manager: a session that has idled out, as far as is known here. Who does not hold it, or
+ * is not leased, may be wrong: it has been used elsewhere, where this node was not heard. */
+static int is_doubtful(sc_manager_t *m, const sc_request_t *q, const sc_record_t *rec)
+{
+    return sc_mgr_is_backup(m) && !q->fetched && (rec->flags & SC_REC_TOMBSTONE) &&
+           rec->max_idle_s == SC_DEAD_IDLE && (m->lapsed || !sc_layout_here(m, rec));
+}
+
 /* Backup manager: whether a live session can be changed here and now. A holder can that is leased,
  * and first sees to it that there are enough others; anybody else looks for the latest version, and
  * then changes the copy that he has got. @return 0: the request was put off or answered */
@@ -265,7 +273,7 @@ static void do_change(sc_manager_t *m, const sc_request_t *q)
         }
         return;
     }
-    if (rv == APR_NOTFOUND) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && is_doubtful(m, q, &rec))) {
         missing(m, q);
         return;
     }
@@ -362,7 +370,7 @@ static int change_id_begin(sc_manager_t *m, const sc_request_t *q, sc_record_t *
         rv = sc_store_get(m->store, q->context, &q->c.new_id, rec, &m->old);
         return rv == APR_SUCCESS;
     }
-    if (rv == APR_NOTFOUND) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && is_doubtful(m, q, rec))) {
         missing(m, q);
         return 0;
     }
@@ -416,8 +424,9 @@ static void do_fetch(sc_manager_t *m, const sc_request_t *q)
     apr_status_t rv = sc_store_get(m->store, q->context, &q->c.id, &rec, NULL);
     int here = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
 
-    if (rv == APR_NOTFOUND || (here && sc_mgr_is_backup(m) && !q->fetched &&
-                               ((rec.flags & SC_REC_PROXY) || !sc_layout_here(m, &rec)))) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && is_doubtful(m, q, &rec)) ||
+        (here && sc_mgr_is_backup(m) && !q->fetched &&
+         ((rec.flags & SC_REC_PROXY) || !sc_layout_here(m, &rec)))) {
         missing(m, q);
     } else if (rv != APR_SUCCESS) {
         answer(m, q, SC_UNKNOWN);
