@@ -139,7 +139,8 @@ static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned ch
         if ((t->held && sc_layout_owner(m, rec) == m->own_route) || (changed && is_for(t, rec))) {
             add_session(t, rec, body);
         }
-    } else if (moved && is_for(t, rec)) {
+    } else if (moved && is_for(t, rec) && (has_body || t->since > 0)) {
+        /* of what it does not know the requester believes holders only (place.c) */
         (void)sc_places_add(
             t->places, m->store, rec,
             has_body && rec->primary == m->own_route ? sc_body_digest(body, rec->body_len) : 0);

@@ -32,8 +32,10 @@
 #define FETCHES_MAX 1024
 #define WAITERS_MAX 4096
 #define ROUNDS_MAX 3
-/* A holder that went without a word comes back, or not: its engine may only be replaced. */
+/* A holder that went without a word comes back, or not. Its engine may only be replaced; and with a
+ * quorum it is rather unknown for a while what a part of the cluster has that was cut off. */
 #define GRACE apr_time_from_sec(2)
+#define GRACE_QUORUM apr_time_from_sec(60)
 #define NEGATIVE_TIME apr_time_from_sec(1)
 
 struct sc_waiter_t {
@@ -248,7 +250,7 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
     const asked_t *a;
 
     if (peer == NULL) {
-        return sc_expiry_lately(f->m, route, GRACE);
+        return sc_expiry_lately(f->m, route, f->m->config->quorum > 1 ? GRACE_QUORUM : GRACE);
     }
     a = &f->asked[peer - f->m->peer];
     return a->serial != peer->serial || !a->answered || a->gave;

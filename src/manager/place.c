@@ -8,6 +8,9 @@
  * brings a session back that is dead here, and never makes a holder of a node without a copy: the
  * session is fetched for that.
  *
+ * Of a session that is not known here only who holds it is believed to know. Otherwise what has
+ * ended would go round for ever among those who have not heard of its end.
+ *
  * Names are looked up and never entered: nodes that were ever members are in the store's table. So
  * nobody can fill the table by naming what does not exist.
  *
@@ -207,6 +210,13 @@ static apr_status_t nowhere(sc_manager_t *m, const sc_record_t *rec, const sc_re
     return APR_SUCCESS;
 }
 
+static int is_holder(sc_manager_t *m, const sc_member_t *from, const sc_record_t *in)
+{
+    const sc_peer_t *peer = sc_mgr_peer(m, from);
+
+    return peer != NULL && sc_record_holder(in, peer->route) != SC_HOLDER_NONE;
+}
+
 int sc_place_undecided(const sc_manager_t *m, const sc_record_t *rec, const sc_record_t *in)
 {
     sc_record_t told = *rec;
@@ -251,8 +261,11 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
     if (in->primary == SC_ROUTE_NONE) {
         return known ? nowhere(m, &rec, in) : APR_SUCCESS;
     }
+    if (!known && here) {
+        return APR_EGENERAL;
+    }
     if (!known) {
-        return here ? APR_EGENERAL : put_unknown(m, in);
+        return is_holder(m, from, in) ? put_unknown(m, in) : APR_SUCCESS;
     }
     cmp = sc_layout_cmp(m, in, &rec);
     if (cmp < 0) {

@@ -364,11 +364,11 @@ static void test_order(void)
     net_t *net = backup_ready(4, 1);
     sc_record_t low, high, tie;
 
-    low = place(net, 7, 3, "n1", "n3");
+    low = place(net, 7, 3, "n1", "n2");
     tie = place(net, 7, 3, "n2", "n3");
     high = place(net, 7, 4, "n1", "n2");
     CU_ASSERT_EQUAL(hear(net, 3, &low, 1), APR_SUCCESS);
-    CU_ASSERT_STRING_EQUAL(backup_where(net, 3, 7), "n1 n3 #3");
+    CU_ASSERT_STRING_EQUAL(backup_where(net, 3, 7), "n1 n2 #3");
     CU_ASSERT_EQUAL(hear(net, 3, &tie, 1), APR_SUCCESS);
     CU_ASSERT_STRING_EQUAL(backup_where(net, 3, 7), "n2 n3 #3");
     CU_ASSERT_EQUAL(hear(net, 3, &low, 1), APR_SUCCESS);
@@ -413,7 +413,7 @@ static void test_unknown_contexts(void)
         sc_put_varint(&b, 0); /* serial */
         sc_put_varint(&b, 0); /* flags */
         sc_put_varint(&b, 1); /* names */
-        sc_put_str(&b, "n1", 2);
+        sc_put_str(&b, "n2", 2);
         sc_put_varint(&b, 1); /* groups */
         sc_put_str(&b, name, strlen(name));
         sc_put_varint(&b, 1); /* items */
@@ -491,8 +491,12 @@ static void test_dead(void)
 static void test_no_copy(void)
 {
     net_t *net = backup_ready(4, 1);
-    sc_record_t rec = place(net, 5, 1, "n1", "n3");
+    sc_record_t rec = place(net, 6, 1, "n1", "n3");
 
+    /* who does not hold it is not believed */
+    CU_ASSERT_EQUAL(hear(net, 3, &rec, 1), APR_SUCCESS);
+    CU_ASSERT_EQUAL(backup_has(net, 3, 6, NULL), HAS_NOTHING);
+    rec = place(net, 5, 1, "n1", "n2");
     CU_ASSERT_EQUAL(hear(net, 3, &rec, 1), APR_SUCCESS);
     CU_ASSERT_EQUAL(backup_has(net, 3, 5, NULL), HAS_PROXY);
     CU_ASSERT_EQUAL(hear(net, 0, &rec, 1), APR_SUCCESS);
