@@ -17,7 +17,8 @@ typedef struct args_t {
     const char *file;
     int list;
     int stop; /* after so many failures */
-    int quiet;
+    int traffic;
+    int test;
     apr_uint32_t failed;
     apr_uint32_t run;
 } args_t;
@@ -147,73 +148,84 @@ static int run_all(args_t *a)
     return a->failed != 0;
 }
 
+/** @return 0; 1: help was asked for; 2: something is wrong */
+static int parse(args_t *a, int argc, char **argv)
+{
+    int c;
+
+    while ((c = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+        switch (c) {
+        case 'n':
+            a->count = strtoull(optarg, NULL, 10);
+            break;
+        case 's':
+            a->start = strtoull(optarg, NULL, 10);
+            break;
+        case 'x':
+            a->start = strtoull(optarg, NULL, 10);
+            a->count = 1;
+            a->list = 1;
+            break;
+        case 'f':
+            a->file = optarg;
+            break;
+        case 'm':
+            a->plan.manager = strcmp(optarg, "backup") == 0 ? SC_MANAGER_BACKUP : SC_MANAGER_DELTA;
+            break;
+        case 'N':
+            a->plan.nodes = atoi(optarg);
+            break;
+        case 'q':
+            a->plan.quorum = strcmp(optarg, "on") == 0;
+            break;
+        case 'p':
+            a->plan.profile = profile_of(optarg);
+            if (a->plan.profile < 0) {
+                return 2;
+            }
+            break;
+        case 'M':
+            a->plan.minutes = atoi(optarg);
+            break;
+        case 'F':
+            a->stop = atoi(optarg);
+            break;
+        case 'l':
+            a->list = 1;
+            break;
+        case 'v':
+            a->plan.verbose++;
+            break;
+        case 't':
+            a->traffic = 1;
+            break;
+        case 'S':
+            a->test = 1;
+            break;
+        default:
+            return c == 'h' ? 1 : 2;
+        }
+    }
+    return a->plan.nodes < 0 || a->plan.nodes == 1 || a->plan.nodes > 20 || a->plan.minutes < 1 ? 2
+                                                                                                : 0;
+}
+
 int main(int argc, char **argv)
 {
     args_t a = {0};
-    int c, traffic = 0, test = 0;
+    int wrong;
 
     apr_initialize();
     a.plan.quorum = a.plan.profile = -1;
     a.plan.minutes = 3;
     a.start = 1;
-    a.count = 0;
-    while ((c = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
-        switch (c) {
-        case 'n':
-            a.count = strtoull(optarg, NULL, 10);
-            break;
-        case 's':
-            a.start = strtoull(optarg, NULL, 10);
-            break;
-        case 'x':
-            a.start = strtoull(optarg, NULL, 10);
-            a.count = 1;
-            a.list = 1;
-            break;
-        case 'f':
-            a.file = optarg;
-            break;
-        case 'm':
-            a.plan.manager = strcmp(optarg, "backup") == 0 ? SC_MANAGER_BACKUP : SC_MANAGER_DELTA;
-            break;
-        case 'N':
-            a.plan.nodes = atoi(optarg);
-            break;
-        case 'q':
-            a.plan.quorum = strcmp(optarg, "on") == 0;
-            break;
-        case 'p':
-            a.plan.profile = profile_of(optarg);
-            break;
-        case 'M':
-            a.plan.minutes = atoi(optarg);
-            break;
-        case 'F':
-            a.stop = atoi(optarg);
-            break;
-        case 'l':
-            a.list = 1;
-            break;
-        case 'v':
-            a.plan.verbose++;
-            break;
-        case 't':
-            traffic = 1;
-            break;
-        case 'S':
-            test = 1;
-            break;
-        default:
-            usage();
-            return c == 'h' ? 0 : 2;
-        }
-    }
-    if (a.plan.nodes < 0 || a.plan.nodes > 20) {
+    wrong = parse(&a, argc, argv);
+    if (wrong) {
         usage();
-        return 2;
+        return wrong == 2 ? 2 : 0;
     }
-    if (traffic) {
+    if (a.traffic) {
         return traffic_table(SC_MANAGER_DELTA) | traffic_table(SC_MANAGER_BACKUP);
     }
-    return test ? self_test(&a) : run_all(&a);
+    return a.test ? self_test(&a) : run_all(&a);
 }
