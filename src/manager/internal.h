@@ -83,16 +83,17 @@ typedef struct sc_lease_t {
     apr_time_t until;    /**< what it granted ends then; 0: it never did */
     apr_time_t silent;   /**< the first PING since which it has not answered; 0: it has */
     apr_time_t answered; /**< when the newest PING was sent that it granted */
-    apr_uint64_t heard; /**< its newest PING, in its own clock */
-    apr_time_t added;     /**< when it came into the view */
-    apr_time_t told;      /**< the newest PING it has answered was sent then */
+    apr_uint64_t heard;  /**< its newest PING, in its own clock */
+    apr_time_t added;    /**< when it came into the view */
+    apr_time_t told;     /**< the newest PING it has answered was sent then */
     int counts;          /**< it has granted a lease in this life, so its grant is needed */
     int owed;            /**< this node stood still and has not heard of it since */
     int overdue;         /**< an acknowledgement is overdue: it is granted nothing */
     int strangers;       /**< it counts on members that are not in this node's view */
-    apr_time_t strange; /**< since then */
+    apr_time_t strange;  /**< since then */
     apr_uint64_t loss;   /**< times that a change was acknowledged without it, or was lost */
     apr_uint64_t healed; /**< its number of losses of this node that has been made up */
+    apr_uint64_t life;   /**< upper half of the last such number: how often it took this node in */
     apr_uint32_t nmembers;
     apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on */
 } sc_lease_t;
@@ -109,7 +110,7 @@ struct sc_peer_t {
     sc_manager_t *m;
     apr_uint32_t serial; /**< of this life in the table; 0: place is free */
     sc_member_t member;
-    apr_uint16_t route;  /**< of the member, in the store's table; SC_ROUTE_NONE: no room for it */
+    apr_uint16_t route; /**< of the member, in the store's table; SC_ROUTE_NONE: no room for it */
     char domain[SC_DOMAIN_MAX + 1];
     int lagging;           /**< let a request run out of time: later ones do not wait for it */
     int synced;            /**< all it had when it came has been pulled: progress may be believed */
@@ -180,7 +181,7 @@ struct sc_manager_t {
     apr_uint32_t npeers;
     apr_uint32_t peer_serial;
     apr_byte_t place_of[SC_ROUTES_MAX]; /**< layout.c: place of a route's peer, plus 1; 0: none */
-    apr_uint32_t turn;                   /**< layout.c: of SC_SELECT_ROUNDROBIN */
+    apr_uint32_t turn;                  /**< layout.c: of SC_SELECT_ROUNDROBIN */
 
     sc_buf_t old;   /**< body of the session at hand */
     sc_buf_t out;   /**< merged body */
@@ -455,6 +456,8 @@ void sc_pull_gap(sc_manager_t *m, sc_peer_t *peer);
 void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer);
 /** Ask one peer for all that it got in so much time, whoever told it. */
 void sc_pull_recent(sc_peer_t *peer, apr_uint64_t ms);
+/** The peer has forgotten what this node asked of it. */
+void sc_pull_again(sc_manager_t *m, sc_peer_t *peer);
 /** Something that joining may have waited for has come. */
 void sc_pull_review(sc_manager_t *m);
 /** Whether it is still to be learned what a member that died has told others. */
@@ -529,8 +532,8 @@ int sc_batch_access(sc_batch_t *b, apr_uint16_t context, const sc_id_t *id, apr_
  *  @return groups in it; 0: there was nothing, and nothing was written */
 apr_uint32_t sc_batch_put(const sc_manager_t *m, sc_batch_t *b, sc_buf_t *out);
 
-/* place.c, front.c: locations told and heard (PROXY, STATE), and front ends that only know locations.
- * They leave m->msg alone. */
+/* place.c, front.c: locations told and heard (PROXY, STATE), and front ends that only know
+ * locations. They leave m->msg alone. */
 /** The location of a session was set by this node, or the session has died here (rec is its
  * tombstone, or at least id, context, stamp and that flag): proxies and balancers are told of the
  * location, balancers of the death, in the next batch.
@@ -569,8 +572,8 @@ apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 /** REMOVE, SESSION_EXPIRED, as a front end hears them. */
 apr_status_t sc_place_dead(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* STATE */
-/** A member, node or front end (role balancer), came or changed its state; went; something of it was
- *  lost. */
+/** A member, node or front end (role balancer), came or changed its state; went; something of it
+ * was lost. */
 void sc_place_added(sc_manager_t *m, const sc_member_t *member);
 void sc_place_gone(sc_manager_t *m, const sc_member_t *member);
 void sc_place_lost(sc_manager_t *m, const sc_member_t *from);
@@ -582,15 +585,15 @@ void sc_place_stop(sc_manager_t *m);
 apr_time_t sc_place_due(sc_manager_t *m, const sc_record_t *rec, apr_time_t now);
 
 /* move.c: changes of location (docs/consistency.md) */
-/** The location that goes with a session's content now: while a change of it is being asked for, the
- *  new one, because that is what most others know already. */
+/** The location that goes with a session's content now: while a change of it is being asked for,
+ * the new one, because that is what most others know already. */
 void sc_move_told(const sc_manager_t *m, sc_record_t *rec);
 /** The session is being moved by this node: its new holders get what its old ones get, and changes
  *  of others are refused until it is decided. */
 int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
-/** A change of somebody else has come for a session that is held here: whether it is refused, because
- * the session is being moved, or is to be moved first, since this node is its owner and not enough
- * of its holders are there. That begins then. Changes m->old and m->msg. */
+/** A change of somebody else has come for a session that is held here: whether it is refused,
+ * because the session is being moved, or is to be moved first, since this node is its owner and not
+ * enough of its holders are there. That begins then. Changes m->old and m->msg. */
 int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
@@ -618,7 +621,8 @@ void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status
 void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);
 /** The view has changed, or a member its state: look at all sessions soon. */
 void sc_move_review(sc_manager_t *m);
-/** A session has got this location by what others know: if it is this node's, it may have to move. */
+/** A session has got this location by what others know: if it is this node's, it may have to move.
+ */
 void sc_move_look(sc_manager_t *m, const sc_record_t *rec);
 void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial);
 /** The node is about to leave: hand over what it holds. */

@@ -99,6 +99,12 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     if (sent > peer->lease.told) {
         peer->lease.told = sent;
     }
+    if (reply.loss >> 32 != peer->lease.life) {
+        if (peer->lease.life != 0) { /* it had dropped this node, and all that it was to send */
+            sc_pull_again(m, peer);
+        }
+        peer->lease.life = reply.loss >> 32;
+    }
     if (!reply.granted) {
         if (reply.loss != peer->lease.healed) {
             sc_pull_lost(m, peer);

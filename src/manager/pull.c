@@ -527,6 +527,18 @@ void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer)
     }
 }
 
+void sc_pull_again(sc_manager_t *m, sc_peer_t *peer)
+{
+    sc_pull_t *p = &peer->pull;
+
+    if (p->job != SC_JOB_NONE) {
+        sc_timer_cancel(m->cfg.timers, &p->timer);
+        want_again(p);
+        p->rest = 0;
+        start_next(m, peer);
+    }
+}
+
 int sc_pull_legacy_wanted(const sc_manager_t *m)
 {
     int i;
