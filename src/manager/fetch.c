@@ -76,6 +76,9 @@ struct sc_fetch_t {
     sc_timer_t timer;
     sc_waiter_t *waiters;
     sc_waiter_t **tail;
+    int answers;       /* have come */
+    sc_waiter_t *late; /* backup manager: requests that came after answers: they need newer ones */
+    sc_waiter_t **late_tail;
 };
 
 /* ---- the table ------------------------------------------------------------------------------ */
@@ -111,6 +114,7 @@ static sc_fetch_t *fetch_create(sc_manager_t *m, apr_uint16_t context, const sc_
     f->context = context;
     f->id = *id;
     f->tail = &f->waiters;
+    f->late_tail = &f->late;
     if (sc_mgr_is_backup(m)) {
         look_here(f);
     }
@@ -341,14 +345,25 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     return SC_UNKNOWN;
 }
 
-static void finish(sc_fetch_t *f)
-{
-    sc_manager_t *m = f->m;
-    sc_outcome_t outcome = outcome_of(f);
-    sc_waiter_t *w = f->waiters;
+static void begin(sc_fetch_t *f);
 
-    unlink_fetch(f);
-    free(f);
+/* A fetch of its own for those who came too late for this one. @return 0: there is none */
+static int begin_late(sc_fetch_t *f)
+{
+    sc_fetch_t *g = f->late != NULL ? fetch_create(f->m, f->context, &f->id) : NULL;
+
+    if (g == NULL) {
+        return 0;
+    }
+    memcpy(g->hint, f->hint, sizeof(g->hint));
+    g->waiters = f->late;
+    g->tail = f->late_tail;
+    begin(g);
+    return 1;
+}
+
+static void answer_all(sc_manager_t *m, sc_waiter_t *w, sc_outcome_t outcome)
+{
     while (w != NULL) {
         sc_waiter_t *next = w->next;
 
@@ -361,6 +376,20 @@ static void finish(sc_fetch_t *f)
         free(w);
         w = next;
     }
+}
+
+static void finish(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    sc_outcome_t outcome = outcome_of(f);
+    sc_waiter_t *w = f->waiters;
+    sc_waiter_t *late;
+
+    unlink_fetch(f);
+    late = begin_late(f) ? NULL : f->late;
+    free(f);
+    answer_all(m, w, outcome);
+    answer_all(m, late, SC_UNKNOWN);
 }
 
 static void timed_out(void *baton, apr_time_t now)
@@ -579,6 +608,11 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
         free(w);
         return APR_ENOSPC;
     }
+    if (sc_mgr_is_backup(m) && f->answers > 0) {
+        *f->late_tail = w;
+        f->late_tail = &w->next;
+        return APR_SUCCESS;
+    }
     *f->tail = w;
     f->tail = &w->next;
     if (!f->everybody && !f->holders) {
@@ -673,6 +707,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     asked_t *a = NULL;
     int copy = msg->found && !(msg->session.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
 
+    f->answers++;
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
         a = &f->asked[peer - f->m->peer];
         a->answered = 1;
@@ -762,6 +797,7 @@ void sc_fetch_end(sc_manager_t *m)
             sc_fetch_t *f = m->fetch[i];
 
             unlink_fetch(f);
+            *f->tail = f->late;
             while (f->waiters != NULL) {
                 sc_waiter_t *w = f->waiters;
 
