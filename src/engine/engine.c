@@ -97,7 +97,8 @@ static int view_changed(const sc_view_t *a, const sc_view_t *b)
         const sc_board_member_t *x = &a->member[i], *y = &b->member[i];
 
         if (memcmp(&x->uid, &y->uid, sizeof(x->uid)) != 0 || x->state != y->state ||
-            x->node_state != y->node_state || strcmp(x->route, y->route) != 0) {
+            x->node_state != y->node_state || x->flags != y->flags ||
+            strcmp(x->domain, y->domain) != 0 || strcmp(x->route, y->route) != 0) {
             return 1;
         }
     }
@@ -459,22 +460,32 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
     return rv;
 }
 
-/* What the manager has posted last waits in the outboxes behind frames that are under way: go on
- * until all is acknowledged, or the time is over. */
-static void flush_posts(sc_engine_t *e)
+static int is_queued(sc_engine_t *e)
 {
-    apr_time_t until = sc_mono(e->setup->clock) + DRAIN_TIME;
-    apr_uint64_t queued;
+    apr_uint64_t queued = 0;
 
+    memset(&e->view, 0, sizeof(e->view));
+    sc_channel_view(e->channel, &e->view);
+    for (apr_uint32_t i = 0; i < e->view.count; i++) {
+        queued += e->view.member[i].queued;
+    }
+    return queued > 0;
+}
+
+/* What this node holds goes to others, as long as that takes or may take. What the manager has
+ * posted last waits in the outboxes behind frames that are under way: go on until all is
+ * acknowledged, or the time is over. */
+static void hand_over(sc_engine_t *e)
+{
+    apr_time_t until;
+
+    while (sc_manager_busy(e->manager)) {
+        (void)sc_loop_once(e->loop, apr_time_from_msec(10));
+    }
+    until = sc_mono(e->setup->clock) + DRAIN_TIME;
     do {
         (void)sc_loop_once(e->loop, apr_time_from_msec(10));
-        memset(&e->view, 0, sizeof(e->view));
-        sc_channel_view(e->channel, &e->view);
-        queued = 0;
-        for (apr_uint32_t i = 0; i < e->view.count; i++) {
-            queued += e->view.member[i].queued;
-        }
-    } while (queued && sc_mono(e->setup->clock) < until);
+    } while (is_queued(e) && sc_mono(e->setup->clock) < until);
 }
 
 apr_status_t sc_engine_run(sc_engine_t *e)
@@ -493,7 +504,7 @@ apr_status_t sc_engine_run(sc_engine_t *e)
 
     if (e->leave) {
         sc_manager_stop(e->manager);
-        flush_posts(e);
+        hand_over(e);
         sc_channel_stop(e->channel);
         sc_net_drain(e->net, DRAIN_TIME);
         sc_board_set(e->board->node_state, SC_NODE_DOWN);

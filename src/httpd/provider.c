@@ -85,6 +85,13 @@ void sc_refuse(chain_t *chain, request_rec *r, const char *why)
     }
 }
 
+int sc_must_refuse(void)
+{
+    const sc_config_t *config = &sc_httpd()->conf->engine;
+
+    return config->refuse_unacked || config->quorum > 1;
+}
+
 /* ---- engine ---------------------------------------------------------------------------------- */
 
 apr_status_t sc_ask(request_rec *r, sc_link_op_t op, const sc_change_t *change,

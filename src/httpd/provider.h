@@ -81,6 +81,11 @@ request_rec *sc_response_of(request_rec *r);
 /** Let the whole request be answered with 503 and Retry-After. */
 void sc_refuse(chain_t *chain, request_rec *r, const char *why);
 
+/** Whether a session that could not be found out about, or saved, is a reason to refuse the
+ * request: it is with onTimeout=fail, and with a quorum, which is there to rather say nothing than
+ * the wrong thing. */
+int sc_must_refuse(void);
+
 /** One call to the engine. wait is added to. @return APR_SUCCESS and the outcome, or an error */
 apr_status_t sc_ask(request_rec *r, sc_link_op_t op, const sc_change_t *change,
                     apr_interval_time_t timeout, sc_outcome_t *outcome, apr_interval_time_t *wait);

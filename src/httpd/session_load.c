@@ -335,7 +335,7 @@ static void unknown(request_rec *r, chain_t *chain, session_t *s, const char *wh
 
     s->state = SESSION_UNKNOWN;
     s->role = "none";
-    if (sc_httpd()->conf->engine.refuse_unacked) {
+    if (sc_must_refuse()) {
         sc_refuse(chain, r, why);
     } else {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,

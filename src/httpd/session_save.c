@@ -81,7 +81,7 @@ static apr_status_t unanswered(request_rec *r, chain_t *chain, session_t *s, apr
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, r,
                   "SC0212: session %s: no answer from the engine, the change may be lost",
                   sc_id_mask(&s->id, masked));
-    if (sc_httpd()->conf->engine.refuse_unacked) {
+    if (sc_must_refuse()) {
         sc_refuse(chain, r, "the engine did not answer");
     }
     return rv;
@@ -122,7 +122,7 @@ static apr_status_t settle(request_rec *r, chain_t *chain, session_t *s, sc_outc
                       sc_id_mask(&s->id, masked), sc_httpd()->conf->engine.max_session);
         return APR_ENOSPC;
     case SC_UNKNOWN:
-        if (sc_httpd()->conf->engine.refuse_unacked) {
+        if (sc_must_refuse()) {
             sc_refuse(chain, r, "the members that have the session could not be asked in time");
         }
         /* fall through */

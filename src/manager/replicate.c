@@ -328,12 +328,34 @@ static void give_up_redo(sc_pending_t *p)
     }
 }
 
+/* A quarter of the time has passed. Who may not read anyway is not waited for any longer: a member
+ * that hangs makes each other one wait once, and not long if it has hung for some time. */
+static void warn(sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    sc_wait_t *w = p->waits;
+
+    while (w != NULL) {
+        sc_peer_t *peer = sc_mgr_peer_at(m, w->place, w->serial);
+
+        if (peer != NULL && !sc_lease_may_read(m, peer)) {
+            give_up(m, peer);
+            w = p->waits; /* which has become shorter */
+            continue;
+        }
+        if (peer != NULL) {
+            peer->lease.overdue = 1;
+        }
+        w = w->sibling;
+    }
+    settle_all(m);
+}
+
 static void pending_due(void *baton, apr_time_t now)
 {
     sc_pending_t *p = baton;
     sc_manager_t *m = p->m;
     int warned = p->warned;
-    sc_wait_t *w;
 
     p->warned = 1;
     if (is_idle(p)) {
@@ -343,13 +365,7 @@ static void pending_due(void *baton, apr_time_t now)
     if (!warned && sc_timer_set(m->cfg.timers, &p->timer,
                                 p->began + apr_time_from_msec(m->config->ack_wait_ms), pending_due,
                                 p) == APR_SUCCESS) {
-        for (w = p->waits; w != NULL; w = w->sibling) {
-            sc_peer_t *peer = sc_mgr_peer_at(m, w->place, w->serial);
-
-            if (peer != NULL) {
-                peer->lease.overdue = 1;
-            }
-        }
+        warn(p);
         return;
     }
     (void)now;
