@@ -208,6 +208,8 @@ apr_status_t sc_msg_nocontext_get(sc_rd_t *r, sc_text_t *context);
 typedef struct sc_msg_retrieve_t {
     sc_text_t context;
     sc_id_t id;
+    apr_uint64_t serial; /**< of the question; comes back in the reply, so that a late answer is not
+                              taken for one to a later question. 0: an earlier version */
     apr_uint32_t found;        /**< reply: 1: session (or its tombstone, or its location) follows */
     apr_uint32_t sure;         /**< reply: 1: the sender had a valid lease, so this is the latest of
                                     what it holds */

@@ -76,8 +76,8 @@ struct sc_fetch_t {
     sc_timer_t timer;
     sc_waiter_t *waiters;
     sc_waiter_t **tail;
-    int answers;       /* have come */
-    sc_waiter_t *late; /* backup manager: requests that came after answers: they need newer ones */
+    apr_uint64_t serial; /* of its questions */
+    sc_waiter_t *late; /* backup manager: requests that came after them: they need newer answers */
     sc_waiter_t **late_tail;
 };
 
@@ -115,6 +115,7 @@ static sc_fetch_t *fetch_create(sc_manager_t *m, apr_uint16_t context, const sc_
     f->id = *id;
     f->tail = &f->waiters;
     f->late_tail = &f->late;
+    f->serial = ++m->fetch_serial;
     if (sc_mgr_is_backup(m)) {
         look_here(f);
     }
@@ -219,14 +220,38 @@ static int counts(const sc_fetch_t *f)
     return 0;
 }
 
-/* Members that others see and this node does not: what they hold cannot be known. */
-static int are_strangers(const sc_manager_t *m)
+/* Whether a member that another one counts on may hold the session, and is not in the view. */
+static int may_hold(const sc_fetch_t *f, apr_uint64_t store_id)
 {
+    const sc_manager_t *m = f->m;
+    apr_uint16_t route;
     int i;
 
+    if (store_id == sc_store_id(m->store)) {
+        return 0;
+    }
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (m->peer[i].serial != 0 && m->peer[i].lease.strangers) {
-            return 1;
+        if (m->peer[i].serial != 0 && m->peer[i].member.store_id == store_id) {
+            return 0;
+        }
+    }
+    route = sc_expiry_missing_route(m, store_id);
+    return f->best.primary == SC_ROUTE_NONE || route == SC_ROUTE_NONE || is_holder(f, route);
+}
+
+/* Members that others see and this node does not: what they hold cannot be known. */
+static int are_strangers(const sc_fetch_t *f)
+{
+    const sc_manager_t *m = f->m;
+    apr_uint32_t i, k;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+
+        for (k = 0; peer->serial != 0 && peer->lease.strangers && k < peer->lease.nmembers; k++) {
+            if (may_hold(f, peer->lease.member[k])) {
+                return 1;
+            }
         }
     }
     return 0;
@@ -238,7 +263,7 @@ static int is_complete(const sc_fetch_t *f)
     if (f->decided) {
         return 1;
     }
-    if (f->holders && (!f->everybody || (!counts(f) && are_strangers(f->m)))) {
+    if (f->holders && (!f->everybody || are_strangers(f))) {
         return 0;
     }
     return all_answered(f, 0) &&
@@ -416,6 +441,7 @@ static void ask(sc_fetch_t *f, sc_peer_t *peer)
     msg.context.s = sc_store_context_name(m->store, f->context);
     msg.context.len = strlen(msg.context.s);
     msg.id = f->id;
+    msg.serial = f->serial;
     sc_buf_clear(&m->msg);
     sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE, &msg);
     sc_mgr_reply(m, &peer->member); /* if it does not get there, it does not answer */
@@ -608,7 +634,7 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
         free(w);
         return APR_ENOSPC;
     }
-    if (sc_mgr_is_backup(m) && f->answers > 0) {
+    if (sc_mgr_is_backup(m) && (f->everybody || f->holders)) {
         *f->late_tail = w;
         f->late_tail = &w->next;
         return APR_SUCCESS;
@@ -707,7 +733,6 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     asked_t *a = NULL;
     int copy = msg->found && !(msg->session.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
 
-    f->answers++;
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
         a = &f->asked[peer - f->m->peer];
         a->answered = 1;
@@ -775,8 +800,8 @@ apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
         rv = take(m, from, &msg, context, &rec, &located);
     }
     f = *slot_of(m, context, &msg.id);
-    if (f == NULL) {
-        return APR_SUCCESS;
+    if (f == NULL || (msg.serial != 0 && msg.serial != f->serial)) {
+        return APR_SUCCESS; /* merged, but no answer to what is asked now */
     }
     if (located) {
         note_location(f, &rec);

@@ -198,6 +198,7 @@ struct sc_manager_t {
     /* fetch.c */
     sc_fetch_t *fetch[SC_FETCH_BUCKETS];
     apr_uint32_t nfetches;
+    apr_uint64_t fetch_serial;
     apr_uint32_t nwaiters;
     sc_negative_t negative[SC_NEGATIVES];
 
@@ -648,6 +649,8 @@ void sc_expiry_touch(sc_manager_t *m, const sc_record_t *rec, apr_time_t accesse
 void sc_expiry_refresh(sc_manager_t *m, sc_record_t *rec);
 void sc_expiry_missing(sc_manager_t *m, const sc_member_t *member);
 void sc_expiry_found(sc_manager_t *m, const sc_member_t *member);
+/** Route of a member that went without a word. @return SC_ROUTE_NONE: it is none */
+apr_uint16_t sc_expiry_missing_route(const sc_manager_t *m, apr_uint64_t store_id);
 /** Whether a member of this route went without a word less than so long ago. */
 int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time);
 

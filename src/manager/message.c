@@ -563,6 +563,9 @@ void sc_msg_retrieve_put(sc_buf_t *b, sc_event_t event, const sc_msg_retrieve_t 
         }
         sc_put_varint(b, m->sure);
     }
+    if (m->serial != 0) {
+        sc_put_varint(b, m->serial);
+    }
 }
 
 apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t *m)
@@ -581,6 +584,9 @@ apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t
         if (sc_rd_left(r) > 0) {
             m->sure = sc_part_yes(r);
         }
+    }
+    if (!r->bad && sc_rd_left(r) > 0) {
+        m->serial = sc_get_varint(r);
     }
     return sc_part_verdict(r);
 }
