@@ -210,6 +210,20 @@ void sc_expiry_found(sc_manager_t *m, const sc_member_t *member)
     }
 }
 
+apr_uint16_t sc_expiry_missing_route(const sc_manager_t *m, apr_uint64_t store_id)
+{
+    apr_uint16_t route = SC_ROUTE_NONE;
+    int i;
+
+    for (i = 0; i < SC_MISSING; i++) {
+        if (store_id != 0 && m->missing[i].store_id == store_id) {
+            (void)sc_store_route(m->store, m->missing[i].route, strlen(m->missing[i].route), 0,
+                                 &route);
+        }
+    }
+    return route;
+}
+
 int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time)
 {
     const char *name = sc_store_route_name(m->store, route);

@@ -363,6 +363,8 @@ typedef enum sc_wait_kind_t {
  *  @param since when the request began to wait */
 void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
                       apr_uint16_t context, const sc_id_t *id);
+/** Whether a change of the session that was made here has not been acknowledged by all yet. */
+int sc_mgr_awaited(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Post m->msg to all whom it concerns; nobody waits. */
 void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Post m->msg to all peers; whether it arrives is not even looked at. */
@@ -439,6 +441,8 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 /** Whether it must be this node that is cut off: it hears nobody of several, or has just been away.
  */
 int sc_lease_cut_off(const sc_manager_t *m);
+/** Whether all who read on a peer's word know of this node: a peer grants nothing before that. */
+int sc_lease_introduced(const sc_manager_t *m);
 /** Whether a peer may read from its copies without asking, as far as this node has granted it. */
 int sc_lease_may_read(const sc_manager_t *m, const sc_peer_t *peer);
 /** When the last member that went without a word may surely not read any more. 0: it is so now */

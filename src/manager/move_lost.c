@@ -151,7 +151,9 @@ void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
 {
     sc_lost_t *l;
 
-    if (m->moves == NULL || sc_body_digest(m->old.data, m->old.len) == digest) {
+    /* what a request here has just changed the primary may have, but not all the others */
+    if (m->moves == NULL || (sc_body_digest(m->old.data, m->old.len) == digest &&
+                             !sc_mgr_awaited(m, rec->context, &rec->id))) {
         (void)sc_place_only(m, rec);
         return;
     }

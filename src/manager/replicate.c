@@ -231,6 +231,9 @@ static int supported(const sc_pending_t *p)
 {
     apr_uint32_t quorum = p->m->config->quorum;
 
+    if (!sc_lease_introduced(p->m)) {
+        return 0;
+    }
     if (sc_mgr_is_backup(p->m) && p->unacked == 0 && !p->skipped) {
         return sc_lease_support(p->m, 0) >= quorum;
     }
@@ -685,6 +688,18 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
                             p) != APR_SUCCESS) {
         finish(p, SC_UNKNOWN); /* no memory for a timer: waiting could last for ever */
     }
+}
+
+int sc_mgr_awaited(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    const sc_pending_t *p;
+
+    for (p = m->pendings; p != NULL; p = p->next) {
+        if (p->context == context && memcmp(&p->id, id, sizeof(*id)) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
