@@ -60,6 +60,17 @@ static void again(sc_manager_t *m, sc_lost_t *l)
     }
 }
 
+/* Whether a holder cannot be reached. */
+static int some_away(sc_manager_t *m, const sc_record_t *rec)
+{
+    int i, away = sc_layout_peer(m, rec->primary) == NULL;
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        away |= sc_layout_peer(m, rec->backups[i]) == NULL;
+    }
+    return away;
+}
+
 /* To those that hold it. @return APR_SUCCESS; APR_NOTFOUND: there is nothing to be sent any more */
 static apr_status_t send_body(sc_manager_t *m, sc_lost_t *l)
 {
@@ -73,7 +84,7 @@ static apr_status_t send_body(sc_manager_t *m, sc_lost_t *l)
     l->tag = TAG | ++m->moves->serial;
     l->stamp = rec.stamp;
     l->posts = 0;
-    l->failed = 0;
+    l->failed = some_away(m, &rec);
     l->due = 0;
     sc_mgr_msg_whole(m, &rec, &m->old);
     for (i = 0; i < SC_MEMBERS_MAX; i++) {

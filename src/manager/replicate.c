@@ -194,15 +194,28 @@ static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
     return m->config->refuse_unacked ? SC_NOT_REPLICATED : SC_DEGRADED;
 }
 
-/* The only copy with this change may be one that is not to stay here: it goes to the holders as
- * soon as they can be reached. */
-static void keep_guest(const sc_pending_t *p)
+static apr_uint32_t count_holders(const sc_record_t *rec)
+{
+    apr_uint32_t n = rec->primary != SC_ROUTE_NONE;
+    int i;
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        n++;
+    }
+    return n;
+}
+
+/* Holders that have not got this change may be there all the same, where this node does not see
+ * them. The copy that has it is not to stay here; it goes to them as soon as they can be reached.
+ */
+static void keep_guest(const sc_pending_t *p, sc_outcome_t outcome)
 {
     sc_manager_t *m = p->m;
     sc_record_t rec;
 
     if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) == APR_SUCCESS &&
-        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, &rec)) {
+        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, &rec) &&
+        (outcome != SC_DONE || p->held < count_holders(&rec))) {
         sc_move_lost(m, &rec, 0);
     }
 }
@@ -217,8 +230,8 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     while (p->waits != NULL) {
         detach(p->waits);
     }
-    if (p->guest && outcome != SC_DONE) {
-        keep_guest(p);
+    if (p->guest) {
+        keep_guest(p, outcome);
     }
     pending_free(p);
     sc_mgr_answer(m, &call, outcome, since);
