@@ -210,9 +210,9 @@ typedef struct sc_msg_retrieve_t {
     sc_id_t id;
     apr_uint64_t serial; /**< of the question; comes back in the reply, so that a late answer is not
                               taken for one to a later question. 0: an earlier version */
-    apr_uint32_t found;        /**< reply: 1: session (or its tombstone, or its location) follows */
-    apr_uint32_t sure;         /**< reply: 1: the sender had a valid lease, so this is the latest of
-                                    what it holds */
+    apr_uint32_t found;  /**< reply: 1: session (or its tombstone, or its location) follows */
+    apr_uint32_t sure;   /**< reply: 1: the sender had a valid lease, so this is the latest of
+                              what it holds */
     sc_wire_session_t session; /**< reply: its context and id equal those above; with SC_REC_PROXY
                                     in flags only the location is known: no body, and a primary
                                     and an epoch that are not 0 */
@@ -241,9 +241,10 @@ void sc_msg_ping_put(sc_buf_t *b, const sc_msg_ping_t *p);
 apr_status_t sc_msg_ping_get(sc_rd_t *r, sc_msg_ping_t *p);
 
 typedef struct sc_msg_ping_reply_t {
-    apr_uint64_t sent;    /**< of the PING */
-    apr_uint64_t loss;    /**< how many times something for the asking member was lost */
-    apr_uint32_t granted; /**< 1: the lease is granted */
+    apr_uint64_t sent;     /**< of the PING */
+    apr_uint64_t loss;     /**< how many times something for the asking member was lost */
+    apr_uint32_t granted;  /**< 1: the lease is granted */
+    apr_uint64_t transfer; /**< serial of the GET_ALL_SESSIONS that is being answered; 0: none */
 } sc_msg_ping_reply_t;
 
 void sc_msg_ping_reply_put(sc_buf_t *b, const sc_msg_ping_reply_t *p);

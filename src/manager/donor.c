@@ -385,6 +385,11 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     return APR_SUCCESS;
 }
 
+apr_uint64_t sc_donor_serial(const sc_peer_t *peer)
+{
+    return peer->transfer != NULL ? peer->transfer->serial : 0;
+}
+
 void sc_donor_gone(sc_manager_t *m, sc_peer_t *peer)
 {
     (void)m;

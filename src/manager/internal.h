@@ -56,6 +56,7 @@ typedef struct sc_pull_t {
     sc_job_t job;        /**< running now */
     apr_uint64_t serial; /**< of its request */
     int asked;           /**< 1: the request has been acknowledged, -1: it was not */
+    apr_time_t asked_at; /**< when that was known */
     int damaged;         /**< a block could not be read */
     apr_uint64_t asked_contexts;
     char asked_legacy[SC_ROUTE_MAX + 1];
@@ -461,8 +462,9 @@ void sc_pull_gap(sc_manager_t *m, sc_peer_t *peer);
 void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer);
 /** Ask one peer for all that it got in so much time, whoever told it. */
 void sc_pull_recent(sc_peer_t *peer, apr_uint64_t ms);
-/** The peer has forgotten what this node asked of it. */
-void sc_pull_again(sc_manager_t *m, sc_peer_t *peer);
+/** The peer says which request of this node it answers now, after a PING that was sent then. If
+ * that is not the one under way, it has forgotten it. */
+void sc_pull_given(sc_manager_t *m, sc_peer_t *peer, apr_time_t sent, apr_uint64_t serial);
 /** Something that joining may have waited for has come. */
 void sc_pull_review(sc_manager_t *m);
 /** Whether it is still to be learned what a member that died has told others. */
@@ -477,6 +479,8 @@ apr_status_t sc_pull_complete(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
 /* donor.c */
 apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
+/** Serial of the request that the peer is being answered; 0: none. */
+apr_uint64_t sc_donor_serial(const sc_peer_t *peer);
 void sc_donor_gone(sc_manager_t *m, sc_peer_t *peer);
 void sc_donor_end(sc_manager_t *m);
 

@@ -101,10 +101,11 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     }
     if (reply.loss >> 32 != peer->lease.life) {
         if (peer->lease.life != 0) { /* it had dropped this node, and all that it was to send */
-            sc_pull_again(m, peer);
+            peer->lease.counts = 0;
         }
         peer->lease.life = reply.loss >> 32;
     }
+    sc_pull_given(m, peer, sent, reply.transfer);
     if (!reply.granted) {
         if (reply.loss != peer->lease.healed) {
             sc_pull_lost(m, peer);
@@ -221,6 +222,7 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     memcpy(l->member, ping.member, ping.nmembers * sizeof(l->member[0]));
     look_for_strangers(m, peer);
     reply.sent = ping.sent;
+    reply.transfer = sc_donor_serial(peer);
     reply.loss = l->loss;
     reply.granted = ping.healed == l->loss && !l->overdue && is_introduced(m, peer);
     if (reply.granted) {
@@ -291,6 +293,21 @@ static apr_time_t worked_out(const sc_manager_t *m, apr_time_t now)
         }
     }
     return until > now ? until : NO_LEASE;
+}
+
+int sc_lease_introduced(const sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+
+        if (peer->serial != 0 && !peer->lease.counts && peer->member.node_state >= SC_NODE_READY &&
+            !sc_lease_mute(m, peer)) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer)

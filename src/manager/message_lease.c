@@ -47,6 +47,7 @@ void sc_msg_ping_reply_put(sc_buf_t *b, const sc_msg_ping_reply_t *p)
     sc_put_varint(b, p->sent);
     sc_put_varint(b, p->loss);
     sc_put_varint(b, p->granted);
+    sc_put_varint(b, p->transfer);
 }
 
 apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p)
@@ -54,5 +55,6 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p)
     p->sent = sc_get_varint(r);
     p->loss = sc_get_varint(r);
     p->granted = sc_part_yes(r);
+    p->transfer = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
     return sc_part_verdict(r);
 }

@@ -158,6 +158,7 @@ void sc_pull_asked(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_st
     }
     if (rv == APR_SUCCESS) {
         p->asked = ASKED;
+        p->asked_at = sc_mgr_now(m);
         return;
     }
     /* it may not know this node yet */
@@ -527,11 +528,11 @@ void sc_pull_lost(sc_manager_t *m, sc_peer_t *peer)
     }
 }
 
-void sc_pull_again(sc_manager_t *m, sc_peer_t *peer)
+void sc_pull_given(sc_manager_t *m, sc_peer_t *peer, apr_time_t sent, apr_uint64_t serial)
 {
     sc_pull_t *p = &peer->pull;
 
-    if (p->job != SC_JOB_NONE) {
+    if (p->job != SC_JOB_NONE && p->asked == ASKED && sent > p->asked_at && serial != p->serial) {
         sc_timer_cancel(m->cfg.timers, &p->timer);
         want_again(p);
         p->rest = 0;
