@@ -214,6 +214,24 @@ static void test_holders_gone(void)
     net_destroy(net);
 }
 
+/* They went a moment ago, and one comes back: its engine was replaced. */
+static void test_holders_back(void)
+{
+    net_t *net = backup_ready(5, 1);
+    int backup, other;
+
+    create(net, 1, &backup, &other);
+    net_crash(net, 0, 1);
+    net_crash(net, backup, 1);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_UNKNOWN);
+    net_join(net, 0, 0);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 1000);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
+    net_destroy(net);
+}
+
 /* Both are there and say nothing: nobody knows. */
 static void test_holders_mute(void)
 {
@@ -371,6 +389,7 @@ void backup_fetch_tests(void)
     CU_add_test(s, "a session is fetched, its backup hangs", test_mute_backup);
     CU_add_test(s, "a guest that has missed something", test_old_guest);
     CU_add_test(s, "a session whose holders are gone", test_holders_gone);
+    CU_add_test(s, "a session whose holders come back", test_holders_back);
     CU_add_test(s, "a session whose holders hang", test_holders_mute);
     CU_add_test(s, "a session that a former holder has", test_former_holder);
     CU_add_test(s, "a change on a node that does not hold it", test_change);

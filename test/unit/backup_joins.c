@@ -353,6 +353,30 @@ static void test_idle_orphans(void)
     net_destroy(net);
 }
 
+/* It has idled out where nobody was heard, and lives where it was used. */
+static void test_idle_elsewhere(void)
+{
+    net_t *net = backup_ready(5, 1);
+    int i, other = 0;
+    sc_id_t id = net_id(1);
+    sc_record_t rec;
+
+    create_idle(net, 0, 1, 60);
+    net_run(net, 300);
+    for (i = 1; i < 5; i++) {
+        other = backup_has(net, i, 1, NULL) == HAS_PROXY ? i : other;
+    }
+    CU_ASSERT_EQUAL_FATAL(sc_store_get(net->node[other].store, 0, &id, &rec, NULL), APR_SUCCESS);
+    rec.flags = SC_REC_TOMBSTONE;
+    rec.max_idle_s = SC_DEAD_IDLE;
+    rec.due = sc_mono(&net->node[other].clock) + apr_time_from_sec(60);
+    CU_ASSERT_EQUAL(sc_store_put(net->node[other].store, &rec, NULL, 0), APR_SUCCESS);
+    CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_DEAD);
+    CU_ASSERT_EQUAL(net_set(net, other, 0, 1, "a", "2"), SC_DONE);
+    CU_ASSERT_STRING_EQUAL(backup_value(net, 1, "a"), "2");
+    net_destroy(net);
+}
+
 /* A location whose holders are gone for good goes, too; one whose holders are there stays. */
 static void test_proxies(void)
 {
@@ -415,6 +439,7 @@ void backup_joins_tests(void)
     CU_add_test(s, "accesses through a guest copy count", test_guest_access);
     CU_add_test(s, "sessions idle out everywhere", test_idle);
     CU_add_test(s, "orphans idle out", test_idle_orphans);
+    CU_add_test(s, "sessions that idle out in one place", test_idle_elsewhere);
     CU_add_test(s, "locations whose holders are gone", test_proxies);
     CU_add_test(s, "locations of what nobody has", test_stale_proxies);
 }

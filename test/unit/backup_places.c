@@ -533,6 +533,82 @@ static void test_flood(void)
     net_destroy(net);
 }
 
+/* The same for a front end: what it knows it keeps, what it has no room for it does without. */
+static void test_front_flood(void)
+{
+    net_t *net = with_front();
+    sc_record_t *rec = calloc(1000, sizeof(*rec));
+    sc_store_stats_t stats;
+    apr_uint32_t i, k;
+
+    create(net, 0, 1, 50);
+    net_run(net, 300);
+    for (i = 0; i < 100; i++) {
+        for (k = 0; k < 1000; k++) {
+            rec[k] = place(net, 100000 + i * 1000 + k, 1, "n1", "n2");
+        }
+        CU_ASSERT_EQUAL(hear(net, 3, rec, 1000), APR_SUCCESS);
+    }
+    sc_store_stats(net->node[3].store, &stats);
+    CU_ASSERT(stats.proxies > 1000 && stats.proxies < stats.cells);
+    CU_ASSERT_EQUAL(known(net, 1, 50), 50);
+    CU_ASSERT(net->node[3].logged[46] >= 1 && net->node[3].logged[46] <= 2);
+    net_run(net, 16 * 60 * 1000);
+    CU_ASSERT_EQUAL(proxies(net, 3), 50); /* nobody has confirmed the others */
+    free(rec);
+    net_destroy(net);
+}
+
+/* STATE from anybody, as often as it likes: one walk at a time. */
+static void test_state_flood(void)
+{
+    net_t *net = with_front();
+    apr_uint64_t before;
+    sc_buf_t b;
+    int i;
+
+    create(net, 0, 1, 500);
+    net_run(net, 500);
+    before = net->node[0].posted[SC_EVT_PROXY];
+    sc_buf_init(&b, 64);
+    for (i = 1; i <= 1000; i++) {
+        sc_buf_clear(&b);
+        sc_msg_state_put(&b, (apr_uint64_t)i);
+        CU_ASSERT_EQUAL(sc_manager_record(net->node[0].m, &net->node[3].self, b.data, b.len),
+                        APR_SUCCESS);
+    }
+    net_run(net, 1000);
+    CU_ASSERT(net->node[0].posted[SC_EVT_PROXY] > before);
+    CU_ASSERT(net->node[0].posted[SC_EVT_PROXY] - before < 20);
+    /* a front end answers nobody */
+    before = net->node[3].posted[SC_EVT_PROXY];
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[3].m, &net->node[0].self, b.data, b.len),
+                    APR_SUCCESS);
+    net_run(net, 1000);
+    CU_ASSERT_EQUAL(net->node[3].posted[SC_EVT_PROXY], before);
+    sc_buf_free(&b);
+    net_destroy(net);
+}
+
+/* With the delta manager nobody is told of locations, and nobody listens. */
+static void test_delta(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint64_t before = net->node[2].board->count.ignored;
+    sc_record_t rec = place(net, 50, 1, "n1", "n2");
+    int i;
+
+    create(net, 0, 1, 10);
+    net_run(net, 1000);
+    for (i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(net->node[i].posted[SC_EVT_PROXY] + net->node[i].posted[SC_EVT_STATE], 0);
+    }
+    CU_ASSERT_EQUAL(hear(net, 2, &rec, 1), APR_SUCCESS);
+    CU_ASSERT(net->node[2].board->count.ignored > before);
+    CU_ASSERT_EQUAL(net_look(net, 2, 50, NULL), NET_NOTHING);
+    net_destroy(net);
+}
+
 void backup_places_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
@@ -553,4 +629,7 @@ void backup_places_tests(void)
     CU_add_test(s, "locations of the dead", test_dead);
     CU_add_test(s, "locations of what is nowhere", test_no_copy);
     CU_add_test(s, "locations without end", test_flood);
+    CU_add_test(s, "a front end and locations without end", test_front_flood);
+    CU_add_test(s, "questions for all locations without end", test_state_flood);
+    CU_add_test(s, "locations and the delta manager", test_delta);
 }
