@@ -17,6 +17,9 @@
 
 /* The session has been brought to enough holders already, as far as that goes: sc_mgr_resume. */
 #define MOVED SC_DONE
+/* In "again" of a request that waits for a move: it has been looked for, and nobody changes it
+ * meanwhile without this node. */
+#define WAS_FETCHED 2
 
 typedef struct sc_request_t {
     const sc_link_call_t *call;
@@ -108,7 +111,8 @@ static int at_hand(sc_manager_t *m, const sc_request_t *q, const sc_record_t *re
         return 0;
     }
     return q->moved || sc_mgr_now(m) - q->since > apr_time_from_msec(m->config->ack_wait_ms) ||
-           sc_move_for(m, rec, q->call, q->op, q->again, q->body, q->len, q->since) != APR_SUCCESS;
+           sc_move_for(m, rec, q->call, q->op, q->again | (q->fetched ? WAS_FETCHED : 0), q->body,
+                       q->len, q->since) != APR_SUCCESS;
 }
 
 /* @return 0: the request was put off or answered */
@@ -551,10 +555,10 @@ void sc_mgr_resume(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op,
     memset(&q, 0, sizeof(q));
     q.call = call;
     q.op = op;
-    q.again = again;
+    q.again = again & 1;
     q.moved = fetched == MOVED;
-    q.fetched = !q.moved; /* which took its time: it is looked up anew, if need be */
-    q.absent = fetched == SC_FOUND ? SC_ABSENT : fetched;
+    q.fetched = !q.moved || (again & WAS_FETCHED);
+    q.absent = fetched == SC_FOUND || q.moved ? SC_ABSENT : fetched;
     q.since = since;
     q.body = body;
     q.len = len;
