@@ -25,22 +25,11 @@
 
 #include "move.h"
 
-#define WAITS_MAX 4096
 /** Bytes of sessions in one COPY. */
 #define BLOCK_BYTES (256 * 1024)
 #define PAUSE_MS 30
 /** So often a member that has no copy is given another chance. */
 #define TRIES_LACK 4
-
-struct sc_move_wait_t {
-    sc_move_wait_t *next;
-    sc_link_call_t call;
-    sc_link_op_t op;
-    int again;
-    apr_time_t since;
-    apr_size_t len;
-    unsigned char body[];
-};
 
 static void step_due(void *baton, apr_time_t now);
 static void decide(sc_moving_t *b);
@@ -112,40 +101,17 @@ sc_move_t *sc_move_add(sc_manager_t *m, const sc_record_t *rec, const sc_record_
     return move;
 }
 
-/* Requests that have waited go on; some end in here, others may begin a move. */
-static void let_go(sc_manager_t *m, sc_move_wait_t *w)
-{
-    while (w != NULL) {
-        sc_move_wait_t *next = w->next;
-
-        m->moves->nwaits--;
-        sc_mgr_resume(m, &w->call, w->op, w->again, w->body, w->len, w->since, SC_DONE);
-        free(w);
-        w = next;
-    }
-}
-
-static sc_move_wait_t *take_waits(sc_move_t *move)
-{
-    sc_move_wait_t *w = move->waits;
-
-    sc_timer_cancel(move->m->cfg.timers, &move->patience);
-    move->waits = NULL;
-    move->tail = &move->waits;
-    return w;
-}
-
 /* It is off its batch already. */
-static void end_move(sc_move_t *move, int decided)
+void sc_move_end(sc_move_t *move, int decided)
 {
     sc_manager_t *m = move->m;
-    sc_move_wait_t *w = take_waits(move);
+    sc_move_wait_t *w = sc_move_take_waits(move);
 
     *slot_of(m, move->context, &move->id) = move->next;
     m->moves->n--;
     m->moves->background -= !move->urgent;
     free(move);
-    let_go(m, w);
+    sc_move_let_go(m, w);
     sc_review_kick(m, decided);
 }
 
@@ -177,7 +143,7 @@ void sc_move_drop(sc_move_t *move)
         }
     }
     /* an empty batch ends at its next step */
-    end_move(move, 0);
+    sc_move_end(move, 0);
 }
 
 /* ---- where to ------------------------------------------------------------------------------- */
@@ -248,7 +214,7 @@ int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, sc
 }
 
 /* Places of those that are to hold the session and do not. */
-static apr_uint64_t newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want)
+apr_uint64_t sc_move_newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want)
 {
     apr_uint64_t places = 0;
     apr_uint32_t i;
@@ -460,7 +426,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
         while (items != NULL) {
             move = items;
             items = move->sibling;
-            end_move(move, 0);
+            sc_move_end(move, 0);
         }
         return 0;
     }
@@ -470,7 +436,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
     m->moves->batches = b;
     for (move = items; move != NULL; move = move->sibling) {
         if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) == APR_SUCCESS) {
-            move->copy = newcomers(m, &rec, &move->want);
+            move->copy = sc_move_newcomers(m, &rec, &move->want);
         }
     }
     return begin(b);
@@ -479,7 +445,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
 /* ---- again ---------------------------------------------------------------------------------- */
 
 /* Whether somebody who is to get a copy has no room for it. */
-static int no_room(sc_manager_t *m, apr_uint64_t places)
+int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
 {
     apr_uint32_t i;
 
@@ -507,11 +473,11 @@ static int plan_again(sc_move_t *move)
         move->taker = SC_ROUTE_NONE;
     }
     if (!sc_move_want(m, &rec, move->taker, &move->want) ||
-        no_room(m, newcomers(m, &rec, &move->want))) {
+        sc_move_no_room(m, sc_move_newcomers(m, &rec, &move->want))) {
         move->want = rec; /* as it is, so that all know that nothing has changed */
     }
     move->want.epoch = (epoch > rec.epoch ? epoch : rec.epoch) + 1;
-    move->copy = newcomers(m, &rec, &move->want) | lack;
+    move->copy = sc_move_newcomers(m, &rec, &move->want) | lack;
     move->tries++;
     return move->want.epoch <= SC_EPOCH_MAX;
 }
@@ -541,7 +507,7 @@ static void begin_again(sc_moving_t *b)
         sc_move_t *move = over;
 
         over = move->sibling;
-        end_move(move, 0);
+        sc_move_end(move, 0);
     }
 }
 
@@ -585,7 +551,7 @@ static void commit(sc_move_t *move)
         m->moves->review.moved += (apr_uint64_t)moved;
         sc_place_note(m, &rec, sc_body_digest(m->old.data, m->old.len));
     }
-    end_move(move, made);
+    sc_move_end(move, made);
 }
 
 /* Whether all have answered who may read from what they have. */
@@ -640,7 +606,7 @@ static void decide(sc_moving_t *b)
     }
     for (; over != NULL; over = move) {
         move = over->sibling;
-        end_move(over, 0);
+        sc_move_end(over, 0);
     }
 }
 
@@ -808,113 +774,6 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     return APR_SUCCESS;
 }
 
-/* ---- requests that wait ---------------------------------------------------------------------- */
-
-static void patience_ended(void *baton, apr_time_t now)
-{
-    sc_move_t *move = baton;
-
-    (void)now;
-    let_go(move->m, take_waits(move));
-}
-
-/* How many of the holders of a record can be counted on. */
-static int count_usable(sc_manager_t *m, const sc_record_t *rec)
-{
-    int i, n = sc_layout_usable(m, rec->primary);
-
-    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
-        n += sc_layout_usable(m, rec->backups[i]);
-    }
-    return n;
-}
-
-static apr_status_t park(sc_move_t *move, const sc_link_call_t *call, sc_link_op_t op, int again,
-                         const unsigned char *body, apr_size_t len, apr_time_t since)
-{
-    sc_manager_t *m = move->m;
-    sc_move_wait_t *w = m->moves->nwaits < WAITS_MAX ? malloc(sizeof(*w) + len) : NULL;
-
-    if (w == NULL) {
-        return APR_ENOSPC;
-    }
-    if (move->waits == NULL &&
-        sc_timer_set(m->cfg.timers, &move->patience,
-                     sc_mgr_now(m) + apr_time_from_msec(m->config->ack_wait_ms), patience_ended,
-                     move) != APR_SUCCESS) {
-        free(w);
-        return APR_ENOSPC;
-    }
-    w->next = NULL;
-    w->call = *call;
-    w->op = op;
-    w->again = again;
-    w->since = since;
-    w->len = len;
-    memcpy(w->body, body, len);
-    *move->tail = w;
-    move->tail = &w->next;
-    m->moves->nwaits++;
-    return APR_SUCCESS;
-}
-
-/* Whether too few of its holders are there, and there could be more. The session is this node's. */
-static int is_urgent(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want)
-{
-    return m->moves != NULL && !m->stopped && sc_move_mine(m, rec) &&
-           sc_move_want(m, rec, SC_ROUTE_NONE, want) &&
-           count_usable(m, want) > count_usable(m, rec);
-}
-
-apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_call_t *call,
-                         sc_link_op_t op, int again, const unsigned char *body, apr_size_t len,
-                         apr_time_t since)
-{
-    sc_move_t *move;
-    sc_record_t want;
-    apr_status_t rv;
-
-    if (!is_urgent(m, rec, &want)) {
-        return APR_ENOTIMPL;
-    }
-    move = sc_move_find(m, rec->context, &rec->id);
-    if (move != NULL) {
-        return park(move, call, op, again, body, len, since);
-    }
-    if (no_room(m, newcomers(m, rec, &want))) {
-        return APR_ENOTIMPL;
-    }
-    move = sc_move_add(m, rec, &want, 1);
-    if (move == NULL) {
-        return APR_ENOSPC;
-    }
-    rv = park(move, call, op, again, body, len, since);
-    if (rv == APR_SUCCESS) {
-        (void)sc_move_begin(m, move);
-    } else {
-        end_move(move, 0);
-    }
-    return rv;
-}
-
-int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
-{
-    sc_move_t *move;
-    sc_record_t want;
-
-    if (sc_move_pending(m, rec->context, &rec->id)) {
-        return 1;
-    }
-    if (!is_urgent(m, rec, &want) || no_room(m, newcomers(m, rec, &want))) {
-        return 0;
-    }
-    move = sc_move_add(m, rec, &want, 1);
-    if (move != NULL) {
-        (void)sc_move_begin(m, move);
-    }
-    return move != NULL;
-}
-
 /* ---- members, life -------------------------------------------------------------------------- */
 
 void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
@@ -932,16 +791,6 @@ void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
         }
     }
     sc_move_review(m);
-}
-
-static void forget_waits(sc_move_wait_t *w)
-{
-    while (w != NULL) {
-        sc_move_wait_t *next = w->next;
-
-        free(w);
-        w = next;
-    }
 }
 
 void sc_move_stop(sc_manager_t *m)
@@ -963,7 +812,7 @@ void sc_move_stop(sc_manager_t *m)
             sc_move_t *move = all->bucket[i];
 
             all->bucket[i] = move->next;
-            forget_waits(take_waits(move));
+            sc_move_forget_waits(sc_move_take_waits(move));
             free(move);
         }
     }

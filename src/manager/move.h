@@ -5,6 +5,7 @@
  * @brief Private to move*.c: changes of location under way.
  *
  *   move.c         one session, or some together, from here to their new holders
+ *   move_wait.c    requests that wait for that
  *   move_notify.c  the others' side: NOTIFY, COPY, TAKE
  *   move_review.c  which sessions are to move, and when; leaving
  *   move_lost.c    what becomes of a copy that is not to be here any more
@@ -22,7 +23,7 @@
     apr_time_from_sec(10) /**< a member without room is not asked again so soon                    \
                            */
 
-typedef struct sc_move_wait_t sc_move_wait_t; /* a request that waits: move.c */
+typedef struct sc_move_wait_t sc_move_wait_t; /* a request that waits: move_wait.c */
 
 /** One session. */
 typedef struct sc_move_t {
@@ -112,6 +113,20 @@ sc_move_t *sc_move_add(sc_manager_t *m, const sc_record_t *rec, const sc_record_
 apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items);
 /** Take an entry out of its batch, and let its requests go on. */
 void sc_move_drop(sc_move_t *move);
+
+/** An entry that is off its batch ends, and its requests go on. @param decided its location has
+ * changed */
+void sc_move_end(sc_move_t *move, int decided);
+/** Bits of the places of those that are to hold the session and do not. */
+apr_uint64_t sc_move_newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want);
+/** Whether somebody who is to get a copy has no room for it. */
+int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
+
+/* move_wait.c */
+sc_move_wait_t *sc_move_take_waits(sc_move_t *move);
+/** Requests that have waited go on; some end in here, others may begin a move. */
+void sc_move_let_go(sc_manager_t *m, sc_move_wait_t *w);
+void sc_move_forget_waits(sc_move_wait_t *w);
 
 /* move_review.c */
 /** A session is done with. */
