@@ -116,7 +116,9 @@ struct sc_peer_t {
     int lagging;           /**< let a request run out of time: later ones do not wait for it */
     int synced;            /**< all it had when it came has been pulled: progress may be believed */
     int join_tried;        /**< as donor, when joining */
-    apr_uint64_t told_lsn; /**< change number of the own store at the last post to it */
+    apr_uint64_t progress; /**< change number of its store that has arrived, not yet believed */
+    apr_time_t progress_at; /**< since then; 0: there is none */
+    apr_uint64_t told_lsn;  /**< change number of the own store at the last post to it */
     sc_lease_t lease;
     sc_pull_t pull;
     sc_transfer_t *transfer;
@@ -604,6 +606,8 @@ int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *
  * because the session is being moved, or is to be moved first, since this node is its owner and not
  * enough of its holders are there. That begins then. Changes m->old and m->msg. */
 int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
+/** Something of others has been merged into a session: if it is being moved, the copies lack it. */
+void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
 /**

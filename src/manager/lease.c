@@ -419,12 +419,23 @@ static void complain(sc_manager_t *m, apr_time_t now)
     }
 }
 
+/* What seemed to have arrived may lack what somebody told others meanwhile. */
+static void forget_progress(sc_manager_t *m)
+{
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        m->peer[i].progress_at = 0;
+    }
+}
+
 static void judge(sc_manager_t *m, apr_time_t now)
 {
     apr_time_t until = worked_out(m, now);
     int lapsed = until == NO_LEASE;
 
     if (lapsed && !m->lapsed) {
+        forget_progress(m);
         sc_count(m->board, lapses, 1);
         if (m->state == SC_NODE_READY && !m->stopped) {
             complain(m, now);

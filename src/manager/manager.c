@@ -220,12 +220,33 @@ void sc_manager_gap(sc_manager_t *m, const sc_member_t *from)
     }
 }
 
+/* That all of a peer's store up to a number has arrived is true only if what others have told it
+ * has come here, too. Were somebody cut off from this node, its lease would run out soon; so a
+ * number is believed when the lease has outlasted it by the time in which that shows. */
+static void believe(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t lsn)
+{
+    apr_time_t now = sc_mgr_now(m);
+
+    if (m->lapsed) {
+        return;
+    }
+    if (peer->progress_at != 0 &&
+        now - peer->progress_at >= 2 * apr_time_from_msec(m->config->ack_wait_ms)) {
+        sc_board_peer_set(m->board, peer->member.store_id, peer->progress, now);
+        peer->progress_at = 0;
+    }
+    if (peer->progress_at == 0) {
+        peer->progress = lsn;
+        peer->progress_at = now;
+    }
+}
+
 void sc_manager_progress(sc_manager_t *m, const sc_member_t *from, apr_uint64_t lsn)
 {
     sc_peer_t *peer = sc_mgr_peer(m, from);
 
     if (peer != NULL && peer->synced) {
-        sc_board_peer_set(m->board, peer->member.store_id, lsn, sc_mgr_now(m));
+        believe(m, peer, lsn);
     }
 }
 
