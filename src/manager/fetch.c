@@ -285,6 +285,23 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
     return a->serial != peer->serial || !a->answered || a->gave;
 }
 
+static int is_away(const sc_fetch_t *f, apr_uint16_t route)
+{
+    return route != f->m->own_route && sc_layout_peer(f->m, route) == NULL && is_owed(f, route);
+}
+
+/* Whether a holder has gone who may come back with it: who stands in for it need not have had it.
+ */
+static int is_one_away(const sc_fetch_t *f)
+{
+    int i, away = is_away(f, f->best.primary);
+
+    for (i = 0; i < SC_BACKUPS_MAX && f->best.backups[i] != SC_ROUTE_NONE; i++) {
+        away |= is_away(f, f->best.backups[i]);
+    }
+    return away;
+}
+
 /* Whether nobody has it who should. Without a location that may be everybody. */
 static int all_said_no(const sc_fetch_t *f)
 {
@@ -760,7 +777,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     if (sc_mgr_is_backup(f->m) && !msg->found) {
         /* only who would have it knows that there is none */
         f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&
-                          sc_layout_owner(f->m, &f->best) == peer->route;
+                          sc_layout_owner(f->m, &f->best) == peer->route && !is_one_away(f);
         f->decided |= f->sure_absent;
     } else if (merged == APR_SUCCESS && (msg->sure || (msg->session.flags & SC_REC_TOMBSTONE))) {
         f->decided = 1;

@@ -288,6 +288,17 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
 
 /* ---- PROXY ----------------------------------------------------------------------------------- */
 
+/* Whether no holder is missing: one that is may come back with the session. */
+static int all_there(sc_manager_t *m, const sc_record_t *rec)
+{
+    int i, there = rec->primary == m->own_route || sc_layout_peer(m, rec->primary) != NULL;
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        there &= rec->backups[i] == m->own_route || sc_layout_peer(m, rec->backups[i]) != NULL;
+    }
+    return there;
+}
+
 /* This node is to hold what it does not have. The other holders compare with it anyway (digest.c),
  * so those that are too many come later. And if it should know best, there is no such session: who
  * only knows the location may forget it. */
@@ -302,7 +313,7 @@ static void get_copy(sc_manager_t *m, const sc_member_t *from, const sc_record_t
             sc_fetch_from(m, rec->context, &rec->id, &m->peer[i].member);
         }
     }
-    if (!m->lapsed && m->board->count.refused_full == 0 &&
+    if (!m->lapsed && m->board->count.refused_full == 0 && all_there(m, rec) &&
         sc_layout_owner(m, rec) == m->own_route &&
         sc_store_get(m->store, rec->context, &rec->id, &here, NULL) == APR_NOTFOUND) {
         none.primary = SC_ROUTE_NONE;
