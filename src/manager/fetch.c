@@ -65,6 +65,7 @@ struct sc_fetch_t {
     int found;
     int full;         /* found, but there was no room for it */
     int holders;      /* backup manager: the holders are asked, everybody if need be */
+    int unreadable;   /* somebody has it, or knows where it is, in a way that was refused */
     int sure_copy;    /* who knows best had it, */
     int sure_absent;  /* or not */
     int rounds;       /* how often it was asked for anew */
@@ -338,7 +339,7 @@ static void drop_rest(sc_fetch_t *f, const sc_record_t *rec, int gone)
 
 static sc_outcome_t outcome_backup(sc_fetch_t *f, apr_status_t rv, const sc_record_t *rec)
 {
-    int gone = f->sure_absent || (f->everybody && all_said_no(f));
+    int gone = f->sure_absent || (f->everybody && !f->unreadable && all_said_no(f));
 
     if (rv == APR_SUCCESS && !(rec->flags & SC_REC_PROXY) && (f->sure_copy || counts(f))) {
         return SC_FOUND;
@@ -773,6 +774,8 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->sure_copy |= copy && msg->sure;
     } else if (msg->found && merged == APR_ENOSPC) {
         f->full = 1;
+    } else if (msg->found && merged == APR_EINVAL) {
+        f->unreadable = 1; /* a holder that this node has never heard of */
     }
     if (sc_mgr_is_backup(f->m) && !msg->found) {
         /* only who would have it knows that there is none */
