@@ -60,9 +60,9 @@ static apr_uint64_t cluster_ms(const sc_manager_t *m)
     return wall > cluster ? wall : cluster;
 }
 
-/* The newest stamp, issued or seen. What is seen may be newer than the one before and yet behind the
- * cluster's time, which must not go back then. Whole milliseconds only: what is left over must not
- * be lost each time. */
+/* The newest stamp, issued or seen. What is seen may be newer than the one before and yet behind
+ * the cluster's time, which must not go back then. Whole milliseconds only: what is left over must
+ * not be lost each time. */
 static void set_hlc(sc_manager_t *m, apr_uint64_t hlc)
 {
     apr_time_t now = sc_mgr_now(m);
@@ -329,6 +329,9 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
         not_held(m, rec, in);
     }
     if (*changed) {
+        if (result.changed) {
+            sc_move_dirty(m, rec);
+        }
         sc_move_look(m, rec);
     }
     return rv;

@@ -28,6 +28,8 @@
 /** Bytes of sessions in one COPY. */
 #define BLOCK_BYTES (256 * 1024)
 #define PAUSE_MS 30
+/** So often the copies are made anew because others have changed the session meanwhile. */
+#define TRIES_DIRTY 20
 /** So often a member that has no copy is given another chance. */
 #define TRIES_LACK 4
 
@@ -63,6 +65,15 @@ int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *i
     const sc_move_t *move = sc_move_find(m, context, id);
 
     return move != NULL && sc_record_holder(&move->want, peer->route) != SC_HOLDER_NONE;
+}
+
+void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_move_t *move = sc_move_find(m, rec->context, &rec->id);
+
+    if (move != NULL) {
+        move->dirty = 1;
+    }
 }
 
 void sc_move_told(const sc_manager_t *m, sc_record_t *rec)
@@ -405,10 +416,14 @@ void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status
 static apr_uint32_t begin(sc_moving_t *b)
 {
     sc_manager_t *m = b->m;
+    sc_move_t *move;
     apr_uint32_t n;
 
     b->serial = ++m->moves->serial;
     b->copies = 0;
+    for (move = b->items; move != NULL; move = move->sibling) {
+        move->dirty = 0;
+    }
     n = copy_all(b);
     if (b->copies == 0) {
         ask(b);
@@ -582,6 +597,13 @@ static void decide(sc_moving_t *b)
          (m->config->quorum > 0 && sc_lease_support(m, b->asked_at) < m->config->quorum))) {
         return; /* its timer looks again */
     }
+    for (; move != NULL; move = move->sibling) {
+        if (move->dirty && move->copy != 0 && move->tries < TRIES_DIRTY) {
+            move->refused = 1; /* with another copy */
+            move->lack |= move->copy;
+        }
+    }
+    move = b->items;
     while (move != NULL) {
         sc_move_t *next = move->sibling;
         sc_move_t **list = move->known_better ? &over : move->refused ? &refused : &accepted;

@@ -323,21 +323,27 @@ static void give_up(sc_manager_t *m, sc_peer_t *peer)
     }
 }
 
-/* Those that refused the change are left without it. */
+/* Nobody knows which of the holders there are now have got the change: those that refused it may
+ * have merged it, others may have become holders since. All are left without it. */
 static void give_up_redo(sc_pending_t *p)
 {
     sc_manager_t *m = p->m;
+    sc_record_t rec;
     apr_uint32_t i;
+    int known;
 
     if (p->redo.index == 0) {
         return;
     }
     sc_timer_cancel(m->cfg.timers, &p->redo);
     p->unacked++;
+    known = sc_store_get(m->store, p->context, &p->id, &rec, NULL) == APR_SUCCESS &&
+            !(rec.flags & SC_REC_TOMBSTONE);
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         sc_peer_t *peer = &m->peer[i];
 
-        if ((p->refused >> i & 1) && peer->serial != 0) {
+        if (peer->serial != 0 &&
+            ((p->refused >> i & 1) || (known && sc_layout_at(m, &rec, peer)))) {
             sc_lease_lost(m, peer);
             p->hold = peer->lease.granted > p->hold ? peer->lease.granted : p->hold;
         }
