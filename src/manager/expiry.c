@@ -229,6 +229,9 @@ int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_tim
     const char *name = sc_store_route_name(m->store, route);
     int i;
 
+    if (sc_mgr_now(m) - m->started < time) {
+        return 1;
+    }
     for (i = 0; i < SC_MISSING && name[0] != '\0'; i++) {
         if (m->missing[i].store_id != 0 && strcmp(m->missing[i].route, name) == 0 &&
             sc_mgr_now(m) - m->missing[i].since < time) {
@@ -395,6 +398,7 @@ void sc_expiry_start(sc_manager_t *m)
     if (m->config->role != SC_ROLE_NODE) {
         return;
     }
+    m->started = now;
     note_lsn(m, now);
     (void)sc_timer_set(m->cfg.timers, &m->touch_timer,
                        now + apr_time_from_msec(m->config->delta.touch_ms), touch_due, m);

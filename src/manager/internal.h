@@ -221,6 +221,7 @@ struct sc_manager_t {
     apr_uint32_t transfers; /**< running as donor */
 
     /* expiry.c */
+    apr_time_t started; /**< this engine */
     sc_timer_t touch_timer;
     sc_timer_t tick_timer;
     sc_timer_t due_timer;
@@ -663,7 +664,8 @@ void sc_expiry_missing(sc_manager_t *m, const sc_member_t *member);
 void sc_expiry_found(sc_manager_t *m, const sc_member_t *member);
 /** Route of a member that went without a word. @return SC_ROUTE_NONE: it is none */
 apr_uint16_t sc_expiry_missing_route(const sc_manager_t *m, apr_uint64_t store_id);
-/** Whether a member of this route went without a word less than so long ago. */
+/** Whether a member of this route went without a word less than so long ago, or may have: before
+ *  this engine was there. */
 int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time);
 
 #endif
