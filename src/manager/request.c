@@ -336,6 +336,11 @@ static void do_remove(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_DONE);
         return;
     }
+    /* the end of a session needs no look at it, but a node that does not know the others yet would
+     * end it for itself alone */
+    if (m->state != SC_NODE_READY && put_off(m, q)) {
+        return;
+    }
     stamp = sc_mgr_stamp(m);
     if (sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED, NULL) != APR_SUCCESS) {
         answer(m, q, rv == APR_NOTFOUND ? SC_UNKNOWN : SC_FULL);
