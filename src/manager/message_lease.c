@@ -55,6 +55,6 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p)
     p->sent = sc_get_varint(r);
     p->loss = sc_get_varint(r);
     p->granted = sc_part_yes(r);
-    p->transfer = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
+    p->transfer = sc_get_varint(r);
     return sc_part_verdict(r);
 }

@@ -412,7 +412,7 @@ static void test_gap(void)
     apr_uint32_t i;
 
     create(net, 0, 1, 300);
-    net_run(net, 2000);
+    net_run(net, 6000); /* that it has all is believed some time later */
     before = net->node[1].board->count.transferred;
     resynced = net->node[1].resynced;
     net->link[0][1].loss = 1000;
