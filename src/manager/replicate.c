@@ -38,6 +38,8 @@
 /** after so long at first, and then twice as long each time, up to a limit. */
 #define REDO_PAUSE apr_time_from_msec(20)
 #define REDO_DOUBLED 4
+/** How many such pauses a change waits for the session to get other holders. */
+#define MOVING_MAX 25
 
 struct sc_wait_t {
     sc_wait_t *next;
@@ -67,6 +69,7 @@ struct sc_pending_t {
     sc_wait_t *waits;
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
     apr_uint32_t acked;   /* targets that have */
+    apr_uint32_t moving;  /* how often it was waited until the session had other holders */
     int guest;            /* the change was made on a copy that this node does not hold */
     apr_uint32_t held;    /* holders that have applied it */
     int skipped;          /* a target went away before it had */
@@ -253,6 +256,20 @@ static int supported(const sc_pending_t *p)
     return p->acked + 1 >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
 }
 
+/* Backup manager: a holder has not got the change, and cannot read, as far as this node granted it
+ * anything. But it may ask others, and those that hold nothing do not know that its copy is old.
+ * When they know other holders they do; so the session gets them first. */
+static int is_moving(sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    sc_record_t rec;
+
+    return sc_mgr_is_backup(m) && p->unacked > 0 && p->moving++ < MOVING_MAX &&
+           sc_store_get(m->store, p->context, &p->id, &rec, NULL) == APR_SUCCESS &&
+           !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && sc_layout_here(m, &rec) &&
+           sc_move_refuses(m, &rec);
+}
+
 /* Nobody is waited for any more: answer as soon as that is safe. */
 static void settle(sc_pending_t *p)
 {
@@ -268,6 +285,9 @@ static void settle(sc_pending_t *p)
             return;
         }
         due = now + m->lease_time / 4;
+    }
+    if (due <= now && is_moving(p)) {
+        due = now + REDO_PAUSE;
     }
     if (due > now && sc_timer_set(m->cfg.timers, &p->timer, due, pending_due, p) == APR_SUCCESS) {
         return;
