@@ -128,7 +128,8 @@ static int look_at(void *baton, const sc_record_t *rec, const unsigned char *bod
         return 0; /* this bucket comes again */
     }
     f->bucket_short += (apr_uint32_t)is_short(m, rec);
-    if (sc_move_pending(m, rec->context, &rec->id) || !sc_move_want(m, rec, SC_ROUTE_NONE, &want)) {
+    if (sc_move_find(m, rec->context, &rec->id) != NULL ||
+        !sc_move_want(m, rec, SC_ROUTE_NONE, &want)) {
         return 1;
     }
     if (is_full(m, rec, &want)) {
