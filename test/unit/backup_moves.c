@@ -330,6 +330,105 @@ static void test_partition(void)
     net_destroy(net);
 }
 
+/* ---- at request, and not at all
+ * ------------------------------------------------------------------ */
+
+static void test_take(void)
+{
+    net_t *net = backup_ready(4, 1);
+    int primary, taker;
+
+    make_sessions(net);
+    CU_ASSERT(backup_settled(net, 3000));
+    primary = backup_primary(net, 1);
+    for (taker = 0; taker == primary || backup_has(net, taker, 1, NULL) == HAS_COPY; taker++) {
+    }
+    (void)net_takeover(net, taker, 1);
+    CU_ASSERT(backup_settled(net, 3000));
+    CU_ASSERT_EQUAL(backup_primary(net, 1), taker);
+    CU_ASSERT(all_have(net, "user", "ann"));
+    net_destroy(net);
+}
+
+static void slow(sc_config_t *c, int index)
+{
+    backup_tweak(c, index);
+    c->backup.copy_rate = 10;
+}
+
+/* Copies are made no faster than configured. */
+static void test_rate(void)
+{
+    net_t *net;
+    apr_uint64_t copies = 0;
+    int i, k;
+
+    backup_copies = 1;
+    net = net_create(3, slow);
+    for (i = 0; i < 3; i++) {
+        net_join(net, i, 0);
+        CU_ASSERT(net_wait_ready(net, 5000));
+    }
+    net_run(net, 3000);
+    for (k = 0; k < 4; k++) { /* more than one batch for a node */
+        apr_uint32_t id;
+
+        for (id = 1; id <= 60; id++) {
+            (void)net_set(net, 0, SC_CHANGE_NEW, (apr_uint32_t)k * 60 + id, "user", "ann");
+        }
+    }
+    net_crash(net, 1, 1);
+    net_run(net, 4000);
+    copies = net->node[0].board->count.copies_sent + net->node[2].board->count.copies_sent;
+    CU_ASSERT(net->node[0].board->moving > 0);
+    net_run(net, 4000);
+    CU_ASSERT(net->node[0].board->count.copies_sent + net->node[2].board->count.copies_sent <
+              copies + 130);
+    CU_ASSERT(backup_settled(net, 60000));
+    net_destroy(net);
+}
+
+static void test_no_room(void)
+{
+    net_t *net;
+    apr_uint32_t id;
+    char big[20000];
+    int i;
+
+    backup_copies = 1;
+    net = net_create(3, backup_tweak);
+    net->store_bytes = 4 * 1024 * 1024;
+    for (i = 0; i < 3; i++) {
+        if (i == 2) {
+            net->store_bytes = SC_STORE_MIN;
+        }
+        net_start(net, i, 1);
+    }
+    for (i = 0; i < 3; i++) {
+        net_meet(net, i, (i + 1) % 3);
+        sc_manager_settled(net->node[i].m);
+    }
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 3000);
+    memset(big, 'x', sizeof(big));
+    big[sizeof(big) - 1] = '\0';
+    for (id = 1; id <= 120; id++) {
+        int outcome = net_set(net, 0, SC_CHANGE_NEW, id, "big", big);
+
+        CU_ASSERT(outcome == SC_DONE || outcome == SC_DEGRADED);
+    }
+    net_crash(net, 1, 1);
+    net_run(net, 15000);
+    CU_ASSERT_EQUAL(net_sessions(net, 0), 120); /* nothing is lost for that */
+    CU_ASSERT(net->node[0].board->short_copies > 0 || net->node[0].board->moving > 0);
+    for (id = 1; id <= 120; id++) {
+        const char *v = net_value(net, 0, id, "big");
+
+        CU_ASSERT(v != NULL && strlen(v) == sizeof(big) - 1);
+    }
+    net_destroy(net);
+}
+
 void backup_moves_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
@@ -343,4 +442,7 @@ void backup_moves_tests(void)
     CU_add_test(s, "a primary stands still", test_frozen_primary);
     CU_add_test(s, "an engine dies in the middle of moves", test_crash_in_move);
     CU_add_test(s, "both halves change everything", test_partition);
+    CU_add_test(s, "a node takes a session over", test_take);
+    CU_add_test(s, "copies are made at a rate", test_rate);
+    CU_add_test(s, "a member has no room for copies", test_no_room);
 }
