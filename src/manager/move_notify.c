@@ -45,13 +45,14 @@ static void tell_death(verdict_t *v, const sc_record_t *dead)
     }
 }
 
-/* This node is about to move the session itself. The higher epoch goes on; of two with the same one
- * neither does. @return 1: the other one goes on */
+/* This node is about to move the session itself. When it has asked others already there may be
+ * holders that have not heard of it and read on; who goes on from the new location does not know of
+ * them. So that has to be decided first. @return 1: the other one goes on */
 static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in)
 {
     sc_record_t own = move->want;
 
-    if (in->epoch > own.epoch) {
+    if (in->epoch > own.epoch && !move->asked) {
         return 1;
     }
     if (!move->asked) {

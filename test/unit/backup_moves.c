@@ -350,6 +350,40 @@ static void test_take(void)
     net_destroy(net);
 }
 
+/* A holder that has not heard of the new location may read: until it has, or surely may not any
+ * more, nothing is decided. */
+static void test_unheard(void)
+{
+    net_t *net = backup_ready(4, 1);
+    int primary, backup = 0, taker, waited = 0;
+
+    make_sessions(net);
+    CU_ASSERT(backup_settled(net, 3000));
+    primary = backup_primary(net, 1);
+    while (backup == primary || backup_has(net, backup, 1, NULL) != HAS_COPY) {
+        backup++;
+    }
+    for (taker = 0; taker == primary || taker == backup; taker++) {
+    }
+    net->link[primary][backup].hold = 1;
+    net->link[taker][backup].hold = 1; /* which would go on from there, and tell it */
+    (void)net_takeover(net, taker, 1);
+    net_run(net, 300);
+    CU_ASSERT_STRING_EQUAL(net_primary(net, primary, 1), net->node[primary].config.route);
+    while (strcmp(net_primary(net, primary, 1), net->node[primary].config.route) == 0 &&
+           waited < 20000) {
+        net_run(net, 20);
+        waited += 20;
+    }
+    CU_ASSERT(waited < 20000);
+    CU_ASSERT(sc_board_get(net->node[backup].board->lease_until) <=
+              sc_mono(&net->node[backup].clock));
+    net->link[primary][backup].hold = net->link[taker][backup].hold = 0;
+    CU_ASSERT(backup_settled(net, 10000));
+    CU_ASSERT(all_have(net, "user", "ann"));
+    net_destroy(net);
+}
+
 static void slow(sc_config_t *c, int index)
 {
     backup_tweak(c, index);
@@ -443,6 +477,7 @@ void backup_moves_tests(void)
     CU_add_test(s, "an engine dies in the middle of moves", test_crash_in_move);
     CU_add_test(s, "both halves change everything", test_partition);
     CU_add_test(s, "a node takes a session over", test_take);
+    CU_add_test(s, "a holder that has not heard of a move", test_unheard);
     CU_add_test(s, "copies are made at a rate", test_rate);
     CU_add_test(s, "a member has no room for copies", test_no_room);
 }
