@@ -241,10 +241,11 @@ void sc_msg_ping_put(sc_buf_t *b, const sc_msg_ping_t *p);
 apr_status_t sc_msg_ping_get(sc_rd_t *r, sc_msg_ping_t *p);
 
 typedef struct sc_msg_ping_reply_t {
-    apr_uint64_t sent;     /**< of the PING */
-    apr_uint64_t loss;     /**< how many times something for the asking member was lost */
-    apr_uint32_t granted;  /**< 1: the lease is granted */
-    apr_uint64_t transfer; /**< serial of the GET_ALL_SESSIONS that is being answered; 0: none */
+    apr_uint64_t sent;       /**< of the PING */
+    apr_uint64_t loss;       /**< how many times something for the asking member was lost */
+    apr_uint32_t granted;    /**< 1: the lease is granted */
+    apr_uint64_t transfer;   /**< serial of the GET_ALL_SESSIONS that is being answered; 0: none */
+    apr_uint32_t introduced; /**< 1: all who read on the sender's word know of the asker */
 } sc_msg_ping_reply_t;
 
 void sc_msg_ping_reply_put(sc_buf_t *b, const sc_msg_ping_reply_t *p);

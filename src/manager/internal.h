@@ -88,13 +88,13 @@ typedef struct sc_lease_t {
     apr_time_t added;    /**< when it came into the view */
     apr_time_t told;     /**< the newest PING it has answered was sent then */
     int counts;          /**< it has granted a lease in this life, so its grant is needed */
+    int known;           /**< all who read on its word know of this node */
     int owed;            /**< this node stood still and has not heard of it since */
     int overdue;         /**< an acknowledgement is overdue: it is granted nothing */
     int strangers;       /**< it counts on members that are not in this node's view */
     apr_time_t strange;  /**< since then */
     apr_uint64_t loss;   /**< times that a change was acknowledged without it, or was lost */
     apr_uint64_t healed; /**< its number of losses of this node that has been made up */
-    apr_uint64_t life;   /**< upper half of the last such number: how often it took this node in */
     apr_uint32_t nmembers;
     apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on */
 } sc_lease_t;
@@ -445,7 +445,7 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 /** Whether it must be this node that is cut off: it hears nobody of several, or has just been away.
  */
 int sc_lease_cut_off(const sc_manager_t *m);
-/** Whether all who read on a peer's word know of this node: a peer grants nothing before that. */
+/** Whether all who read on a peer's word know of this node, as the peers have said. */
 int sc_lease_introduced(const sc_manager_t *m);
 /** Whether a peer may read from its copies without asking, as far as this node has granted it. */
 int sc_lease_may_read(const sc_manager_t *m, const sc_peer_t *peer);

@@ -99,12 +99,7 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     if (sent > peer->lease.told) {
         peer->lease.told = sent;
     }
-    if (reply.loss >> 32 != peer->lease.life) {
-        if (peer->lease.life != 0) { /* it had dropped this node, and all that it was to send */
-            peer->lease.counts = 0;
-        }
-        peer->lease.life = reply.loss >> 32;
-    }
+    peer->lease.known = reply.introduced != 0;
     sc_pull_given(m, peer, sent, reply.transfer);
     if (!reply.granted) {
         if (reply.loss != peer->lease.healed) {
@@ -224,7 +219,8 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     reply.sent = ping.sent;
     reply.transfer = sc_donor_serial(peer);
     reply.loss = l->loss;
-    reply.granted = ping.healed == l->loss && !l->overdue && is_introduced(m, peer);
+    reply.introduced = (apr_uint32_t)is_introduced(m, peer);
+    reply.granted = reply.introduced && ping.healed == l->loss && !l->overdue;
     if (reply.granted) {
         int first = l->granted == 0;
 
@@ -302,7 +298,7 @@ int sc_lease_introduced(const sc_manager_t *m)
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const sc_peer_t *peer = &m->peer[i];
 
-        if (peer->serial != 0 && !peer->lease.counts && peer->member.node_state >= SC_NODE_READY &&
+        if (peer->serial != 0 && !peer->lease.known && peer->member.node_state >= SC_NODE_READY &&
             !sc_lease_mute(m, peer)) {
             return 0;
         }

@@ -48,6 +48,7 @@ void sc_msg_ping_reply_put(sc_buf_t *b, const sc_msg_ping_reply_t *p)
     sc_put_varint(b, p->loss);
     sc_put_varint(b, p->granted);
     sc_put_varint(b, p->transfer);
+    sc_put_varint(b, p->introduced);
 }
 
 apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p)
@@ -56,5 +57,6 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p)
     p->loss = sc_get_varint(r);
     p->granted = sc_part_yes(r);
     p->transfer = sc_get_varint(r);
+    p->introduced = sc_part_yes(r);
     return sc_part_verdict(r);
 }

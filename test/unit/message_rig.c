@@ -238,7 +238,7 @@ static void sample_retrieve(int which, sc_buf_t *b, const sc_wire_session_t *s)
 static void sample_others(int which, sc_buf_t *b, const sc_wire_session_t *s)
 {
     static const sc_event_t lists[] = {SC_EVT_PROXY, SC_EVT_NOTIFY, SC_EVT_NOTIFY_REPLY};
-    sc_msg_ping_reply_t reply = {1ull << 41, 5, 1, 77};
+    sc_msg_ping_reply_t reply = {1ull << 41, 5, 1, 77, 1};
     sc_msg_take_t take = {{"shop", 4}, s->id, 300};
     sc_msg_ping_t ping;
 
