@@ -226,15 +226,9 @@ static int may_hold(const sc_fetch_t *f, apr_uint64_t store_id)
 {
     const sc_manager_t *m = f->m;
     apr_uint16_t route;
-    int i;
 
-    if (store_id == sc_store_id(m->store)) {
+    if (sc_lease_knows(m, store_id)) {
         return 0;
-    }
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (m->peer[i].serial != 0 && m->peer[i].member.store_id == store_id) {
-            return 0;
-        }
     }
     route = sc_expiry_missing_route(m, store_id);
     return f->best.primary == SC_ROUTE_NONE || route == SC_ROUTE_NONE || is_holder(f, route);

@@ -447,6 +447,8 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 int sc_lease_cut_off(const sc_manager_t *m);
 /** Whether all who read on a peer's word know of this node, as the peers have said. */
 int sc_lease_introduced(const sc_manager_t *m);
+/** Whether a store is that of this node or of a member in its view. */
+int sc_lease_knows(const sc_manager_t *m, apr_uint64_t store_id);
 /** Whether a peer may read from its copies without asking, as far as this node has granted it. */
 int sc_lease_may_read(const sc_manager_t *m, const sc_peer_t *peer);
 /** When the last member that went without a word may surely not read any more. 0: it is so now */

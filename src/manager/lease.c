@@ -121,7 +121,7 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
 
 /* ---- granting ------------------------------------------------------------------------------- */
 
-static int knows(const sc_manager_t *m, apr_uint64_t store_id)
+int sc_lease_knows(const sc_manager_t *m, apr_uint64_t store_id)
 {
     int i;
 
@@ -146,7 +146,7 @@ static void look_for_strangers(sc_manager_t *m, sc_peer_t *peer)
 
     peer->lease.strangers = 0;
     for (i = 0; i < peer->lease.nmembers && !peer->lease.strangers; i++) {
-        peer->lease.strangers = !knows(m, peer->lease.member[i]);
+        peer->lease.strangers = !sc_lease_knows(m, peer->lease.member[i]);
     }
     if (!before && peer->lease.strangers) {
         peer->lease.strange = now;
@@ -250,6 +250,7 @@ void sc_lease_healed(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t loss)
     if (peer->lease.healed != loss) {
         peer->lease.healed = loss;
         ask(m, peer, sc_mgr_now(m));
+        sc_digest_soon(m, peer); /* it joined, came back, or something was lost */
     }
 }
 

@@ -309,6 +309,33 @@ static void test_clocks_apart(void)
     net_destroy(net);
 }
 
+static void rare_digests(sc_config_t *c, int index)
+{
+    (void)index;
+    c->delta.digest_ms = 3600 * 1000;
+}
+
+/* Who has made up what it missed is compared with at once, not at the slow pace: what no pull could
+ * know of is found. */
+static void test_compared_when_healed(void)
+{
+    net_t *net = net_ready(2, rare_digests);
+    sc_id_t id = net_id(1);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 2, "a", "1"), SC_DONE);
+    net_run(net, 10000);
+    CU_ASSERT_EQUAL(sc_store_remove(net->node[1].store, 0, &id), APR_SUCCESS);
+    net_run(net, 10000);
+    CU_ASSERT_EQUAL(net_look(net, 1, 1, NULL), NET_NOTHING);
+    net_part(net, 0, 1);
+    net_run(net, 2000);
+    net_meet(net, 0, 1);
+    net_run(net, 10000);
+    CU_ASSERT_EQUAL(net_look(net, 1, 1, NULL), NET_LIVE);
+    net_destroy(net);
+}
+
 void delta_lease_tests(void)
 {
     CU_pSuite suite = CU_get_suite("delta");
@@ -325,4 +352,5 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: departed", test_departed);
     CU_add_test(suite, "lease: minority", test_minority);
     CU_add_test(suite, "lease: clocks apart", test_clocks_apart);
+    CU_add_test(suite, "lease: compared when healed", test_compared_when_healed);
 }
