@@ -27,7 +27,7 @@
 
 #define GRANT_MIN_MS 80
 #define GRANT_MAX_MS 10000
-#define TICKS 4 /* PINGs per lease time */
+#define TICKS 3 /* PINGs per lease time: two may be lost or late */
 /** Never a valid time, and not 0, which means that no lease is needed. */
 #define NO_LEASE 1
 
