@@ -119,12 +119,23 @@ static int is_for(const sc_transfer_t *t, const sc_record_t *rec)
                                         : rec->primary == t->primary;
 }
 
+/* Backup manager: whether the requester gets the session itself. Not only from holders: what was
+ * changed on a copy that is not held need not be on any holder that is there now, and when this
+ * transfer is complete the requester is granted a lease. */
+static int gets_body(const sc_transfer_t *t, const sc_record_t *rec)
+{
+    sc_manager_t *m = t->peer->m;
+
+    return !(rec->flags & SC_REC_PROXY) && sc_layout_at(m, rec, t->peer) &&
+           ((rec->lsn > t->since && is_for(t, rec)) ||
+            (t->held && sc_layout_here(m, rec) && sc_layout_owner(m, rec) == m->own_route));
+}
+
 /* Backup manager. */
 static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned char *body)
 {
     sc_transfer_t *t = baton;
     sc_manager_t *m = t->peer->m;
-    int changed = rec->lsn > t->since;
     int moved = rec->lsn > t->places_since;
     int has_body = !(rec->flags & SC_REC_PROXY) && sc_layout_here(m, rec);
 
@@ -132,13 +143,13 @@ static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned ch
         return 1;
     }
     if (rec->flags & SC_REC_TOMBSTONE) {
-        if (changed) {
+        if (rec->lsn > t->since) {
             add_session(t, rec, body);
         }
+    } else if (gets_body(t, rec)) {
+        add_session(t, rec, body);
     } else if (has_body && sc_layout_at(m, rec, t->peer)) {
-        if ((t->held && sc_layout_owner(m, rec) == m->own_route) || (changed && is_for(t, rec))) {
-            add_session(t, rec, body);
-        }
+        return 1; /* it has it */
     } else if (moved && is_for(t, rec) && (has_body || t->since > 0)) {
         /* of what it does not know the requester believes holders only (place.c) */
         (void)sc_places_add(
