@@ -222,7 +222,7 @@ static void multicast_datagram(sc_membership_t *self, const void *bytes, apr_siz
     } else if (!m.ours) {
         heard_foreign(self, &m);
     } else if (mc->phase != BLOCKED) {
-        sc_roster_heard(mc->roster, &m);
+        sc_roster_heard(mc->roster, &m, 0);
     }
 }
 

@@ -254,7 +254,7 @@ static int static_packet(sc_membership_t *self, const sc_packet_t *packet)
     if (start) {
         greet(t);
     }
-    sc_roster_heard(f->roster, &packet->from);
+    sc_roster_heard(f->roster, &packet->from, packet->timestamp_ms);
     settle_if_all_answered(f);
     return start || ping;
 }

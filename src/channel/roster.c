@@ -6,7 +6,10 @@
  * Tribes knows a member by host, port and unique id, and its table holds a restarted process twice
  * until the old entry expires. Our members carry more in their payload, so here a member that comes
  * with the address or the store of a known one is that one's next life and takes its place at once;
- * what is still on its way from the former life is recognised by its unique id and dropped.
+ * what is still on its way from the former life is recognised by its unique id and dropped. It may
+ * also come from a life that this node has never heard of, or long before that one: frames that
+ * were sent into a connection before the network was cut arrive when it heals. So a member does not
+ * take the place of one that speaks now, if by their common clock it spoke before.
  *
  * Two nodes with one route would answer for each other's sessions. Of two such members only the
  * older is taken, by everybody: members agree on it because all of them compare the ages that the
@@ -29,7 +32,8 @@
 typedef struct entry_t {
     sc_member_t m;
     apr_time_t heard;
-    sc_uid_t former; /* unique id of its former life */
+    apr_uint64_t said; /* its wall clock when it was heard last; 0: not known */
+    sc_uid_t former;   /* unique id of its former life */
     int has_former;
     int reported;
 } entry_t;
@@ -231,7 +235,7 @@ static int same_domain(const sc_member_t *a, const sc_member_t *b)
 }
 
 /** A known member speaks again. @return 0: it is not what it was, take it as new */
-static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m)
+static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m, apr_uint64_t said)
 {
     int changed;
 
@@ -245,10 +249,17 @@ static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m)
     changed = m->node_state != e->m.node_state || m->version != e->m.version ||
               m->flags != e->m.flags || !same_domain(m, &e->m) || strcmp(m->url, e->m.url) != 0;
     e->m = *m;
+    e->said = said;
     if (changed && e->reported) {
         r->self->up.changed(r->self->up.baton, m);
     }
     return 1;
+}
+
+/* The clock may have been set back between the two lives; then the old one will not be heard. */
+static int spoke_before(const sc_roster_t *r, apr_uint64_t said, const entry_t *known)
+{
+    return said != 0 && said < known->said && now_of(r) - known->heard <= 2 * frequency(r);
 }
 
 /**
@@ -256,13 +267,16 @@ static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m)
  * @param former receives the unique id of one of them
  * @return 1: it may be put in; 0: it is what is left of a former life itself
  */
-static int replace_former(sc_roster_t *r, const sc_member_t *m, sc_uid_t *former, int *has_former)
+static int replace_former(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said, sc_uid_t *former,
+                          int *has_former)
 {
     apr_size_t i;
 
     for (i = 0; i < r->n; i++) {
-        if (same_node(&r->entry[i].m, m) && r->entry[i].has_former &&
-            same_uid(&r->entry[i].former, &m->uid)) {
+        const entry_t *e = &r->entry[i];
+
+        if (same_node(&e->m, m) &&
+            ((e->has_former && same_uid(&e->former, &m->uid)) || spoke_before(r, said, e))) {
             return 0;
         }
     }
@@ -280,14 +294,14 @@ static int replace_former(sc_roster_t *r, const sc_member_t *m, sc_uid_t *former
     return 1;
 }
 
-static void heard_first(sc_roster_t *r, const sc_member_t *m)
+static void heard_first(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
 {
     sc_uid_t former;
     int has_former;
     apr_size_t i;
     entry_t *e;
 
-    if (conflicts_with_self(r, m) || !replace_former(r, m, &former, &has_former)) {
+    if (conflicts_with_self(r, m) || !replace_former(r, m, said, &former, &has_former)) {
         return;
     }
     for (i = 0; i < r->n; i++) {
@@ -301,6 +315,7 @@ static void heard_first(sc_roster_t *r, const sc_member_t *m)
     }
     e = put_in(r, m);
     if (e != NULL) {
+        e->said = said;
         e->has_former = has_former;
         if (has_former) {
             e->former = former;
@@ -309,7 +324,7 @@ static void heard_first(sc_roster_t *r, const sc_member_t *m)
     }
 }
 
-void sc_roster_heard(sc_roster_t *r, const sc_member_t *m)
+void sc_roster_heard(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
 {
     entry_t *e;
 
@@ -325,12 +340,12 @@ void sc_roster_heard(sc_roster_t *r, const sc_member_t *m)
     }
     e = find(r, m);
     if (e != NULL) {
-        if (heard_again(r, e, m)) {
+        if (heard_again(r, e, m, said)) {
             return;
         }
         take_out(r, e, 0);
     }
-    heard_first(r, m);
+    heard_first(r, m, said);
 }
 
 /* What was sent before the good-bye may come after it; for a while it raises nobody from the dead.

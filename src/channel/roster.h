@@ -20,8 +20,9 @@ void sc_roster_release(sc_roster_t *r);
 /** Forget all without a word. */
 void sc_roster_clear(sc_roster_t *r);
 
-/** A member of ours was heard: new, again, changed, restarted, or leaving (SHUTDOWN command). */
-void sc_roster_heard(sc_roster_t *r, const sc_member_t *m);
+/** A member of ours was heard: new, again, changed, restarted, or leaving (SHUTDOWN command).
+ *  @param said its wall clock when it said so, milliseconds; 0: not known */
+void sc_roster_heard(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said);
 /** A member says good-bye. */
 void sc_roster_goodbye(sc_roster_t *r, const sc_member_t *m);
 /** Report members that have been silent for longer than dropTime. */

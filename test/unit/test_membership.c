@@ -431,18 +431,25 @@ static void test_too_many(void)
 
 /* ---- static --------------------------------------------------------------------------------- */
 
-/** A frame from a member that only the test knows. */
-static void frame_from(rig_t *rig, sc_member_t *m, const void *body, apr_size_t len)
+/** A frame from a member that only the test knows, sent at that time by its clock. */
+static void frame_sent(rig_t *rig, sc_member_t *m, apr_uint64_t when, const void *body,
+                       apr_size_t len)
 {
     sc_packet_t p;
 
     memset(&p, 0, sizeof(p));
+    p.timestamp_ms = when;
     m->alive_ms++;
     p.from = *m;
     p.body = body;
     p.body_len = len;
     CU_ASSERT_EQUAL(rig->node[0].transport_up.packet(rig->node[0].transport_up.baton, &p),
                     APR_SUCCESS);
+}
+
+static void frame_from(rig_t *rig, sc_member_t *m, const void *body, apr_size_t len)
+{
+    frame_sent(rig, m, 0, body, len);
 }
 
 #define START "Local StaticMember Notification Data"
@@ -488,6 +495,37 @@ static void test_static_talk(void)
     rig_run(rig, RIG_MS(3600));
     CU_ASSERT_EQUAL(n->seen.gone, 2);
     free(frame);
+    rig_destroy(rig);
+}
+
+/** Frames of a life before the last arrive when the network heals: they replace nobody. */
+static void test_static_old_life(void)
+{
+    rig_t *rig = alone(SC_MEMBERSHIP_STATIC);
+    rig_node_t *n = &rig->node[0];
+    sc_member_t old, now;
+
+    other(&old, 3);
+    other(&now, 3);
+    old.alive_ms = 500000; /* it had lived for longer */
+    now.uid.b[7]++;
+    frame_sent(rig, &now, 20000, START, sizeof(START) - 1);
+    rig_run(rig, RIG_MS(400));
+    frame_sent(rig, &now, 20400, "data", 4);
+    frame_sent(rig, &old, 10000, "data", 4);
+    frame_sent(rig, &old, 10500, "data", 4);
+    CU_ASSERT_EQUAL(n->seen.added, 1);
+    CU_ASSERT_EQUAL(n->seen.gone, 0);
+    /* a restart is believed at once; if the clock was set back, as soon as the old one is silent */
+    old.uid.b[7] = 90;
+    frame_sent(rig, &old, 20401, START, sizeof(START) - 1);
+    CU_ASSERT_EQUAL(n->seen.added, 2);
+    CU_ASSERT_EQUAL(n->seen.gone, 1);
+    rig_run(rig, RIG_MS(1100));
+    now.uid.b[7] = 91;
+    frame_sent(rig, &now, 100, START, sizeof(START) - 1);
+    CU_ASSERT_EQUAL(n->seen.added, 3);
+    CU_ASSERT_EQUAL(n->seen.gone, 2);
     rig_destroy(rig);
 }
 
@@ -625,6 +663,7 @@ void sc_suite_membership(void)
     CU_add_test(s, "multicast: our own address", test_own_address);
     CU_add_test(s, "multicast: too many", test_too_many);
     CU_add_test(s, "static: who says what", test_static_talk);
+    CU_add_test(s, "static: a life before the last", test_static_old_life);
     CU_add_test(s, "static: strangers", test_static_strangers);
     CU_add_test(s, "static: settles in any case", test_static_settles_late);
     CU_add_test(s, "static: nothing piles up", test_static_no_pile);
