@@ -81,7 +81,7 @@ typedef struct sc_wire_session_t {
     const char *context;
     apr_size_t context_len;
     sc_id_t id;
-    unsigned int flags;      /**< SC_REC_TOMBSTONE; RETRIEVE_REPLY: or SC_REC_PROXY */
+    unsigned int flags; /**< SC_REC_TOMBSTONE; or SC_REC_DOUBT; RETRIEVE_REPLY: or SC_REC_PROXY */
     apr_uint32_t max_idle_s; /**< of a tombstone: SC_DEAD_* */
     apr_uint64_t age_ms;     /**< since creation */
     apr_uint64_t idle_ms;    /**< since the last access */
@@ -169,6 +169,8 @@ typedef struct sc_msg_get_all_t {
     sc_text_t context[SC_CONTEXTS_MAX];
     apr_uint32_t held; /**< 1: besides, all sessions that the requester holds according to the
                           donor, however old, if the donor is their primary or stands in for it */
+    apr_uint32_t
+        knows; /**< 1: the requester has all that the donor can have been given by others */
 } sc_msg_get_all_t;
 
 void sc_msg_get_all_put(sc_buf_t *b, const sc_msg_get_all_t *g);
@@ -233,6 +235,7 @@ apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t
 typedef struct sc_msg_ping_t {
     apr_uint64_t sent;   /**< in the sender's own clock; comes back in the reply */
     apr_uint64_t healed; /**< the peer's number of losses that the sender has made up */
+    apr_uint64_t clock;  /**< the cluster's time as the sender knows it, ms; 0: it does not */
     apr_uint32_t nmembers;
     apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on, not its own */
 } sc_msg_ping_t;

@@ -60,6 +60,13 @@
 /** only the location is known, the session itself is elsewhere: no body, no attributes */
 #define SC_REC_PROXY 0x2
 
+/** came whole from another node, and nothing has been changed since: it is not only here */
+#define SC_REC_GIVEN 0x4
+
+/** has something that was refused in the end, so it may be nowhere else: nobody is to see it before
+ *  it is */
+#define SC_REC_DOUBT 0x8
+
 typedef struct sc_store_t sc_store_t;
 struct sc_board_t; /* sc_board.h */
 
@@ -217,7 +224,7 @@ apr_status_t sc_store_get(const sc_store_t *store, apr_uint16_t context, const s
  * rec.body_len are set by the store (and written back into *rec). The body of a tombstone or proxy
  * is ignored.
  * @return APR_SUCCESS; APR_ENOSPC when full (nothing changed); APR_EINVAL for an unknown context,
- *         route or flag, and for SC_REC_TOMBSTONE together with SC_REC_PROXY
+ *         route or flag, and for SC_REC_TOMBSTONE or SC_REC_PROXY with any other
  */
 apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body, apr_size_t len);
 

@@ -184,7 +184,7 @@ static lookup_t look_up(request_rec *r, session_t *s, apr_pool_t *pool, const ch
         return means; /* the end of a session is final, whoever says it */
     }
     if ((lease != 0 && now >= lease) || (!here && rv != APR_NOTFOUND) ||
-        means == LOOKUP_ELSEWHERE) {
+        means == LOOKUP_ELSEWHERE || (here && (stored->rec.flags & SC_REC_DOUBT))) {
         return fetch(r, s, pool, route, stored);
     }
     if (means == LOOKUP_HIT &&

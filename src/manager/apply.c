@@ -108,8 +108,7 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 /* Whether who sends this knows another location than there is, or will be in a moment. */
 static int is_outdated(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t epoch)
 {
-    return !(rec->flags & SC_REC_TOMBSTONE) &&
-           (epoch < rec->epoch || sc_move_refuses(m, rec));
+    return !(rec->flags & SC_REC_TOMBSTONE) && (epoch < rec->epoch || sc_move_refuses(m, rec));
 }
 
 /* Tell the maker of a change, which is refused, where the session is. */

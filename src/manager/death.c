@@ -152,6 +152,7 @@ static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t 
     in.stamp = rec.stamp;
     in.max_idle_s = rec.max_idle_s;
     sc_incoming_locate(&in, &rec);
+    in.doubt = rec.flags & SC_REC_DOUBT;
     in.created = rec.created;
     in.accessed = rec.accessed;
     in.body = m->moved.data;

@@ -61,8 +61,7 @@ static apr_uint64_t add_text(apr_uint64_t h, const char *text)
 
 static int may_be_forgotten(const sc_manager_t *m, const sc_record_t *rec, const sc_attr_t *a)
 {
-    apr_time_t wall = sc_wall(m->cfg.clock);
-    apr_uint64_t now = wall > 0 ? (apr_uint64_t)apr_time_as_msec(wall) : 0;
+    apr_uint64_t now = sc_mgr_clock(m);
     apr_uint64_t removed = a->stamp.hlc >> 16;
 
     return (a->flags & SC_ATTR_REMOVED) &&

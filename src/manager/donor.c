@@ -12,8 +12,9 @@
  * where they are, in lists that go between the blocks. One that has nothing yet asks for all that
  * it holds, however old, of their owners; so each comes from one donor.
  *
- * A node that began empty and is still joining itself gives only what it made itself (and all
- * tombstones): the rest it has just got from nodes that the requester asks too.
+ * A node that is still joining need not give back what it has just been given, to a requester that
+ * has everything, or everything of a READY node. What has been changed since it does give: that may
+ * have been acknowledged because it was here.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ struct sc_transfer_t {
     apr_uint64_t contexts;
     apr_uint64_t since;
     int held;             /* backup manager: all that the requester holds, if this is the owner */
+    int not_given;        /* nothing that others have given to this node and nobody has changed */
     int filtered;         /* only sessions of one primary, backup manager: or backup */
     apr_uint16_t primary; /* that one */
     apr_uint64_t lsn;     /* when the scan began */
@@ -163,7 +165,8 @@ static int scanned(void *baton, const sc_record_t *rec, const unsigned char *bod
 {
     sc_transfer_t *t = baton;
 
-    if ((t->contexts >> rec->context & 1) && is_for(t, rec)) {
+    if ((t->contexts >> rec->context & 1) && is_for(t, rec) &&
+        !(t->not_given && (rec->flags & SC_REC_GIVEN))) {
         add_session(t, rec, body);
     }
     return 1;
@@ -334,20 +337,12 @@ static apr_uint64_t common_contexts(sc_manager_t *m, const sc_member_t *from,
     return which;
 }
 
-static void set_filter(sc_manager_t *m, sc_transfer_t *t, const sc_msg_get_all_t *g)
+static void set_filter(sc_manager_t *m, sc_transfer_t *t, const sc_text_t *primary)
 {
-    if (m->fresh && m->state != SC_NODE_READY) {
-        t->filtered = 1;
-        t->primary = m->own_route;
-    }
-    if (g->primary.len > 0) {
-        apr_uint16_t route;
-
-        t->filtered = 1;
+    t->filtered = primary->len > 0;
+    if (!t->filtered ||
+        sc_store_route(m->store, primary->s, primary->len, 0, &t->primary) != APR_SUCCESS) {
         t->primary = SC_ROUTE_NONE;
-        if (sc_store_route(m->store, g->primary.s, g->primary.len, 0, &route) == APR_SUCCESS) {
-            t->primary = route;
-        }
     }
 }
 
@@ -384,11 +379,12 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (t->since > 0 && stats.lsn >= t->since && stats.lsn - t->since < t->total) {
         t->total = stats.lsn - t->since;
     }
+    t->not_given = g.knows && m->state != SC_NODE_READY;
     t->held = g.held && t->places != NULL;
     t->places_since = t->since > sc_place_slack(m) ? t->since - sc_place_slack(m) : 0;
     t->scanned = (t->since >= stats.lsn && t->places == NULL) || t->contexts == 0;
     sc_buf_init(&t->items, m->config->delta.block_bytes + (apr_size_t)BUCKET_BYTES);
-    set_filter(m, t, &g);
+    set_filter(m, t, &g.primary);
     peer->transfer = t;
     if (m->transfers < ACTIVE_MAX) {
         activate(t, sc_mgr_now(m));

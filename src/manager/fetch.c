@@ -399,13 +399,16 @@ static int begin_late(sc_fetch_t *f)
     return 1;
 }
 
-static void answer_all(sc_manager_t *m, sc_waiter_t *w, sc_outcome_t outcome)
+static void answer_all(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id, sc_waiter_t *w,
+                       sc_outcome_t outcome)
 {
     while (w != NULL) {
         sc_waiter_t *next = w->next;
 
         m->nwaiters--;
-        if (w->op == SC_LINK_FETCH) {
+        if (w->op == SC_LINK_FETCH && outcome == SC_FOUND) {
+            sc_mgr_vouch(m, &w->call, w->since, context, id);
+        } else if (w->op == SC_LINK_FETCH) {
             sc_mgr_answer(m, &w->call, outcome, w->since);
         } else {
             sc_mgr_resume(m, &w->call, w->op, w->again, w->body, w->len, w->since, outcome);
@@ -420,13 +423,15 @@ static void finish(sc_fetch_t *f)
     sc_manager_t *m = f->m;
     sc_outcome_t outcome = outcome_of(f);
     sc_waiter_t *w = f->waiters;
+    apr_uint16_t context = f->context;
+    sc_id_t id = f->id;
     sc_waiter_t *late;
 
     unlink_fetch(f);
     late = begin_late(f) ? NULL : f->late;
     free(f);
-    answer_all(m, w, outcome);
-    answer_all(m, late, SC_UNKNOWN);
+    answer_all(m, context, &id, w, outcome);
+    answer_all(m, context, &id, late, SC_UNKNOWN);
 }
 
 static void timed_out(void *baton, apr_time_t now)

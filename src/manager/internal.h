@@ -87,10 +87,11 @@ typedef struct sc_lease_t {
     apr_uint64_t heard;  /**< its newest PING, in its own clock */
     apr_time_t added;    /**< when it came into the view */
     apr_time_t told;     /**< the newest PING it has answered was sent then */
-    int counts;          /**< it has granted a lease in this life, so its grant is needed */
-    int known;           /**< all who read on its word know of this node */
-    int owed;            /**< this node stood still and has not heard of it since */
-    int overdue;         /**< an acknowledgement is overdue: it is granted nothing */
+    int counts;  /**< it has granted a lease in this life, or somebody else counts on it: its grant
+                    is  needed */
+    int known;   /**< all who read on its word know of this node */
+    int owed;    /**< this node stood still and has not heard of it since */
+    int overdue; /**< an acknowledgement is overdue: it is granted nothing */
     int strangers;       /**< it counts on members that are not in this node's view */
     apr_time_t strange;  /**< since then */
     apr_uint64_t loss;   /**< times that a change was acknowledged without it, or was lost */
@@ -167,8 +168,8 @@ struct sc_manager_t {
     apr_uint32_t node_tag;
     sc_node_state_t state;
     int settled;
-    int fresh; /**< the store was empty when this engine began */
     int stopped;
+    int taking; /**< what is merged now comes in a state transfer */
 
     /* lease.c */
     int lapsed;                     /**< the store may be behind: children must ask */
@@ -271,6 +272,7 @@ typedef struct sc_incoming_t {
     int located; /**< backup manager: 1: primary, backups and epoch are somebody's record of it; 0:
                     they do not count */
     apr_uint16_t backups[SC_BACKUPS_MAX];
+    apr_uint16_t doubt; /**< SC_REC_DOUBT or 0 */
     apr_time_t created;
     apr_time_t accessed;
     const unsigned char *body;
@@ -292,6 +294,10 @@ static inline void sc_incoming_locate(sc_incoming_t *in, const sc_record_t *rec)
 }
 
 sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
+/** The cluster's time, ms; 0: nothing has been stamped or heard yet. */
+apr_uint64_t sc_mgr_clock(const sc_manager_t *m);
+/** The cluster's time as a peer knows it; not taken over if it is too far ahead. */
+void sc_mgr_observe_clock(sc_manager_t *m, const sc_member_t *from, apr_uint64_t ms);
 /** APR_SUCCESS, or APR_EBADDATE when the stamp or one in the body is too far ahead; what passes
  *  advances the own clock. */
 apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_stamp_t *stamp,
@@ -361,12 +367,21 @@ typedef enum sc_wait_kind_t {
     SC_WAIT_COPY    /**< what move.c has posted */
 } sc_wait_kind_t;
 
+/** A session that is here is about to be shown, as the latest that there is: the call is answered
+ *  with SC_FOUND, if it is doubtful after the others have it, or have refused it again. */
+void sc_mgr_vouch(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                  apr_uint16_t context, const sc_id_t *id);
+
 /** Post m->msg to all whom it concerns and answer the call when they have acknowledged, or as
  *  configured. BACKUP and BACKUP_DIFF concern the session's holders, everything else all peers.
  *  @param id of the session as it is now
  *  @param since when the request began to wait */
 void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
                       apr_uint16_t context, const sc_id_t *id);
+/** The same with the whole session as it is here, which is not changed by that: the answer is
+ *  SC_FOUND instead of SC_DONE or SC_DEGRADED. */
+void sc_mgr_repair(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                   apr_uint16_t context, const sc_id_t *id);
 /** Whether a change of the session that was made here has not been acknowledged by all yet. */
 int sc_mgr_awaited(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Post m->msg to all whom it concerns; nobody waits. */

@@ -61,6 +61,7 @@ static void ask(sc_manager_t *m, sc_peer_t *peer, apr_time_t now)
     memset(&ping, 0, sizeof(ping));
     ping.sent = (apr_uint64_t)now;
     ping.healed = peer->lease.healed;
+    ping.clock = sc_mgr_clock(m);
     put_members(m, peer, &ping);
     sc_buf_clear(&m->msg);
     sc_msg_ping_put(&m->msg, &ping);
@@ -121,19 +122,22 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
 
 /* ---- granting ------------------------------------------------------------------------------- */
 
-int sc_lease_knows(const sc_manager_t *m, apr_uint64_t store_id)
+/* @return -1: it is not in the view */
+static int place_of(const sc_manager_t *m, apr_uint64_t store_id)
 {
     int i;
 
-    if (store_id == sc_store_id(m->store)) {
-        return 1;
-    }
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0 && m->peer[i].member.store_id == store_id) {
-            return 1;
+            return i;
         }
     }
-    return 0;
+    return -1;
+}
+
+int sc_lease_knows(const sc_manager_t *m, apr_uint64_t store_id)
+{
+    return store_id == sc_store_id(m->store) || place_of(m, store_id) >= 0;
 }
 
 /* When it does not count on a stranger any more, what that one has told it meanwhile has still not
@@ -145,8 +149,14 @@ static void look_for_strangers(sc_manager_t *m, sc_peer_t *peer)
     apr_uint32_t i;
 
     peer->lease.strangers = 0;
-    for (i = 0; i < peer->lease.nmembers && !peer->lease.strangers; i++) {
-        peer->lease.strangers = !sc_lease_knows(m, peer->lease.member[i]);
+    for (i = 0; i < peer->lease.nmembers; i++) {
+        int place = place_of(m, peer->lease.member[i]);
+
+        if (place >= 0) {
+            m->peer[place].lease.counts = 1; /* what it is to this node may be long out of date */
+        } else if (peer->lease.member[i] != sc_store_id(m->store)) {
+            peer->lease.strangers = 1;
+        }
     }
     if (!before && peer->lease.strangers) {
         peer->lease.strange = now;
@@ -211,11 +221,13 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (peer == NULL || m->grant_time == 0 || ping.sent <= peer->lease.heard) {
         return APR_SUCCESS;
     }
+    sc_mgr_observe_clock(m, from, ping.clock);
     l = &peer->lease;
     l->heard = ping.sent;
     l->nmembers = ping.nmembers;
     memcpy(l->member, ping.member, ping.nmembers * sizeof(l->member[0]));
     look_for_strangers(m, peer);
+    sc_lease_review(m); /* the reply says that children here ask because of a stranger */
     reply.sent = ping.sent;
     reply.transfer = sc_donor_serial(peer);
     reply.loss = l->loss;

@@ -445,7 +445,6 @@ static apr_status_t enter_names(sc_manager_t *m)
 apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cfg, apr_pool_t *pool)
 {
     sc_manager_t *m = apr_pcalloc(pool, sizeof(*m));
-    sc_store_stats_t stats;
     apr_status_t rv;
 
     *out = NULL;
@@ -462,8 +461,6 @@ apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cf
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    sc_store_stats(m->store, &stats);
-    m->fresh = stats.sessions == 0 && stats.tombstones == 0;
     /* names, stamps and removals take room besides what the limit counts */
     m->body_limit = 2 * (apr_size_t)m->config->max_session + 16 * 1024;
     sc_buf_init(&m->old, MSG_MAX);

@@ -42,10 +42,13 @@ static int too_far(const sc_manager_t *m, apr_uint64_t hlc)
 }
 
 /*
- * The cluster's time: it goes on from the newest stamp seen at the speed of time, or is this node's
- * own if that is later. Were it only pushed forward by stamps that come in, a node whose clock is
- * slow would order its changes before older ones of the others as soon as it is cut off from them.
- * More than half of what is tolerated ahead it does not go by itself: who follows would be refused.
+ * The cluster's time: it goes on from the newest stamp seen at the speed of time. Were it only
+ * pushed forward by stamps that come in, a node whose clock is slow would order its changes before
+ * older ones of the others as soon as it is cut off from them. Nor does it follow this node's wall
+ * clock, once it has begun: one that is set while its node is cut off would order what that node
+ * refuses in the end behind what the others do later. So it agrees on all nodes but for drift, and
+ * PINGs see to that. More than half of what is tolerated ahead it does not go by itself: who
+ * follows would be refused.
  */
 static apr_uint64_t cluster_ms(const sc_manager_t *m)
 {
@@ -54,10 +57,18 @@ static apr_uint64_t cluster_ms(const sc_manager_t *m)
     apr_uint64_t cluster = seen + sc_mgr_age(sc_mgr_now(m), sc_board_get(m->board->hlc_at));
     apr_uint64_t most = wall + SC_FUTURE_MS / 2;
 
+    if (seen == 0) {
+        return wall;
+    }
     if (cluster > most) {
         cluster = seen > most ? seen : most;
     }
-    return wall > cluster ? wall : cluster;
+    return cluster;
+}
+
+apr_uint64_t sc_mgr_clock(const sc_manager_t *m)
+{
+    return sc_board_get(m->board->hlc) != 0 ? cluster_ms(m) : 0;
 }
 
 /* The newest stamp, issued or seen. What is seen may be newer than the one before and yet behind
@@ -99,12 +110,24 @@ sc_stamp_t sc_mgr_stamp(sc_manager_t *m)
     return stamp;
 }
 
+static void far_ahead(sc_manager_t *m, const sc_member_t *from)
+{
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t more = 0;
+
+    sc_count(m->board, records_refused, 1);
+    if (sc_log_allowed(&m->limit.future, sc_mgr_now(m), SC_COMPLAIN, &more)) {
+        sc_log(m->cfg.log, SC_LOG_ERROR, 0,
+               "SC0502: changes of member %s were refused: they are dated more than a day ahead "
+               "of this node's clock (%" APR_UINT64_T_FMT " more before); set the clocks right",
+               sc_member_name(from, name), more);
+    }
+}
+
 apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_stamp_t *stamp,
                             const unsigned char *body, apr_size_t len)
 {
     apr_uint64_t newest = stamp->hlc;
-    char name[SC_MEMBER_NAME];
-    apr_uint64_t more = 0;
     sc_attr_t a;
     sc_rd_t r;
 
@@ -115,20 +138,22 @@ apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_s
         }
     }
     if (too_far(m, newest)) {
-        sc_count(m->board, records_refused, 1);
-        if (sc_log_allowed(&m->limit.future, sc_mgr_now(m), SC_COMPLAIN, &more)) {
-            sc_log(
-                m->cfg.log, SC_LOG_ERROR, 0,
-                "SC0502: changes of member %s were refused: they are dated more than a day ahead "
-                "of this node's clock (%" APR_UINT64_T_FMT " more before); set the clocks right",
-                sc_member_name(from, name), more);
-        }
+        far_ahead(m, from);
         return APR_EBADDATE;
     }
     if (newest > sc_board_get(m->board->hlc)) {
         set_hlc(m, newest);
     }
     return APR_SUCCESS;
+}
+
+void sc_mgr_observe_clock(sc_manager_t *m, const sc_member_t *from, apr_uint64_t ms)
+{
+    if (ms >= (apr_uint64_t)1 << 48 || too_far(m, ms << 16)) {
+        far_ahead(m, from);
+    } else if (ms > sc_mgr_clock(m)) {
+        set_hlc(m, ms << 16);
+    }
 }
 
 /* A stamp older than everything that was stamped in the last so many milliseconds. */
@@ -190,6 +215,9 @@ apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr
 
     if (!(rec->flags & SC_REC_TOMBSTONE)) {
         rec->due = sc_mgr_due(m, rec);
+    }
+    if (!m->taking) {
+        rec->flags &= (apr_uint16_t)~SC_REC_GIVEN;
     }
     rv = sc_store_put(m->store, rec, body, len);
     if (rv == APR_SUCCESS || (rec->flags & SC_REC_TOMBSTONE)) {
@@ -314,6 +342,9 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
         rec->accessed = in->accessed;
     }
     news = merge_head(m, rec, in);
+    if (result.changed) {
+        rec->flags |= in->doubt;
+    }
     if (!result.changed && !news) {
         if (later || !held) {
             (void)sc_store_touch(m->store, rec->context, &rec->id, rec->accessed,
@@ -389,6 +420,10 @@ apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     rec.created = in->created;
     rec.accessed = in->accessed;
     rec.stamp = sc_stamp_cmp(&in->stamp, &result.newest) > 0 ? in->stamp : result.newest;
+    rec.flags = in->doubt;
+    if (m->taking) {
+        rec.flags |= SC_REC_GIVEN;
+    }
     located(in, &rec);
     rv = sc_mgr_put(m, &rec, m->out.data, m->out.len);
     *changed = rv == APR_SUCCESS;
@@ -429,6 +464,7 @@ static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_ui
         sc_count(m->board, records_refused, 1);
         return APR_EINVAL;
     }
+    in.doubt = w->flags & SC_REC_DOUBT;
     in.created = sc_mgr_ago(now, w->age_ms);
     in.accessed = sc_mgr_ago(now, w->idle_ms);
     in.body = w->body;
@@ -513,7 +549,7 @@ void sc_mgr_wire(const sc_manager_t *m, const sc_record_t *rec, const void *body
     w->context = sc_store_context_name(m->store, rec->context);
     w->context_len = strlen(w->context);
     w->id = rec->id;
-    w->flags = rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY);
+    w->flags = rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY | SC_REC_DOUBT);
     w->max_idle_s = rec->max_idle_s;
     w->age_ms = sc_mgr_age(now, rec->created);
     w->idle_ms = sc_mgr_age(now, rec->accessed);

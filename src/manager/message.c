@@ -473,7 +473,7 @@ void sc_msg_get_all_put(sc_buf_t *b, const sc_msg_get_all_t *g)
     for (i = 0; i < g->ncontexts; i++) {
         sc_put_str(b, g->context[i].s, g->context[i].len);
     }
-    sc_put_varint(b, g->held);
+    sc_put_varint(b, g->held | g->knows << 1);
 }
 
 apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g)
@@ -493,7 +493,11 @@ apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g)
         g->context[i] = sc_part_text(r, SC_CONTEXT_MAX, 0);
     }
     if (sc_rd_left(r) > 0) {
-        g->held = sc_part_yes(r);
+        apr_uint32_t flags = sc_part_number(r);
+
+        g->held = flags & 1;
+        g->knows = flags >> 1 & 1;
+        r->bad |= flags > 3;
     }
     return sc_part_verdict(r);
 }

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * PING and its reply as bytes. Times are numbers of the asker's own clock here, that nobody else
+ * PING and its reply as bytes. "sent" is a number of the asker's own clock, that nobody else
  * interprets; store ids name members as in their marks.
  */
 #include <string.h>
@@ -15,6 +15,7 @@ void sc_msg_ping_put(sc_buf_t *b, const sc_msg_ping_t *p)
     sc_put_u8(b, SC_EVT_PING);
     sc_put_varint(b, p->sent);
     sc_put_varint(b, p->healed);
+    sc_put_varint(b, p->clock);
     sc_put_varint(b, p->nmembers);
     for (i = 0; i < p->nmembers; i++) {
         sc_put_u64(b, p->member[i]);
@@ -28,6 +29,7 @@ apr_status_t sc_msg_ping_get(sc_rd_t *r, sc_msg_ping_t *p)
     memset(p, 0, sizeof(*p));
     p->sent = sc_get_varint(r);
     p->healed = sc_get_varint(r);
+    p->clock = sc_get_varint(r);
     p->nmembers = sc_part_number(r);
     if (p->nmembers > SC_MEMBERS_MAX) {
         r->bad = 1;

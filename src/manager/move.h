@@ -39,7 +39,7 @@ typedef struct sc_move_t {
     apr_uint64_t copy;  /**< bits of the places of those that get a copy */
     apr_uint64_t lack;  /**< of those that had none when they were asked */
     int refused;
-    int dirty;           /**< others have changed it since it was copied, which was refused */
+    int dirty;          /**< others have changed it since it was copied, which was refused */
     int known_better;   /**< somebody knew a higher epoch, which has been taken */
     apr_uint32_t heard; /**< highest epoch that somebody knows */
     apr_uint32_t tries;

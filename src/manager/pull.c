@@ -73,6 +73,7 @@ static void describe(const sc_manager_t *m, const sc_peer_t *peer, sc_msg_get_al
 
     memset(g, 0, sizeof(*g));
     g->serial = p->serial;
+    g->knows = m->state == SC_NODE_READY || (m->join.main_done && m->join.donor_ready);
     put_contexts(m, p->job == SC_JOB_CONTEXTS ? p->asked_contexts : ~(apr_uint64_t)0, g);
     if (p->job == SC_JOB_MISSED) {
         g->since = sc_board_peer_lsn(m->board, peer->member.store_id);
@@ -311,7 +312,9 @@ static void take(sc_manager_t *m, const sc_member_t *from, const sc_wire_session
     int changed = 0;
 
     if (sc_apply_context(m, from, w->context, w->context_len, &context) == APR_SUCCESS) {
+        m->taking = 1;
         (void)sc_mgr_merge_whole(m, from, context, w, &changed);
+        m->taking = 0;
     }
 }
 

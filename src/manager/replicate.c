@@ -74,6 +74,9 @@ struct sc_pending_t {
     apr_uint32_t held;    /* holders that have applied it */
     int skipped;          /* a target went away before it had */
     apr_time_t hold;      /* somebody who has not applied it may read until then */
+    int whole;            /* the whole session was posted, as of the stamp */
+    sc_stamp_t stamp;
+    int shown;            /* nothing was changed: somebody wants to read it */
     int settled;          /* waits for nobody, only for time to pass */
     int warned;           /* a quarter of the time has passed */
     apr_uint32_t asked;   /* how often there was no proof of a quorum */
@@ -223,18 +226,40 @@ static void keep_guest(const sc_pending_t *p, sc_outcome_t outcome)
     }
 }
 
+/* What is refused in the end may be nowhere but here: who reads it next sees to it that others have
+ * it, too. What all have got that should is in no doubt any more. */
+static void mark(const sc_pending_t *p, int doubt)
+{
+    sc_manager_t *m = p->m;
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) != APR_SUCCESS ||
+        (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) ||
+        doubt == ((rec.flags & SC_REC_DOUBT) != 0) ||
+        (!doubt && (!p->whole || sc_stamp_cmp(&rec.stamp, &p->stamp) != 0))) {
+        return;
+    }
+    rec.flags ^= SC_REC_DOUBT;
+    (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
+}
+
 /* Answer and forget. The waits that are left go on alone. */
 static void finish(sc_pending_t *p, sc_outcome_t outcome)
 {
     sc_manager_t *m = p->m;
     sc_link_call_t call = p->call;
     apr_time_t since = p->since;
+    int doubt = outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN;
 
     while (p->waits != NULL) {
         detach(p->waits);
     }
+    mark(p, doubt);
     if (p->guest) {
         keep_guest(p, outcome);
+    }
+    if (p->shown && !doubt) {
+        outcome = SC_FOUND; /* enough have it */
     }
     pending_free(p);
     sc_mgr_answer(m, &call, outcome, since);
@@ -659,6 +684,20 @@ static void address(sc_manager_t *m, apr_uint32_t options, apr_uint16_t context,
     }
 }
 
+/* Whether m->msg is the whole session, and as of when. */
+static void note_whole(sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    unsigned int event = m->msg.len > 0 ? m->msg.data[0] : 0;
+    sc_record_t rec;
+
+    p->whole = (event == SC_EVT_SESSION_CREATED || event == SC_EVT_BACKUP) &&
+               sc_store_get(m->store, p->context, &p->id, &rec, NULL) == APR_SUCCESS;
+    if (p->whole) {
+        p->stamp = rec.stamp;
+    }
+}
+
 /* The moment has passed: the session as it is now, to its holders as they are now. */
 static void redo_due(void *baton, apr_time_t now)
 {
@@ -674,6 +713,7 @@ static void redo_due(void *baton, apr_time_t now)
         !(rec.flags & SC_REC_TOMBSTONE) &&
         sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
         address(m, SC_OPT_QUIET, p->context, &p->id, &parcel);
+        note_whole(p);
         p->acked = 0; /* all of them are asked once more */
         p->held = 0;
         p->guest = !sc_layout_here(m, &rec);
@@ -685,8 +725,8 @@ static void redo_due(void *baton, apr_time_t now)
     }
 }
 
-void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
-                      apr_uint16_t context, const sc_id_t *id)
+static void replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                      apr_uint16_t context, const sc_id_t *id, int shown)
 {
     apr_uint32_t options = m->config->send_options;
     parcel_t parcel;
@@ -696,7 +736,7 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     if ((m->npeers == 0 && sc_lease_departed(m) == 0 && m->config->quorum < 2) ||
         (options & SC_OPT_ASYNCHRONOUS)) {
         post_all(m, NULL, &parcel);
-        sc_mgr_answer(m, call, SC_DONE, since);
+        sc_mgr_answer(m, call, shown ? SC_FOUND : SC_DONE, since);
         return;
     }
     p = calloc(1, sizeof(*p));
@@ -711,6 +751,8 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     p->began = sc_mgr_now(m);
     p->context = context;
     p->id = *id;
+    p->shown = shown;
+    note_whole(p);
     p->next = m->pendings;
     p->link = &m->pendings;
     if (p->next != NULL) {
@@ -726,6 +768,24 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
                             p->began + apr_time_from_msec(m->config->ack_wait_ms) / 4, pending_due,
                             p) != APR_SUCCESS) {
         finish(p, SC_UNKNOWN); /* no memory for a timer: waiting could last for ever */
+    }
+}
+
+void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                      apr_uint16_t context, const sc_id_t *id)
+{
+    replicate(m, call, since, context, id, 0);
+}
+
+void sc_mgr_repair(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                   apr_uint16_t context, const sc_id_t *id)
+{
+    apr_status_t rv = sc_mgr_msg_current(m, context, id);
+
+    if (rv == APR_SUCCESS) {
+        replicate(m, call, since, context, id, 1);
+    } else {
+        sc_mgr_answer(m, call, SC_UNKNOWN, since);
     }
 }
 

@@ -48,6 +48,13 @@ static void answer(sc_manager_t *m, const sc_request_t *q, sc_outcome_t outcome)
     sc_mgr_answer(m, q->call, outcome, q->since);
 }
 
+/* Nobody else is there who could know more, and this node need not wonder whether that is so. */
+static int is_alone(const sc_manager_t *m)
+{
+    return m->npeers == 0 && m->state == SC_NODE_READY && m->config->quorum < 2 &&
+           !sc_lease_cut_off(m);
+}
+
 /* The session is not here: it may be elsewhere. The request is answered or put off. */
 static void missing(sc_manager_t *m, const sc_request_t *q)
 {
@@ -55,8 +62,7 @@ static void missing(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, q->absent);
         return;
     }
-    if ((m->npeers == 0 && m->state == SC_NODE_READY && !sc_mgr_is_backup(m)) ||
-        sc_fetch_known_absent(m, q->context, &q->c.id)) {
+    if ((is_alone(m) && !sc_mgr_is_backup(m)) || sc_fetch_known_absent(m, q->context, &q->c.id)) {
         answer(m, q, SC_ABSENT);
         return;
     }
@@ -71,9 +77,7 @@ static void missing(sc_manager_t *m, const sc_request_t *q)
 static int put_off(sc_manager_t *m, const sc_request_t *q)
 {
     sc_lease_check(m);
-    if (!m->lapsed || q->fetched ||
-        (m->npeers == 0 && m->state == SC_NODE_READY && !sc_lease_cut_off(m) &&
-         m->config->quorum < 2)) {
+    if (!m->lapsed || q->fetched || is_alone(m)) {
         return 0;
     }
     if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len, q->since) !=
@@ -311,7 +315,7 @@ static void do_change(sc_manager_t *m, const sc_request_t *q)
         return;
     }
     sc_count(m->board, changed, 1);
-    if (q->again) {
+    if (q->again || (rec.flags & SC_REC_DOUBT)) {
         sc_mgr_msg_whole(m, &rec, &m->out); /* what of it the peers have is anybody's guess */
     } else {
         msg_delta(m, SC_EVT_SESSION_DELTA, &rec, NULL);
@@ -427,6 +431,21 @@ static void do_change_id(sc_manager_t *m, const sc_request_t *q)
 
 /* ---- FETCH, TAKEOVER ------------------------------------------------------------------------ */
 
+/* What was refused here stays here, and may be nowhere else. Who sees it must not see it vanish
+ * with this node. */
+void sc_mgr_vouch(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                  apr_uint16_t context, const sc_id_t *id)
+{
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, context, id, &rec, NULL) == APR_SUCCESS &&
+        (rec.flags & SC_REC_DOUBT)) {
+        sc_mgr_repair(m, call, since, context, id);
+    } else {
+        sc_mgr_answer(m, call, SC_FOUND, since);
+    }
+}
+
 static void do_fetch(sc_manager_t *m, const sc_request_t *q)
 {
     sc_record_t rec;
@@ -439,8 +458,10 @@ static void do_fetch(sc_manager_t *m, const sc_request_t *q)
         missing(m, q);
     } else if (rv != APR_SUCCESS) {
         answer(m, q, SC_UNKNOWN);
-    } else if (!here || !put_off(m, q)) {
-        answer(m, q, rec.flags & SC_REC_TOMBSTONE ? SC_ABSENT : SC_FOUND);
+    } else if (!here) {
+        answer(m, q, SC_ABSENT);
+    } else if (!put_off(m, q)) {
+        sc_mgr_vouch(m, q->call, q->since, q->context, &q->c.id);
     }
 }
 

@@ -83,6 +83,12 @@
 /* Records of these kinds have no body. */
 #define NO_BODY (SC_REC_TOMBSTONE | SC_REC_PROXY)
 
+static inline int flags_possible(apr_uint16_t flags)
+{
+    return flags == SC_REC_TOMBSTONE || flags == SC_REC_PROXY ||
+           (flags & ~(SC_REC_GIVEN | SC_REC_DOUBT)) == 0;
+}
+
 /* Where a session lives, as stored, and the change that wrote it: routes as bytes. */
 typedef struct loc_t {
     apr_uint64_t lsn; /* and backup 3 in the highest byte */

@@ -77,9 +77,9 @@ static int head_possible(const recovery_t *r, const sc_record_t *rec)
 {
     int i;
 
-    if (rec->context >= r->ncontexts || (rec->flags & ~NO_BODY) != 0 || rec->flags == NO_BODY ||
-        (rec->flags != 0 && rec->body_len != 0) || rec->primary >= r->nroutes || rec->lsn == 0 ||
-        rec->lsn > LSN_MAX) {
+    if (rec->context >= r->ncontexts || !flags_possible(rec->flags) ||
+        ((rec->flags & NO_BODY) && rec->body_len != 0) || rec->primary >= r->nroutes ||
+        rec->lsn == 0 || rec->lsn > LSN_MAX) {
         return 0;
     }
     for (i = 0; i < SC_BACKUPS_MAX; i++) {

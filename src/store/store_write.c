@@ -295,8 +295,7 @@ apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body,
     if (put.flags & NO_BODY) {
         len = 0; /* an invalidation must not fail for want of room */
     }
-    if (put.context >= store->head->ncontexts || (put.flags & ~NO_BODY) != 0 ||
-        put.flags == NO_BODY ||
+    if (put.context >= store->head->ncontexts || !flags_possible(put.flags) ||
         pack_location(store, put.primary, put.backups, SC_BACKUPS_MAX, put.epoch, &loc) !=
             APR_SUCCESS) {
         return APR_EINVAL;

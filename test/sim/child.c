@@ -425,7 +425,7 @@ static void look_up(job_t *job)
     if (here && means == LOOKUP_GONE) {
         decided(job, means, &stored);
     } else if ((lease != 0 && node_mono(n) >= lease) || (!here && rv != APR_NOTFOUND) ||
-               means == LOOKUP_ELSEWHERE) {
+               means == LOOKUP_ELSEWHERE || (here && (stored.rec.flags & SC_REC_DOUBT))) {
         fetch(job);
     } else if (means == LOOKUP_HIT &&
                (!is_spread(n) || held_as(n, &stored.rec) != SC_HOLDER_NONE)) {

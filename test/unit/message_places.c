@@ -651,6 +651,7 @@ static void test_ping(void)
     memset(&p, 0, sizeof(p));
     p.sent = APR_UINT64_MAX;
     p.healed = 1ull << 40;
+    p.clock = (apr_uint64_t)1 << 41;
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         p.member[i] = ~(apr_uint64_t)i;
     }
@@ -663,12 +664,13 @@ static void test_ping(void)
         CU_ASSERT_EQUAL(sc_get_u8(&r), SC_EVT_PING);
         memset(&got, 0xff, sizeof(got));
         CU_ASSERT_EQUAL(sc_msg_ping_get(&r, &got), APR_SUCCESS);
-        CU_ASSERT(got.sent == p.sent && got.healed == p.healed && got.nmembers == n);
+        CU_ASSERT(got.sent == p.sent && got.healed == p.healed && got.clock == p.clock && got.nmembers == n);
         CU_ASSERT(memcmp(got.member, p.member, n * sizeof(p.member[0])) == 0);
         CU_ASSERT_EQUAL(sc_rd_left(&r), 0);
     }
     sc_buf_clear(&b);
     sc_put_u8(&b, SC_EVT_PING);
+    sc_put_varint(&b, 1);
     sc_put_varint(&b, 1);
     sc_put_varint(&b, 1);
     sc_put_varint(&b, SC_MEMBERS_MAX + 1);

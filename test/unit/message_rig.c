@@ -197,6 +197,7 @@ static void sample_transfer(int which, sc_buf_t *b, const sc_wire_session_t *s)
         g.context[0] = name;
         g.context[1] = wire_text("blog");
         g.held = 1;
+        g.knows = 1;
         sc_msg_get_all_put(b, &g);
         break;
     case 1:
@@ -247,6 +248,7 @@ static void sample_others(int which, sc_buf_t *b, const sc_wire_session_t *s)
         memset(&ping, 0, sizeof(ping));
         ping.sent = 1ull << 41;
         ping.healed = 5;
+        ping.clock = 1ull << 40;
         ping.nmembers = 2;
         ping.member[0] = 0x1111111111111111ull;
         ping.member[1] = APR_UINT64_MAX;
@@ -405,7 +407,7 @@ static apr_status_t read_get_all(sc_rd_t *r)
     if (sc_msg_get_all_get(r, &g) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    PROMISED(g.ncontexts <= SC_CONTEXTS_MAX && g.held <= 1);
+    PROMISED(g.ncontexts <= SC_CONTEXTS_MAX && g.held <= 1 && g.knows <= 1);
     PROMISED(g.primary.len == 0 || name_ok(g.primary.s, g.primary.len, SC_ROUTE_MAX));
     for (i = 0; i < g.ncontexts; i++) {
         PROMISED(name_ok(g.context[i].s, g.context[i].len, SC_CONTEXT_MAX));
