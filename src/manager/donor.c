@@ -123,14 +123,17 @@ static int is_for(const sc_transfer_t *t, const sc_record_t *rec)
 
 /* Backup manager: whether the requester gets the session itself. Not only from holders: what was
  * changed on a copy that is not held need not be on any holder that is there now, and when this
- * transfer is complete the requester is granted a lease. */
+ * transfer is complete the requester is granted a lease. Other such copies may be old. */
 static int gets_body(const sc_transfer_t *t, const sc_record_t *rec)
 {
     sc_manager_t *m = t->peer->m;
+    int here = sc_layout_here(m, rec);
 
     return !(rec->flags & SC_REC_PROXY) && sc_layout_at(m, rec, t->peer) &&
-           ((rec->lsn > t->since && is_for(t, rec)) ||
-            (t->held && sc_layout_here(m, rec) && sc_layout_owner(m, rec) == m->own_route));
+           ((rec->lsn > t->since && is_for(t, rec) &&
+             (here || sc_move_pending(m, rec->context, &rec->id) ||
+              sc_mgr_awaited(m, rec->context, &rec->id))) ||
+            (t->held && here && sc_layout_owner(m, rec) == m->own_route));
 }
 
 /* Backup manager. */

@@ -7,6 +7,7 @@
  *   manager.c    life, members, dispatch of what comes in
  *   request.c    what children ask for
  *   replicate.c  posting to members, waiting for acknowledgements
+ *   support.c    whether they are enough
  *   apply.c      live changes of peers          merge.c  the rules by which versions merge
  *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
  *   lease.c      whether the store may be read without asking

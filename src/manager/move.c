@@ -586,6 +586,20 @@ static int all_answered(sc_moving_t *b)
     return 1;
 }
 
+/* Members that know of it, this one included. That others hear this node is not enough: those that
+ * have not got it may go on from the location that they know. */
+static apr_uint32_t count_answers(const sc_moving_t *b)
+{
+    apr_uint32_t n = 1, i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &b->m->peer[i];
+
+        n += peer->serial != 0 && b->asked[i] == peer->serial && (b->replied >> i & 1);
+    }
+    return n;
+}
+
 static void decide(sc_moving_t *b)
 {
     sc_manager_t *m = b->m;
@@ -593,8 +607,7 @@ static void decide(sc_moving_t *b)
     apr_interval_time_t pause = 0;
 
     if (move != NULL &&
-        (!all_answered(b) || sc_lease_departed(m) != 0 ||
-         (m->config->quorum > 0 && sc_lease_support(m, b->asked_at) < m->config->quorum))) {
+        (!all_answered(b) || sc_lease_departed(m) != 0 || count_answers(b) < m->config->quorum)) {
         return; /* its timer looks again */
     }
     for (; move != NULL; move = move->sibling) {

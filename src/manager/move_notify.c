@@ -185,13 +185,29 @@ apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
 
 /* ---- COPY ----------------------------------------------------------------------------------- */
 
+/* A copy that was held here has to go when it comes with a location that is newer, and not here.
+ * But this node is to hold it by the next one: then it stays, like one that is new here. */
+static apr_status_t copied(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                           const sc_wire_session_t *w)
+{
+    sc_record_t rec;
+    int changed;
+    apr_status_t rv = sc_mgr_merge_whole(m, from, context, w, &changed);
+
+    if (rv == APR_SUCCESS && !(w->flags & SC_REC_TOMBSTONE) &&
+        sc_store_get(m->store, context, &w->id, &rec, NULL) == APR_SUCCESS &&
+        (rec.flags & SC_REC_PROXY)) {
+        rv = sc_mgr_merge_whole(m, from, context, w, &changed);
+    }
+    return rv;
+}
+
 apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_wire_session_t w;
     apr_uint16_t context;
     sc_msg_data_t d;
     apr_uint64_t i;
-    int changed;
 
     if (sc_msg_data_get(r, SC_EVT_COPY, &d) != APR_SUCCESS) {
         return APR_EINVAL;
@@ -203,7 +219,7 @@ apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         /* what does not fit is missed when the location is accepted */
         if (m->moves != NULL &&
             sc_apply_context(m, from, w.context, w.context_len, &context) == APR_SUCCESS &&
-            sc_mgr_merge_whole(m, from, context, &w, &changed) == APR_SUCCESS) {
+            copied(m, from, context, &w) == APR_SUCCESS) {
             sc_count(m->board, copies_received, 1);
         }
     }

@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "replicate.h"
 
 /* Posts whose end is awaited, at most; beyond that requests are answered without waiting. */
 #define WAITS_MAX 65536
@@ -38,54 +38,6 @@
 /** after so long at first, and then twice as long each time, up to a limit. */
 #define REDO_PAUSE apr_time_from_msec(20)
 #define REDO_DOUBLED 4
-/** How many such pauses a change waits for the session to get other holders. */
-#define MOVING_MAX 25
-
-struct sc_wait_t {
-    sc_wait_t *next;
-    sc_wait_t **link; /* what points to this one */
-    sc_manager_t *m;
-    sc_wait_kind_t kind;
-    apr_uint32_t place; /* of the peer */
-    apr_uint32_t serial;
-    apr_uint64_t tag; /* SC_WAIT_GET, SC_WAIT_BLOCK: theirs */
-    sc_pending_t *pending;
-    sc_wait_t *sibling; /* next one of the same pending */
-    apr_uint16_t context;
-    sc_id_t id;
-    int whole;          /* what was posted last was the whole session already */
-    int redo;           /* for a holder: if it is refused, the holders may be others now */
-    apr_uint32_t epoch; /* of the location that was told */
-};
-
-struct sc_pending_t {
-    sc_pending_t *next;
-    sc_pending_t **link;
-    sc_manager_t *m;
-    sc_link_call_t call;
-    apr_time_t since; /* when the request came */
-    apr_time_t began; /* when the change was made */
-    sc_timer_t timer;
-    sc_wait_t *waits;
-    apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
-    apr_uint32_t acked;   /* targets that have */
-    apr_uint32_t moving;  /* how often it was waited until the session had other holders */
-    int guest;            /* the change was made on a copy that this node does not hold */
-    apr_uint32_t held;    /* holders that have applied it */
-    int skipped;          /* a target went away before it had */
-    apr_time_t hold;      /* somebody who has not applied it may read until then */
-    int whole;            /* the whole session was posted, as of the stamp */
-    sc_stamp_t stamp;
-    int shown;            /* nothing was changed: somebody wants to read it */
-    int settled;          /* waits for nobody, only for time to pass */
-    int warned;           /* a quarter of the time has passed */
-    apr_uint32_t asked;   /* how often there was no proof of a quorum */
-    apr_uint16_t context; /* what is repeated when it was refused */
-    sc_id_t id;
-    sc_timer_t redo;
-    apr_uint32_t redos;
-    apr_uint64_t refused; /* bits of the places of those that refused it last */
-};
 
 _Static_assert(SC_MEMBERS_MAX <= 64, "a bit for each place");
 
@@ -200,49 +152,6 @@ static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
     return m->config->refuse_unacked ? SC_NOT_REPLICATED : SC_DEGRADED;
 }
 
-static apr_uint32_t count_holders(const sc_record_t *rec)
-{
-    apr_uint32_t n = rec->primary != SC_ROUTE_NONE;
-    int i;
-
-    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
-        n++;
-    }
-    return n;
-}
-
-/* Holders that have not got this change may be there all the same, where this node does not see
- * them. The copy that has it is not to stay here; it goes to them as soon as they can be reached.
- */
-static void keep_guest(const sc_pending_t *p, sc_outcome_t outcome)
-{
-    sc_manager_t *m = p->m;
-    sc_record_t rec;
-
-    if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) == APR_SUCCESS &&
-        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, &rec) &&
-        (outcome != SC_DONE || p->held < count_holders(&rec))) {
-        sc_move_lost(m, &rec, 0);
-    }
-}
-
-/* What is refused in the end may be nowhere but here: who reads it next sees to it that others have
- * it, too. What all have got that should is in no doubt any more. */
-static void mark(const sc_pending_t *p, int doubt)
-{
-    sc_manager_t *m = p->m;
-    sc_record_t rec;
-
-    if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) != APR_SUCCESS ||
-        (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) ||
-        doubt == ((rec.flags & SC_REC_DOUBT) != 0) ||
-        (!doubt && (!p->whole || sc_stamp_cmp(&rec.stamp, &p->stamp) != 0))) {
-        return;
-    }
-    rec.flags ^= SC_REC_DOUBT;
-    (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
-}
-
 /* Answer and forget. The waits that are left go on alone. */
 static void finish(sc_pending_t *p, sc_outcome_t outcome)
 {
@@ -254,10 +163,7 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     while (p->waits != NULL) {
         detach(p->waits);
     }
-    mark(p, doubt);
-    if (p->guest) {
-        keep_guest(p, outcome);
-    }
+    sc_pending_leave(p, outcome);
     if (p->shown && !doubt) {
         outcome = SC_FOUND; /* enough have it */
     }
@@ -265,34 +171,25 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     sc_mgr_answer(m, &call, outcome, since);
 }
 
-/* Who hears nobody of several is probably the one that is cut off: the others go on without this
- * change. With a quorum: whoever might serve without it would have to share a member with those
- * that have it, or that keep this node's lease. */
-static int supported(const sc_pending_t *p)
-{
-    apr_uint32_t quorum = p->m->config->quorum;
+static void redo_due(void *baton, apr_time_t now);
 
-    if (!sc_lease_introduced(p->m)) {
-        return 0;
-    }
-    if (sc_mgr_is_backup(p->m) && p->unacked == 0 && !p->skipped) {
-        return sc_lease_support(p->m, 0) >= quorum;
-    }
-    return p->acked + 1 >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
-}
-
-/* Backup manager: a holder has not got the change, and cannot read, as far as this node granted it
- * anything. But it may ask others, and those that hold nothing do not know that its copy is old.
- * When they know other holders they do; so the session gets them first. */
-static int is_moving(sc_pending_t *p)
+/* With a quorum: the session has got other holders since, and not all are known to have the change.
+ * @return 1: they are asked */
+static int repeats(sc_pending_t *p)
 {
     sc_manager_t *m = p->m;
     sc_record_t rec;
 
-    return sc_mgr_is_backup(m) && p->unacked > 0 && p->moving++ < MOVING_MAX &&
-           sc_store_get(m->store, p->context, &p->id, &rec, NULL) == APR_SUCCESS &&
-           !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && sc_layout_here(m, &rec) &&
-           sc_move_refuses(m, &rec);
+    if (!sc_pending_live(p, &rec) || rec.epoch == p->epoch || sc_pending_all_have(p, &rec) ||
+        sc_timer_set(m->cfg.timers, &p->timer,
+                     sc_mgr_now(m) + apr_time_from_msec(m->config->ack_wait_ms) / 4, pending_due,
+                     p) != APR_SUCCESS) {
+        return 0;
+    }
+    p->settled = 0;
+    p->unacked = 0;
+    redo_due(p, sc_mgr_now(m));
+    return 1;
 }
 
 /* Nobody is waited for any more: answer as soon as that is safe. */
@@ -302,16 +199,23 @@ static void settle(sc_pending_t *p)
     apr_time_t now = sc_mgr_now(m);
     apr_time_t departed = sc_lease_departed(m);
     apr_time_t due = p->hold > departed ? p->hold : departed;
+    int strict = m->config->quorum > 1;
+    int late = strict && sc_pending_late(p);
 
-    if (due <= now && !supported(p)) {
-        if (p->asked++ >= PROOFS_MAX) {
+    if (due <= now && strict && !late && sc_pending_moving(p)) {
+        due = now + REDO_PAUSE;
+    } else if (due <= now && strict && !late && repeats(p)) {
+        return;
+    }
+    if (due <= now && !sc_pending_supported(p)) {
+        if (p->asked++ >= PROOFS_MAX || late) {
             sc_count(m->board, refused_quorum, m->config->quorum > 0);
             finish(p, m->config->quorum > 0 ? SC_NO_QUORUM : SC_UNKNOWN);
             return;
         }
         due = now + m->lease_time / 4;
     }
-    if (due <= now && is_moving(p)) {
+    if (due <= now && !strict && sc_pending_moving(p)) {
         due = now + REDO_PAUSE;
     }
     if (due > now && sc_timer_set(m->cfg.timers, &p->timer, due, pending_due, p) == APR_SUCCESS) {
@@ -537,7 +441,8 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
             set_lagging(m, peer, 0);
         }
         if (p != NULL) {
-            p->acked++;
+            p->acked += p->repeated == 0;
+            p->has |= (apr_uint64_t)w->takes << w->place;
             p->held += w->redo != 0;
         }
     } else if (peer != NULL) {
@@ -623,6 +528,8 @@ static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, const
         w->context = parcel->context;
         w->id = *parcel->id;
         w->redo = parcel->redo && sc_layout_at(m, &parcel->rec, peer);
+        w->takes =
+            w->redo || (parcel->redo && sc_move_target(m, parcel->context, parcel->id, peer));
         w->epoch = parcel->rec.epoch;
         if (p != NULL && !peer->lagging) {
             w->pending = p;
@@ -714,8 +621,10 @@ static void redo_due(void *baton, apr_time_t now)
         sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
         address(m, SC_OPT_QUIET, p->context, &p->id, &parcel);
         note_whole(p);
-        p->acked = 0; /* all of them are asked once more */
+        p->repeated = 1;
+        p->has = 0; /* all of them are asked once more */
         p->held = 0;
+        p->epoch = rec.epoch;
         p->guest = !sc_layout_here(m, &rec);
         post_all(m, p, &parcel);
     }
@@ -759,7 +668,10 @@ static void replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
         p->next->link = &p->next;
     }
     m->pendings = p;
+    p->lives = parcel.redo;
+    p->renamed = parcel.redo && !parcel.holders;
     p->guest = parcel.redo && !sc_layout_here(m, &parcel.rec);
+    p->epoch = parcel.rec.epoch;
     post_all(m, p, &parcel);
     if (p->waits == NULL) {
         p->settled = 1;
@@ -868,11 +780,14 @@ void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
 void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
 {
     apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
+    sc_pending_t *p;
     sc_wait_t *w;
 
+    for (p = m->pendings; p != NULL; p = p->next) {
+        p->has &= ~((apr_uint64_t)1 << place);
+    }
     for (w = m->waits; w != NULL; w = w->next) {
         if (w->place == place && w->serial == serial && w->pending != NULL) {
-            w->pending->skipped = 1;
             detach(w); /* what it may still read is known to sc_lease_departed */
         }
     }

@@ -1,0 +1,76 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file replicate.h
+ * @brief Private to replicate.c and support.c: changes that wait to be acknowledged.
+ */
+#ifndef SC_MANAGER_REPLICATE_H
+#define SC_MANAGER_REPLICATE_H
+
+#include "internal.h"
+
+struct sc_wait_t {
+    sc_wait_t *next;
+    sc_wait_t **link; /* what points to this one */
+    sc_manager_t *m;
+    sc_wait_kind_t kind;
+    apr_uint32_t place; /* of the peer */
+    apr_uint32_t serial;
+    apr_uint64_t tag; /* SC_WAIT_GET, SC_WAIT_BLOCK: theirs */
+    sc_pending_t *pending;
+    sc_wait_t *sibling; /* next one of the same pending */
+    apr_uint16_t context;
+    sc_id_t id;
+    int whole;          /* what was posted last was the whole session already */
+    int redo;           /* for a holder: if it is refused, the holders may be others now */
+    int takes;          /* for a holder, or one that is to be one */
+    apr_uint32_t epoch; /* of the location that was told */
+};
+
+struct sc_pending_t {
+    sc_pending_t *next;
+    sc_pending_t **link;
+    sc_manager_t *m;
+    sc_link_call_t call;
+    apr_time_t since; /* when the request came */
+    apr_time_t began; /* when the change was made */
+    sc_timer_t timer;
+    sc_wait_t *waits;
+    apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
+    apr_uint32_t acked;   /* targets that have, of the first ones */
+    apr_uint32_t moving;  /* how often it was waited until the session had other holders */
+    int guest;            /* the change was made on a copy that this node does not hold */
+    apr_uint32_t held;    /* holders that have applied it */
+    apr_uint64_t has;     /* bits of the places of those, and of those that are to be holders */
+    apr_uint32_t epoch;   /* of the location under which it was posted last */
+    int lives;            /* backup manager: it concerns a session that goes on, */
+    int renamed;          /* under another id, which concerns all */
+    int repeated;         /* it has been posted again since */
+    apr_time_t hold;      /* somebody who has not applied it may read until then */
+    int whole;            /* the whole session was posted, as of the stamp */
+    sc_stamp_t stamp;
+    int shown;            /* nothing was changed: somebody wants to read it */
+    int settled;          /* waits for nobody, only for time to pass */
+    int warned;           /* a quarter of the time has passed */
+    apr_uint32_t asked;   /* how often there was no proof of a quorum */
+    apr_uint16_t context; /* what is repeated when it was refused */
+    sc_id_t id;
+    sc_timer_t redo;
+    apr_uint32_t redos;
+    apr_uint64_t refused; /* bits of the places of those that refused it last */
+};
+
+/** Backup manager: whether it concerns a session that lives here. @param rec receives it */
+int sc_pending_live(const sc_pending_t *p, sc_record_t *rec);
+/** Whether each holder has it, those too that this node does not see. */
+int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec);
+/** Whether it may be answered, as far as those go that have it. */
+int sc_pending_supported(const sc_pending_t *p);
+/** Whether the session is to get other holders first. That is begun, if it has not been. */
+int sc_pending_moving(sc_pending_t *p);
+/** Whether whoever waits for the answer does so no longer. */
+int sc_pending_late(const sc_pending_t *p);
+/** It is answered like that: what becomes of the copy that is here. */
+void sc_pending_leave(const sc_pending_t *p, sc_outcome_t outcome);
+
+#endif

@@ -1,0 +1,116 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Whether a change has got far enough to be acknowledged, and what becomes of it if it has not
+ * (docs/consistency.md, "Quorum").
+ */
+#include <string.h>
+
+#include "replicate.h"
+
+/** How many such pauses a change waits for the session to get other holders. */
+#define MOVING_MAX 25
+
+int sc_pending_live(const sc_pending_t *p, sc_record_t *rec)
+{
+    return p->lives && sc_store_get(p->m->store, p->context, &p->id, rec, NULL) == APR_SUCCESS &&
+           !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
+}
+
+static int has_it(const sc_pending_t *p, apr_uint16_t route)
+{
+    const sc_peer_t *peer = sc_layout_peer(p->m, route);
+
+    return route == p->m->own_route || (peer != NULL && (p->has >> (peer - p->m->peer) & 1));
+}
+
+int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec)
+{
+    int i, all = has_it(p, rec->primary);
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        all &= has_it(p, rec->backups[i]);
+    }
+    return all;
+}
+
+/* Holders that have not got this change may be there all the same, where this node does not see
+ * them. The copy that has it is not to stay here; it goes to them as soon as they can be reached.
+ */
+static void keep_guest(const sc_pending_t *p, sc_outcome_t outcome)
+{
+    sc_manager_t *m = p->m;
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) == APR_SUCCESS &&
+        !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, &rec) &&
+        (outcome != SC_DONE || !sc_pending_all_have(p, &rec))) {
+        sc_move_lost(m, &rec, 0);
+    }
+}
+
+/* What is refused in the end may be nowhere but here: who reads it next sees to it that others have
+ * it, too. What all have got that should is in no doubt any more. */
+static void mark(const sc_pending_t *p, int doubt)
+{
+    sc_manager_t *m = p->m;
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, p->context, &p->id, &rec, &m->old) != APR_SUCCESS ||
+        (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) ||
+        doubt == ((rec.flags & SC_REC_DOUBT) != 0) ||
+        (!doubt && (!p->whole || sc_stamp_cmp(&rec.stamp, &p->stamp) != 0))) {
+        return;
+    }
+    rec.flags ^= SC_REC_DOUBT;
+    (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
+}
+
+/* Who hears nobody of several is probably the one that is cut off: the others go on without this
+ * change. With a quorum: whoever might serve without it would have to share a member with those
+ * that have it; or, since a quorum knows who the holders are, to ask one of these, so each of them
+ * needs it. That others hear this node proves nothing: they may go on with a holder that is away
+ * now. */
+int sc_pending_supported(const sc_pending_t *p)
+{
+    apr_uint32_t quorum = p->m->config->quorum;
+    sc_record_t rec;
+
+    if (!sc_lease_introduced(p->m)) {
+        return 0;
+    }
+    if (p->lives && quorum > 1 && (!p->renamed || p->acked + 1 >= quorum)) {
+        return sc_lease_support(p->m, 0) >= quorum &&
+               (!sc_pending_live(p, &rec) || sc_pending_all_have(p, &rec) || p->held + 1 >= quorum);
+    }
+    return p->acked + 1 >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
+}
+
+/* Backup manager: a holder has not got the change, and cannot read, as far as this node granted it
+ * anything. But it may ask others, and those that hold nothing do not know that its copy is old.
+ * When they know other holders they do; so the session gets them first. */
+int sc_pending_moving(sc_pending_t *p)
+{
+    sc_record_t rec;
+
+    return sc_pending_live(p, &rec) && sc_layout_here(p->m, &rec) &&
+           (p->unacked > 0 || (p->m->config->quorum > 1 && !sc_pending_all_have(p, &rec))) &&
+           p->moving++ < MOVING_MAX && sc_move_refuses(p->m, &rec);
+}
+
+/* Whoever waits for the answer does not do so much longer (session_load.c, session_save.c). */
+int sc_pending_late(const sc_pending_t *p)
+{
+    const sc_config_t *c = p->m->config;
+    apr_time_t ms = (apr_time_t)c->delta.fetch_ms + c->ack_wait_ms / 2;
+
+    return sc_mgr_now(p->m) - p->since > apr_time_from_msec(p->shown ? ms : ms + c->ack_wait_ms);
+}
+
+void sc_pending_leave(const sc_pending_t *p, sc_outcome_t outcome)
+{
+    mark(p, outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN);
+    if (p->guest) {
+        keep_guest(p, outcome);
+    }
+}
