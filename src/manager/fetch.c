@@ -71,6 +71,7 @@ struct sc_fetch_t {
     int rounds;       /* how often it was asked for anew */
     int had_body;     /* something was here when it began, */
     int own_copy;     /* and this node was a holder */
+    int dropped;      /* it is gone since, with all that had been merged */
     sc_record_t best; /* the newest location that anybody knows; primary SC_ROUTE_NONE: none yet */
     char hint[SC_ROUTE_MAX + 1];
     asked_t asked[SC_MEMBERS_MAX];
@@ -540,21 +541,34 @@ static int catch_up(sc_fetch_t *f)
         return 0;
     }
     note_location(f, &rec);
-    if (!(rec.flags & SC_REC_PROXY) || !f->found || f->rounds >= ROUNDS_MAX) {
+    if (!f->dropped) {
         return 0;
     }
-    f->rounds++;
-    f->found = f->decided = f->sure_copy = f->own_copy = 0;
+    f->dropped = f->found = f->decided = f->sure_copy = f->own_copy = 0;
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (f->asked[i].gave) {
-            memset(&f->asked[i], 0, sizeof(f->asked[i]));
+            f->asked[i].gave = 0;
+            f->asked[i].serial = f->rounds < ROUNDS_MAX ? 0 : f->asked[i].serial;
         }
+    }
+    if (f->rounds++ >= ROUNDS_MAX) {
+        return 0;
     }
     (void)ask_holders(f);
     if (f->everybody) {
         ask_everybody(f);
     }
     return 1;
+}
+
+/* What comes now may fill the place again, with an old copy. */
+void sc_fetch_dropped(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_fetch_t *f = *slot_of(m, context, id);
+
+    if (f != NULL) {
+        f->dropped = 1;
+    }
 }
 
 /* Ask further if that is needed. @return 1: the answer is known */

@@ -432,6 +432,8 @@ int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *
 apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer);
+/** A body that was here has been dropped. */
+void sc_fetch_dropped(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** A peer went, or the membership has settled: some may have their answer now. */
 void sc_fetch_review(sc_manager_t *m);
 /** Ask again those that have not answered: they may not have known this node before. */

@@ -109,10 +109,15 @@ int sc_place_of(sc_manager_t *m, const sc_wire_session_t *w, apr_uint16_t contex
 apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec)
 {
     apr_time_t now = sc_mgr_now(m);
-    sc_record_t proxy = *rec;
+    sc_record_t proxy = *rec, before;
 
+    if (sc_store_get(m->store, rec->context, &rec->id, &before, NULL) == APR_SUCCESS &&
+        !(before.flags & SC_REC_PROXY)) {
+        sc_fetch_dropped(m, rec->context, &rec->id);
+    }
     proxy.flags = SC_REC_PROXY;
     proxy.due = now + (is_front(m) ? SC_FRONT_STAY : SC_PROXY_LOOK);
+    sc_fetch_dropped(m, rec->context, &rec->id);
     return sc_store_put(m->store, &proxy, NULL, 0);
 }
 
