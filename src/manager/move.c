@@ -727,7 +727,9 @@ static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer
                   const sc_record_t *known, int readable, apr_uint64_t digest)
 {
     sc_manager_t *m = b->m;
+    int stands;
 
+    move->judged = 1;
     sc_count(m->board, moves_refused, 1);
     if (!readable || known->primary == SC_ROUTE_NONE) {
         move->refused |= judge_lack(b, from, peer, move);
@@ -737,8 +739,14 @@ static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer
     if (known->epoch > move->heard) {
         move->heard = known->epoch;
     }
-    if (known->epoch > move->want.epoch) {
-        apr_status_t rv = sc_place_merge(m, from, known, digest);
+    /* Of two with one epoch that other one may have been decided, with changes since that are not
+     * here: then a higher epoch would take them back. */
+    stands = digest == SC_MOVE_ACCEPTED && known->epoch == move->want.epoch && !move->accepted;
+    if (stands) {
+        move->asked = 0; /* nobody acts upon it */
+    }
+    if (known->epoch > move->want.epoch || stands) {
+        apr_status_t rv = sc_place_merge(m, from, known, 0);
 
         move->known_better |= rv == APR_SUCCESS || rv == APR_EEXIST;
     }
@@ -784,6 +792,7 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     sc_peer_t *peer = sc_mgr_peer(m, from);
     sc_moving_t *b = m->moves != NULL ? m->moves->batches : NULL;
     sc_msg_places_t list;
+    sc_move_t *move;
     sc_group_t g;
     apr_uint64_t i;
     apr_uint32_t place;
@@ -802,8 +811,14 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
         return APR_SUCCESS;
     }
     b->replied |= (apr_uint64_t)1 << place;
+    for (move = b->items; move != NULL; move = move->sibling) {
+        move->judged = 0;
+    }
     for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
         judge_group(b, from, peer, &list, &g);
+    }
+    for (move = b->items; move != NULL; move = move->sibling) {
+        move->accepted |= !move->judged;
     }
     decide(b);
     return APR_SUCCESS;

@@ -23,6 +23,10 @@
     apr_time_from_sec(10) /**< a member without room is not asked again so soon                    \
                            */
 
+/** In a reply to NOTIFY, instead of a digest: the location has been accepted, so it may have been
+ * decided. Without it, it is only what the peer itself asks for. */
+#define SC_MOVE_ACCEPTED 1
+
 typedef struct sc_move_wait_t sc_move_wait_t; /* a request that waits: move_wait.c */
 
 /** One session. */
@@ -39,6 +43,8 @@ typedef struct sc_move_t {
     apr_uint64_t copy;  /**< bits of the places of those that get a copy */
     apr_uint64_t lack;  /**< of those that had none when they were asked */
     int refused;
+    int judged;         /* by the peer whose reply is looked at */
+    int accepted;       /* somebody has accepted it, or a try before it */
     int dirty;          /**< others have changed it since it was copied, which was refused */
     int known_better;   /**< somebody knew a higher epoch, which has been taken */
     apr_uint32_t heard; /**< highest epoch that somebody knows */

@@ -168,6 +168,8 @@ void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
         (void)sc_place_only(m, rec);
         return;
     }
+    /* if this engine ends before it has gone, the next one is to come across it */
+    (void)sc_store_touch(m->store, rec->context, &rec->id, rec->accessed, sc_mgr_due(m, rec));
     if (sc_lost_pending(m, rec->context, &rec->id)) {
         return; /* it goes to the new ones when what is on its way has arrived, or has not */
     }

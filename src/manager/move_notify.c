@@ -26,6 +26,12 @@ static void say(verdict_t *v, const sc_record_t *known)
     v->bad |= sc_places_add(v->refused, v->m->store, known, 0) != APR_SUCCESS;
 }
 
+/* Refused: another one has been accepted here already. */
+static void say_accepted(verdict_t *v, const sc_record_t *known)
+{
+    v->bad |= sc_places_add(v->refused, v->m->store, known, SC_MOVE_ACCEPTED) != APR_SUCCESS;
+}
+
 /* Refused: there is no copy here. */
 static void say_none(verdict_t *v, const sc_record_t *in)
 {
@@ -84,7 +90,7 @@ static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
     if (rv != APR_SUCCESS) {
         if (sc_store_get(m->store, in->context, &in->id, &now, NULL) == APR_SUCCESS &&
             rv == APR_EEXIST) {
-            say(v, &now);
+            say_accepted(v, &now);
         } else {
             accept_unknown(v, in, rv);
         }
@@ -115,7 +121,7 @@ static void notified(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
     }
     if (rv == APR_SUCCESS && in->epoch <= rec.epoch) {
         if (in->epoch < rec.epoch || sc_layout_cmp(m, in, &rec) != 0) {
-            say(v, &rec); /* two with one epoch: one of them is not known to all */
+            say_accepted(v, &rec); /* two with one epoch: one of them is not known to all */
         } else if (here && (rec.flags & SC_REC_PROXY)) {
             say_none(v, in);
         }

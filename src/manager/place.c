@@ -165,6 +165,8 @@ static int somebody_there(sc_manager_t *m, const sc_record_t *rec)
 
 apr_time_t sc_place_due(sc_manager_t *m, const sc_record_t *rec, apr_time_t now)
 {
+    sc_record_t here;
+
     if (rec->flags & SC_REC_PROXY) {
         if (!is_front(m) && somebody_there(m, rec)) {
             return now + SC_PROXY_LOOK;
@@ -173,6 +175,12 @@ apr_time_t sc_place_due(sc_manager_t *m, const sc_record_t *rec, apr_time_t now)
         return 0;
     }
     if (sc_move_pending(m, rec->context, &rec->id)) {
+        return now + SC_GUEST_STAY;
+    }
+    /* the engine before this one may have kept it because the holders lacked something of it */
+    if (now - m->started < 2 * SC_GUEST_STAY &&
+        sc_store_get(m->store, rec->context, &rec->id, &here, &m->old) == APR_SUCCESS) {
+        sc_move_lost(m, &here, 0);
         return now + SC_GUEST_STAY;
     }
     if (sc_place_only(m, rec) != APR_SUCCESS) {
