@@ -238,6 +238,7 @@ typedef struct sc_msg_ping_t {
     apr_uint64_t clock;  /**< the cluster's time as the sender knows it, ms; 0: it does not */
     apr_uint32_t nmembers;
     apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on, not its own */
+    apr_uint64_t hung; /**< bits of those that do not answer it, and that it has granted nothing */
 } sc_msg_ping_t;
 
 void sc_msg_ping_put(sc_buf_t *b, const sc_msg_ping_t *p);

@@ -43,6 +43,7 @@ struct sc_waiter_t {
     sc_link_call_t call;
     sc_link_op_t op;
     int again;
+    int creates; /* the session is to be a new one */
     apr_time_t since;
     apr_size_t len;
     unsigned char body[];
@@ -78,6 +79,7 @@ struct sc_fetch_t {
     sc_timer_t timer;
     sc_waiter_t *waiters;
     sc_waiter_t **tail;
+    apr_time_t began;
     apr_uint64_t serial; /* of its questions */
     sc_waiter_t *late; /* backup manager: requests that came after them: they need newer answers */
     sc_waiter_t **late_tail;
@@ -118,6 +120,7 @@ static sc_fetch_t *fetch_create(sc_manager_t *m, apr_uint16_t context, const sc_
     f->tail = &f->waiters;
     f->late_tail = &f->late;
     f->serial = ++m->fetch_serial;
+    f->began = sc_mgr_now(m);
     if (sc_mgr_is_backup(m)) {
         look_here(f);
     }
@@ -235,6 +238,14 @@ static int may_hold(const sc_fetch_t *f, apr_uint64_t store_id)
     return f->best.primary == SC_ROUTE_NONE || route == SC_ROUTE_NONE || is_holder(f, route);
 }
 
+/* Whether a peer has said since this began that a member does not answer it either. That one has
+ * changed nothing with its help, up to now, that it would not have told; so this is the same as if
+ * the peer had dropped it already, which takes some time and would make each request wait. */
+static int is_hung(const sc_fetch_t *f, const sc_peer_t *peer, apr_uint32_t k)
+{
+    return (peer->lease.hung >> k & 1) && peer->lease.heard_at >= f->began;
+}
+
 /* Members that others see and this node does not: what they hold cannot be known. */
 static int are_strangers(const sc_fetch_t *f)
 {
@@ -245,12 +256,25 @@ static int are_strangers(const sc_fetch_t *f)
         const sc_peer_t *peer = &m->peer[i];
 
         for (k = 0; peer->serial != 0 && peer->lease.strangers && k < peer->lease.nmembers; k++) {
-            if (may_hold(f, peer->lease.member[k])) {
+            if (may_hold(f, peer->lease.member[k]) && !is_hung(f, peer, k)) {
                 return 1;
             }
         }
     }
     return 0;
+}
+
+/* Backup manager: a session that is only to be made, and of which nobody knows who answers. Its id
+ * is new and random: those who do not answer, or are not seen, have nothing of it either. */
+static int is_new(const sc_fetch_t *f)
+{
+    const sc_waiter_t *w = f->waiters;
+
+    while (w != NULL && w->creates) {
+        w = w->next;
+    }
+    return f->holders && f->waiters != NULL && w == NULL && !f->found && !f->unreadable &&
+           f->best.primary == SC_ROUTE_NONE;
 }
 
 /* Whether what has come is all that can be found out. */
@@ -259,7 +283,7 @@ static int is_complete(const sc_fetch_t *f)
     if (f->decided) {
         return 1;
     }
-    if (f->holders && (!f->everybody || are_strangers(f))) {
+    if (f->holders && (!f->everybody || (are_strangers(f) && !is_new(f)))) {
         return 0;
     }
     return all_answered(f, 0) &&
@@ -349,7 +373,7 @@ static sc_outcome_t outcome_backup(sc_fetch_t *f, apr_status_t rv, const sc_reco
         remember_absent(f);
         return SC_ABSENT;
     }
-    return SC_UNKNOWN;
+    return rv == APR_NOTFOUND && is_new(f) ? SC_ABSENT : SC_UNKNOWN;
 }
 
 /* ---- the end, with both ---------------------------------------------------------------------- */
@@ -622,6 +646,7 @@ static sc_waiter_t *waiter_create(sc_manager_t *m, const sc_link_call_t *call, s
     w->call = *call;
     w->op = op;
     w->again = again;
+    w->creates = 0;
     w->since = since;
     w->len = len;
     memcpy(w->body, body, len);
@@ -665,6 +690,7 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
         free(w);
         return APR_ENOSPC;
     }
+    w->creates = op == SC_LINK_CHANGE && (c->flags & SC_CHANGE_NEW) && !again;
     if (sc_mgr_is_backup(m) && (f->everybody || f->holders)) {
         *f->late_tail = w;
         f->late_tail = &w->next;
@@ -757,6 +783,7 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
     }
     sc_lease_check(m);
+    sc_lease_tell_hung(m, from);
     msg.sure =
         known && held && !news && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
     sc_buf_clear(&m->msg);

@@ -86,6 +86,7 @@ typedef struct sc_lease_t {
     apr_time_t silent;   /**< the first PING since which it has not answered; 0: it has */
     apr_time_t answered; /**< when the newest PING was sent that it granted */
     apr_uint64_t heard;  /**< its newest PING, in its own clock */
+    apr_time_t heard_at; /**< when that came */
     apr_time_t added;    /**< when it came into the view */
     apr_time_t told;     /**< the newest PING it has answered was sent then */
     int counts;  /**< it has granted a lease in this life, or somebody else counts on it: its grant
@@ -99,6 +100,7 @@ typedef struct sc_lease_t {
     apr_uint64_t healed; /**< its number of losses of this node that has been made up */
     apr_uint32_t nmembers;
     apr_uint64_t member[SC_MEMBERS_MAX]; /**< store ids of the members it counts on */
+    apr_uint64_t hung;                   /**< bits of those that did not answer it then */
 } sc_lease_t;
 
 /** A member that went without a word, and may read until then. */
@@ -460,6 +462,11 @@ void sc_lease_lost(sc_manager_t *m, sc_peer_t *peer);
 void sc_lease_healed(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t loss);
 /** Whether the peer has not answered for so long that nobody should wait for it. */
 int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
+/** Whether it is mute, and may not read: nothing that it has made lately can have been acknowledged
+ *  by way of this node. */
+int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer);
+/** Tell a peer that asks for a session who hangs of those that it does not see. Changes m->msg. */
+void sc_lease_tell_hung(sc_manager_t *m, const sc_member_t *from);
 /** Whether it must be this node that is cut off: it hears nobody of several, or has just been away.
  */
 int sc_lease_cut_off(const sc_manager_t *m);
@@ -628,7 +635,7 @@ int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *
  * enough of its holders are there. That begins then. Changes m->old and m->msg. */
 int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
 /** Something of others has been merged into a session: if it is being moved, the copies lack it. */
-void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec);
+void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
 /**

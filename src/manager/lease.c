@@ -49,6 +49,7 @@ static void put_members(const sc_manager_t *m, const sc_peer_t *to, sc_msg_ping_
         const sc_peer_t *peer = &m->peer[i];
 
         if (peer->serial != 0 && peer != to) {
+            ping->hung |= (apr_uint64_t)sc_lease_hung(m, peer) << ping->nmembers;
             ping->member[ping->nmembers++] = peer->member.store_id;
         }
     }
@@ -79,6 +80,35 @@ static void ask_all(sc_manager_t *m, apr_time_t now)
         if (m->peer[i].serial != 0) {
             ask(m, &m->peer[i], now);
         }
+    }
+}
+
+/* Whether a peer counts on a member. */
+static int is_told(const sc_peer_t *peer, apr_uint64_t store_id)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < peer->lease.nmembers; i++) {
+        if (peer->lease.member[i] == store_id) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void sc_lease_tell_hung(sc_manager_t *m, const sc_member_t *from)
+{
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    int i, wanted = 0;
+
+    for (i = 0; i < SC_MEMBERS_MAX && peer != NULL; i++) {
+        const sc_peer_t *other = &m->peer[i];
+
+        wanted |= other->serial != 0 && other != peer && sc_lease_hung(m, other) &&
+                  !is_told(peer, other->member.store_id);
+    }
+    if (wanted && m->lease_time != 0) {
+        ask(m, peer, sc_mgr_now(m));
     }
 }
 
@@ -224,6 +254,8 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     sc_mgr_observe_clock(m, from, ping.clock);
     l = &peer->lease;
     l->heard = ping.sent;
+    l->heard_at = sc_mgr_now(m);
+    l->hung = ping.hung;
     l->nmembers = ping.nmembers;
     memcpy(l->member, ping.member, ping.nmembers * sizeof(l->member[0]));
     look_for_strangers(m, peer);
@@ -323,6 +355,11 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer)
 {
     return peer->lease.silent != 0 && !peer->lease.owed &&
            sc_mgr_now(m) - peer->lease.silent >= m->lease_time;
+}
+
+int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer)
+{
+    return sc_lease_mute(m, peer) && !sc_lease_may_read(m, peer);
 }
 
 int sc_lease_cut_off(const sc_manager_t *m)

@@ -361,7 +361,7 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
     }
     if (*changed) {
         if (result.changed) {
-            sc_move_dirty(m, rec);
+            sc_move_dirty(m, rec, in);
         }
         sc_move_look(m, rec);
     }

@@ -20,6 +20,7 @@ void sc_msg_ping_put(sc_buf_t *b, const sc_msg_ping_t *p)
     for (i = 0; i < p->nmembers; i++) {
         sc_put_u64(b, p->member[i]);
     }
+    sc_put_varint(b, p->hung);
 }
 
 apr_status_t sc_msg_ping_get(sc_rd_t *r, sc_msg_ping_t *p)
@@ -37,6 +38,7 @@ apr_status_t sc_msg_ping_get(sc_rd_t *r, sc_msg_ping_t *p)
     for (i = 0; i < p->nmembers && !r->bad; i++) {
         p->member[i] = sc_get_u64(r);
     }
+    p->hung = sc_get_varint(r);
     if (r->bad) {
         p->nmembers = 0;
     }

@@ -67,11 +67,13 @@ int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *i
     return move != NULL && sc_record_holder(&move->want, peer->route) != SC_HOLDER_NONE;
 }
 
-void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec)
+void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in)
 {
     sc_move_t *move = sc_move_find(m, rec->context, &rec->id);
 
-    if (move != NULL) {
+    /* who changes it under the location that is asked for tells the new holders himself; to copy it
+     * once more would only put off the decision, and meanwhile the new primary goes on */
+    if (move != NULL && (in->located || !move->asked || in->epoch < move->want.epoch)) {
         move->dirty = 1;
     }
 }
@@ -427,6 +429,8 @@ static apr_uint32_t begin(sc_moving_t *b)
     n = copy_all(b);
     if (b->copies == 0) {
         ask(b);
+    } else {
+        (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
     }
     return n;
 }
@@ -478,7 +482,7 @@ static int plan_again(sc_move_t *move)
     sc_manager_t *m = move->m;
     apr_uint32_t epoch = move->want.epoch > move->heard ? move->want.epoch : move->heard;
     apr_uint64_t lack = move->lack;
-    sc_record_t rec;
+    sc_record_t rec, nowhere = {0};
 
     if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) != APR_SUCCESS ||
         !sc_move_mine(m, &rec)) {
@@ -492,7 +496,8 @@ static int plan_again(sc_move_t *move)
         move->want = rec; /* as it is, so that all know that nothing has changed */
     }
     move->want.epoch = (epoch > rec.epoch ? epoch : rec.epoch) + 1;
-    move->copy = sc_move_newcomers(m, &rec, &move->want) | lack;
+    move->copy = sc_move_newcomers(m, &rec, &move->want) |
+                 (lack & sc_move_newcomers(m, &nowhere, &move->want));
     move->tries++;
     return move->want.epoch <= SC_EPOCH_MAX;
 }
@@ -666,6 +671,26 @@ static void note_overdue(sc_moving_t *b, apr_time_t now)
     }
 }
 
+/* Whether somebody who is to get a copy hangs. The copy may be on its way to him for much longer
+ * than any request waits, and all that time changes would be refused. */
+static int is_stuck(const sc_moving_t *b)
+{
+    const sc_manager_t *m = b->m;
+    const sc_move_t *move;
+    apr_uint64_t copy = 0;
+    apr_uint32_t i;
+
+    for (move = b->items; move != NULL; move = move->sibling) {
+        copy |= move->copy;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if ((copy >> i & 1) && m->peer[i].serial != 0 && sc_lease_mute(m, &m->peer[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void step_due(void *baton, apr_time_t now)
 {
     sc_moving_t *b = baton;
@@ -673,8 +698,10 @@ static void step_due(void *baton, apr_time_t now)
 
     if (b->items == NULL) {
         batch_free(b);
-    } else if (b->phase == SC_MOVE_PAUSE) {
+    } else if (b->phase == SC_MOVE_PAUSE || (b->phase == SC_MOVE_COPY && is_stuck(b))) {
         begin_again(b);
+    } else if (b->phase == SC_MOVE_COPY) {
+        (void)sc_timer_set(m->cfg.timers, &b->timer, now + resend_time(m), step_due, b);
     } else if (b->phase == SC_MOVE_ASK) {
         apr_time_t end = sc_lease_departed(m);
         apr_time_t due = now + resend_time(m);

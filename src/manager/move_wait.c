@@ -147,7 +147,10 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
     sc_move_t *move;
     sc_record_t want;
 
-    if (sc_move_pending(m, rec->context, &rec->id)) {
+    /* A copy of which something is still on its way to the others is no reason any more when this
+     * node has become a holder: it waits for whoever does not answer, and so would each change. */
+    if (sc_move_find(m, rec->context, &rec->id) != NULL ||
+        (!sc_layout_here(m, rec) && sc_lost_pending(m, rec->context, &rec->id))) {
         return 1;
     }
     if (!is_urgent(m, rec, &want) || sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {

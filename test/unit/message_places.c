@@ -652,6 +652,7 @@ static void test_ping(void)
     p.sent = APR_UINT64_MAX;
     p.healed = 1ull << 40;
     p.clock = (apr_uint64_t)1 << 41;
+    p.hung = 1ull << 63;
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         p.member[i] = ~(apr_uint64_t)i;
     }
@@ -664,7 +665,8 @@ static void test_ping(void)
         CU_ASSERT_EQUAL(sc_get_u8(&r), SC_EVT_PING);
         memset(&got, 0xff, sizeof(got));
         CU_ASSERT_EQUAL(sc_msg_ping_get(&r, &got), APR_SUCCESS);
-        CU_ASSERT(got.sent == p.sent && got.healed == p.healed && got.clock == p.clock && got.nmembers == n);
+        CU_ASSERT(got.sent == p.sent && got.healed == p.healed && got.clock == p.clock &&
+                  got.nmembers == n && got.hung == p.hung);
         CU_ASSERT(memcmp(got.member, p.member, n * sizeof(p.member[0])) == 0);
         CU_ASSERT_EQUAL(sc_rd_left(&r), 0);
     }
@@ -677,6 +679,7 @@ static void test_ping(void)
     for (i = 0; i <= SC_MEMBERS_MAX; i++) {
         sc_put_u64(&b, i + 1);
     }
+    sc_put_varint(&b, 0);
     CU_ASSERT_EQUAL(wire_read(b.data, b.len), APR_EINVAL);
 
     wire_sample(20, &b);
