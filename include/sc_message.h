@@ -164,7 +164,9 @@ typedef struct sc_msg_get_all_t {
     apr_uint64_t serial;    /**< of the request; repeated in what answers it */
     apr_uint64_t since;     /**< only what the donor's store changed after this number */
     apr_uint64_t recent_ms; /**< not 0: what changed in this time, instead of since */
-    sc_text_t primary;      /**< not empty: only sessions that have it as primary or backup */
+    sc_text_t primary;      /**< not empty: only sessions that have it as primary or backup, or
+                                 something in them that this node has stamped: */
+    apr_uint32_t maker;     /**< sc_stamp_t's node; 0: none */
     apr_uint32_t ncontexts; /**< contexts that the requester knows */
     sc_text_t context[SC_CONTEXTS_MAX];
     apr_uint32_t held; /**< 1: besides, all sessions that the requester holds according to the

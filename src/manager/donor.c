@@ -36,6 +36,7 @@ struct sc_transfer_t {
     int not_given;        /* nothing that others have given to this node and nobody has changed */
     int filtered;         /* only sessions of one primary, backup manager: or backup */
     apr_uint16_t primary; /* that one */
+    apr_uint32_t maker;   /* or with something that this node has stamped */
     apr_uint64_t lsn;     /* when the scan began */
     int ready;            /* this node was READY and leased then */
     apr_uint64_t loss;    /* of the requester, then */
@@ -112,25 +113,43 @@ static void add_session(sc_transfer_t *t, const sc_record_t *rec, const unsigned
     sc_wire_session_put(&t->items, &w);
 }
 
-static int is_for(const sc_transfer_t *t, const sc_record_t *rec)
+/* Whether there is something in it that a node has stamped, as far as that is not outdated. */
+static int has_made(apr_uint32_t node, const sc_record_t *rec, const unsigned char *body)
 {
-    if (!t->filtered || (rec->flags & SC_REC_TOMBSTONE)) {
+    sc_attr_t a;
+    sc_rd_t r;
+
+    if (rec->stamp.node == node) {
         return 1;
     }
-    return sc_mgr_is_backup(t->peer->m) ? sc_record_holder(rec, t->primary) != SC_HOLDER_NONE
-                                        : rec->primary == t->primary;
+    sc_rd_init(&r, body, rec->flags & SC_REC_PROXY ? 0 : rec->body_len);
+    while (sc_attr_get(&r, &a) == APR_SUCCESS) {
+        if (a.stamp.node == node) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_for(const sc_transfer_t *t, const sc_record_t *rec, const unsigned char *body)
+{
+    int its = sc_mgr_is_backup(t->peer->m) ? sc_record_holder(rec, t->primary) != SC_HOLDER_NONE
+                                           : rec->primary == t->primary;
+
+    return !t->filtered || its || (rec->flags & SC_REC_TOMBSTONE) ||
+           (t->maker != 0 && has_made(t->maker, rec, body));
 }
 
 /* Backup manager: whether the requester gets the session itself. Not only from holders: what was
  * changed on a copy that is not held need not be on any holder that is there now, and when this
  * transfer is complete the requester is granted a lease. Other such copies may be old. */
-static int gets_body(const sc_transfer_t *t, const sc_record_t *rec)
+static int gets_body(const sc_transfer_t *t, const sc_record_t *rec, const unsigned char *body)
 {
     sc_manager_t *m = t->peer->m;
     int here = sc_layout_here(m, rec);
 
     return !(rec->flags & SC_REC_PROXY) && sc_layout_at(m, rec, t->peer) &&
-           ((rec->lsn > t->since && is_for(t, rec) &&
+           ((rec->lsn > t->since && is_for(t, rec, body) &&
              (here || sc_move_pending(m, rec->context, &rec->id) ||
               sc_mgr_awaited(m, rec->context, &rec->id))) ||
             (t->held && here && sc_layout_owner(m, rec) == m->own_route));
@@ -151,11 +170,11 @@ static int scanned_backup(void *baton, const sc_record_t *rec, const unsigned ch
         if (rec->lsn > t->since) {
             add_session(t, rec, body);
         }
-    } else if (gets_body(t, rec)) {
+    } else if (gets_body(t, rec, body)) {
         add_session(t, rec, body);
     } else if (has_body && sc_layout_at(m, rec, t->peer)) {
         return 1; /* it has it */
-    } else if (moved && is_for(t, rec) && (has_body || t->since > 0)) {
+    } else if (moved && is_for(t, rec, body) && (has_body || t->since > 0)) {
         /* of what it does not know the requester believes holders only (place.c) */
         (void)sc_places_add(
             t->places, m->store, rec,
@@ -168,7 +187,7 @@ static int scanned(void *baton, const sc_record_t *rec, const unsigned char *bod
 {
     sc_transfer_t *t = baton;
 
-    if ((t->contexts >> rec->context & 1) && is_for(t, rec) &&
+    if ((t->contexts >> rec->context & 1) && is_for(t, rec, body) &&
         !(t->not_given && (rec->flags & SC_REC_GIVEN))) {
         add_session(t, rec, body);
     }
@@ -387,6 +406,7 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     t->places_since = t->since > sc_place_slack(m) ? t->since - sc_place_slack(m) : 0;
     t->scanned = (t->since >= stats.lsn && t->places == NULL) || t->contexts == 0;
     sc_buf_init(&t->items, m->config->delta.block_bytes + (apr_size_t)BUCKET_BYTES);
+    t->maker = g.maker;
     set_filter(m, t, &g.primary);
     peer->transfer = t;
     if (m->transfers < ACTIVE_MAX) {

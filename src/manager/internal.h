@@ -61,6 +61,7 @@ typedef struct sc_pull_t {
     int damaged;         /**< a block could not be read */
     apr_uint64_t asked_contexts;
     char asked_legacy[SC_ROUTE_MAX + 1];
+    apr_uint32_t asked_tag;
     apr_uint64_t asked_legacy_ms;
     apr_time_t heard;      /**< last sign of progress */
     apr_uint64_t total;    /**< sessions announced */
@@ -73,6 +74,7 @@ typedef struct sc_pull_t {
     apr_time_t missed_since;    /**< something may be missing since then; 0: nothing is */
     int want_legacy;
     char legacy[SC_ROUTE_MAX + 1]; /**< route of the dead member, "" when there were several */
+    apr_uint32_t legacy_tag;       /**< of its stamps */
     apr_uint64_t legacy_ms;        /**< of what time */
 } sc_pull_t;
 
@@ -296,6 +298,11 @@ static inline void sc_incoming_locate(sc_incoming_t *in, const sc_record_t *rec)
     memcpy(in->backups, rec->backups, sizeof(in->backups));
 }
 
+/** What stands in the stamps of the node with that store. */
+static inline apr_uint32_t sc_mgr_tag(apr_uint64_t store_id)
+{
+    return (apr_uint32_t)(store_id ^ store_id >> 32);
+}
 sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
 /** The cluster's time, ms; 0: nothing has been stamped or heard yet. */
 apr_uint64_t sc_mgr_clock(const sc_manager_t *m);

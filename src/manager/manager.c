@@ -453,7 +453,7 @@ apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cf
     m->store = cfg->store;
     m->board = sc_store_board(cfg->store);
     m->state = SC_NODE_STARTING;
-    m->node_tag = (apr_uint32_t)(sc_store_id(cfg->store) ^ sc_store_id(cfg->store) >> 32);
+    m->node_tag = sc_mgr_tag(sc_store_id(cfg->store));
     rv = apr_pool_create(&m->scratch, pool);
     if (rv == APR_SUCCESS) {
         rv = enter_names(m);

@@ -474,6 +474,7 @@ void sc_msg_get_all_put(sc_buf_t *b, const sc_msg_get_all_t *g)
         sc_put_str(b, g->context[i].s, g->context[i].len);
     }
     sc_put_varint(b, g->held | g->knows << 1);
+    sc_put_varint(b, g->maker);
 }
 
 apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g)
@@ -498,6 +499,7 @@ apr_status_t sc_msg_get_all_get(sc_rd_t *r, sc_msg_get_all_t *g)
         g->held = flags & 1;
         g->knows = flags >> 1 & 1;
         r->bad |= flags > 3;
+        g->maker = sc_part_number(r);
     }
     return sc_part_verdict(r);
 }

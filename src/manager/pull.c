@@ -20,9 +20,12 @@
  * itself all, and of the rest where it is.
  *
  * A death: what a node did last may have reached some peers and not others. So each peer is asked
- * for its recent copies of the dead node's sessions.
+ * for its recent copies of the dead node's sessions, and of those that it has changed, whosever
+ * they are since.
  */
 #include <string.h>
+
+#include <apr_strings.h>
 
 #include "internal.h"
 
@@ -86,6 +89,7 @@ static void describe(const sc_manager_t *m, const sc_peer_t *peer, sc_msg_get_al
         g->recent_ms = p->asked_legacy_ms;
         g->primary.s = p->asked_legacy;
         g->primary.len = strlen(p->asked_legacy);
+        g->maker = p->asked_tag;
     }
 }
 
@@ -121,6 +125,7 @@ static int choose(sc_pull_t *p)
     } else if (p->want_legacy) {
         p->job = SC_JOB_LEGACY;
         memcpy(p->asked_legacy, p->legacy, sizeof(p->asked_legacy));
+        p->asked_tag = p->legacy_tag;
         p->asked_legacy_ms = p->legacy_ms;
         p->want_legacy = 0;
     }
@@ -193,6 +198,7 @@ static void want_again(sc_pull_t *p)
     } else if (p->job == SC_JOB_LEGACY && !p->want_legacy) {
         p->want_legacy = 1;
         p->legacy_ms = p->asked_legacy_ms;
+        p->legacy_tag = p->asked_tag;
         memcpy(p->legacy, p->asked_legacy, sizeof(p->legacy));
     }
     p->job = SC_JOB_NONE;
@@ -567,37 +573,39 @@ void sc_pull_added(sc_manager_t *m, sc_peer_t *peer)
     want_missed(m, peer);
 }
 
-static void want_recent(sc_peer_t *peer, const char *route, apr_uint64_t ms)
+/* @param dead NULL: whoever changed it */
+static void want_recent(sc_peer_t *peer, const sc_member_t *dead, apr_uint64_t ms)
 {
+    const char *route = dead != NULL ? dead->route : "";
+    apr_uint32_t tag = dead != NULL ? sc_mgr_tag(dead->store_id) : 0;
     sc_pull_t *p = &peer->pull;
 
     if (!p->want_legacy) {
         p->want_legacy = 1;
-        p->legacy_ms = ms;
-        memcpy(p->legacy, route, sizeof(p->legacy));
-    } else if (strcmp(p->legacy, route) != 0) {
+        p->legacy_ms = 0;
+        p->legacy_tag = tag;
+        apr_cpystrn(p->legacy, route, sizeof(p->legacy));
+    } else if (strcmp(p->legacy, route) != 0 || p->legacy_tag != tag) {
         p->legacy[0] = '\0'; /* of several: whatever is recent */
-        p->legacy_ms = p->legacy_ms > ms ? p->legacy_ms : ms;
     }
+    p->legacy_ms = p->legacy_ms > ms ? p->legacy_ms : ms;
     start_next(peer->m, peer);
 }
 
-static void want_legacy(sc_manager_t *m, const char *route, apr_uint64_t ms)
+static void want_legacy(sc_manager_t *m, const sc_member_t *dead, apr_uint64_t ms)
 {
     int i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
-            want_recent(&m->peer[i], route, ms);
+            want_recent(&m->peer[i], dead, ms);
         }
     }
 }
 
 void sc_pull_recent(sc_peer_t *peer, apr_uint64_t ms)
 {
-    static const char any[SC_ROUTE_MAX + 1] = "";
-
-    want_recent(peer, any, ms);
+    want_recent(peer, NULL, ms);
 }
 
 void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goodbye)
@@ -615,7 +623,7 @@ void sc_pull_gone(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t serial, int goo
         ms += (apr_uint64_t)apr_time_as_msec(sc_mgr_now(m) - peer->pull.missed_since);
     }
     if (m->settled && (!goodbye || peer->pull.missed_since != 0)) {
-        want_legacy(m, peer->member.route, ms);
+        want_legacy(m, &peer->member, ms);
     }
 }
 

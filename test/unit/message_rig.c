@@ -198,6 +198,7 @@ static void sample_transfer(int which, sc_buf_t *b, const sc_wire_session_t *s)
         g.context[1] = wire_text("blog");
         g.held = 1;
         g.knows = 1;
+        g.maker = 0xFFFFFFFFu;
         sc_msg_get_all_put(b, &g);
         break;
     case 1:
@@ -305,7 +306,10 @@ apr_size_t wire_later(int which)
     if (which == 12) {
         return 2; /* the losses of TRANSFERCOMPLETE */
     }
-    return which == 9 || (which >= 15 && which <= 18); /* GET_ALL, replies to RETRIEVE */
+    if (which == 9) {
+        return 6; /* flags and maker of GET_ALL */
+    }
+    return which >= 15 && which <= 18; /* replies to RETRIEVE */
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

@@ -245,7 +245,7 @@ static void test_transfer(void)
     CU_ASSERT(wire_is_text(g.primary.s, g.primary.len, "n3"));
     CU_ASSERT_EQUAL(g.ncontexts, 2);
     CU_ASSERT(wire_is_text(g.context[1].s, g.context[1].len, "blog"));
-    CU_ASSERT(g.held == 1 && g.knows == 1);
+    CU_ASSERT(g.held == 1 && g.knows == 1 && g.maker == 0xFFFFFFFFu);
     wire_sample(12, &b);
     begin(&r, &b, SC_EVT_ALL_SESSION_TRANSFERCOMPLETE);
     CU_ASSERT_EQUAL(sc_msg_complete_get(&r, &c), APR_SUCCESS);
