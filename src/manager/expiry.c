@@ -224,6 +224,17 @@ apr_uint16_t sc_expiry_missing_route(const sc_manager_t *m, apr_uint64_t store_i
     return route;
 }
 
+apr_uint32_t sc_expiry_missing_lately(const sc_manager_t *m, apr_interval_time_t time)
+{
+    apr_uint32_t n = 0;
+    int i;
+
+    for (i = 0; i < SC_MISSING; i++) {
+        n += m->missing[i].store_id != 0 && sc_mgr_now(m) - m->missing[i].since < time;
+    }
+    return n;
+}
+
 int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time)
 {
     const char *name = sc_store_route_name(m->store, route);

@@ -292,6 +292,11 @@ static int is_complete(const sc_fetch_t *f)
 
 /* ---- the end, with the backup manager -------------------------------------------------------- */
 
+static apr_interval_time_t grace_of(const sc_manager_t *m)
+{
+    return m->config->quorum > 1 ? GRACE_QUORUM : GRACE;
+}
+
 /* Whether a holder is there that has not said that it has nothing. */
 static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
 {
@@ -299,7 +304,7 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
     const asked_t *a;
 
     if (peer == NULL) {
-        return sc_expiry_lately(f->m, route, f->m->config->quorum > 1 ? GRACE_QUORUM : GRACE);
+        return sc_expiry_lately(f->m, route, grace_of(f->m));
     }
     a = &f->asked[peer - f->m->peer];
     return a->serial != peer->serial || !a->answered || a->gave;
@@ -322,13 +327,20 @@ static int is_one_away(const sc_fetch_t *f)
     return away;
 }
 
+/* Whether so many went without a word that all holders of a session may be among them. It may have
+ * been made when nobody else could hear of that any more, but before they were missed. */
+static int are_holders_away(const sc_manager_t *m)
+{
+    return sc_expiry_missing_lately(m, grace_of(m)) > m->config->backup.backups;
+}
+
 /* Whether nobody has it who should. Without a location that may be everybody. */
 static int all_said_no(const sc_fetch_t *f)
 {
     int i;
 
     if (f->best.primary == SC_ROUTE_NONE) {
-        return all_answered(f, 1);
+        return all_answered(f, 1) && !are_holders_away(f->m);
     }
     if (is_owed(f, f->best.primary)) {
         return 0;
@@ -739,57 +751,6 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
             }
         }
     }
-}
-
-/* ---- being asked ---------------------------------------------------------------------------- */
-
-/* Backup manager: a copy that is not held here is given to nobody, only where the session is. */
-static int only_location(const sc_manager_t *m, sc_record_t *rec)
-{
-    if (!(rec->flags & SC_REC_TOMBSTONE) && !sc_layout_here(m, rec)) {
-        rec->flags |= SC_REC_PROXY;
-    }
-    return (rec->flags & SC_REC_PROXY) != 0;
-}
-
-/* A copy that is not held here, but has something that not all holders have: whoever asks may be
- * one of them. It is not known to be the latest. */
-static int has_news(const sc_manager_t *m, const sc_record_t *rec)
-{
-    return !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, rec) &&
-           sc_move_pending(m, rec->context, &rec->id);
-}
-
-apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
-{
-    sc_msg_retrieve_t msg;
-    apr_uint16_t context;
-    sc_record_t rec;
-    int known, news = 0, held = 1;
-
-    if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE, &msg) != APR_SUCCESS) {
-        return APR_EINVAL;
-    }
-    known = sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS;
-    if (known && sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
-        msg.found = 1;
-        news = has_news(m, &rec);
-        held = news || !only_location(m, &rec);
-        if (!held || (rec.flags & SC_REC_TOMBSTONE)) {
-            sc_buf_clear(&m->old);
-        } else {
-            sc_expiry_refresh(m, &rec);
-        }
-        sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
-    }
-    sc_lease_check(m);
-    sc_lease_tell_hung(m, from);
-    msg.sure =
-        known && held && !news && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
-    sc_buf_clear(&m->msg);
-    sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE_REPLY, &msg);
-    sc_mgr_reply(m, from);
-    return APR_SUCCESS;
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  *   support.c    whether they are enough
  *   apply.c      live changes of peers          merge.c  the rules by which versions merge
  *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
+ *   fetch_asked.c  the same, asked by peers
  *   lease.c      whether the store may be read without asking
  *   pull.c       state wanted from peers        donor.c  state given to peers
  *   digest.c     comparing with peers           layout.c who holds what
@@ -701,5 +702,7 @@ apr_uint16_t sc_expiry_missing_route(const sc_manager_t *m, apr_uint64_t store_i
 /** Whether a member of this route went without a word less than so long ago, or may have: before
  *  this engine was there. */
 int sc_expiry_lately(const sc_manager_t *m, apr_uint16_t route, apr_interval_time_t time);
+/** How many members went without a word less than so long ago. */
+apr_uint32_t sc_expiry_missing_lately(const sc_manager_t *m, apr_interval_time_t time);
 
 #endif

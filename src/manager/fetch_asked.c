@@ -1,0 +1,56 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Sessions that peers ask for, one at a time: what is here is given, and whether it is sure to be
+ * the latest.
+ */
+#include "internal.h"
+
+/* Backup manager: a copy that is not held here is given to nobody, only where the session is. */
+static int only_location(const sc_manager_t *m, sc_record_t *rec)
+{
+    if (!(rec->flags & SC_REC_TOMBSTONE) && !sc_layout_here(m, rec)) {
+        rec->flags |= SC_REC_PROXY;
+    }
+    return (rec->flags & SC_REC_PROXY) != 0;
+}
+
+/* A copy that is not held here, but has something that not all holders have: whoever asks may be
+ * one of them. It is not known to be the latest. */
+static int has_news(const sc_manager_t *m, const sc_record_t *rec)
+{
+    return !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, rec) &&
+           sc_move_pending(m, rec->context, &rec->id);
+}
+
+apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
+{
+    sc_msg_retrieve_t msg;
+    apr_uint16_t context;
+    sc_record_t rec;
+    int known, news = 0, held = 1;
+
+    if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE, &msg) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    known = sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS;
+    if (known && sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
+        msg.found = 1;
+        news = has_news(m, &rec);
+        held = news || !only_location(m, &rec);
+        if (!held || (rec.flags & SC_REC_TOMBSTONE)) {
+            sc_buf_clear(&m->old);
+        } else {
+            sc_expiry_refresh(m, &rec);
+        }
+        sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
+    }
+    sc_lease_check(m);
+    sc_lease_tell_hung(m, from);
+    msg.sure =
+        known && held && !news && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
+    sc_buf_clear(&m->msg);
+    sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE_REPLY, &msg);
+    sc_mgr_reply(m, from);
+    return APR_SUCCESS;
+}
