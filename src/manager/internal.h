@@ -554,9 +554,11 @@ apr_uint16_t sc_layout_owner(sc_manager_t *m, const sc_record_t *rec);
 apr_size_t sc_layout_choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
                             apr_uint16_t *backups);
 /** Where a session should be that is at rec: its primary and, as long as it is there, and by
- * sc_layout_choose its backups; by turns it keeps those that are there. @param want receives rec
- * with that location, its epoch one higher @return 1 if it differs from rec's */
-int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want);
+ * sc_layout_choose its backups; by turns it keeps those that are there. @param without bits of the
+ * places of peers that are not to hold it @param want receives rec with that location, its epoch
+ * one higher @return 1 if it differs from rec's */
+int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t without,
+                   sc_record_t *want);
 /** Whether a holder can be counted on: it is this node, or in the view and not mute, or mute and
  * still granted something. */
 int sc_layout_usable(sc_manager_t *m, apr_uint16_t route);
@@ -642,6 +644,15 @@ int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *
  * because the session is being moved, or is to be moved first, since this node is its owner and not
  * enough of its holders are there. That begins then. Changes m->old and m->msg. */
 int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
+/**
+ * A change of a session cannot be acknowledged by all of its holders: it is to get a location
+ * without those that have not got it. Its owner sees to that; another node asks to become the
+ * owner.
+ * @param has bits of the places of those that have the change
+ * @param ask 0: it has been asked for, and that is under way
+ * @return 1: it is to be waited for
+ */
+int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, int ask);
 /** Something of others has been merged into a session: if it is being moved, the copies lack it. */
 void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,

@@ -115,7 +115,8 @@ static void add(sc_manager_t *m, candidates_t *all, apr_uint16_t route, const ch
 }
 
 /* Members that may hold backups now; the primary is none of them. */
-static void find_candidates(sc_manager_t *m, apr_uint16_t primary, candidates_t *all)
+static void find_candidates(sc_manager_t *m, apr_uint16_t primary, apr_uint64_t without,
+                            candidates_t *all)
 {
     apr_uint32_t i;
 
@@ -128,7 +129,7 @@ static void find_candidates(sc_manager_t *m, apr_uint16_t primary, candidates_t 
         const sc_peer_t *peer = &m->peer[i];
 
         if (peer->serial != 0 && peer->route != primary && m->place_of[peer->route] == i + 1 &&
-            may_hold(m, peer)) {
+            !(without >> i & 1) && may_hold(m, peer)) {
             add(m, all, peer->route, peer->domain);
         }
     }
@@ -190,13 +191,13 @@ static apr_size_t by_turns(sc_manager_t *m, const candidates_t *all, apr_uint16_
 
 /* @param keep backups that the session has */
 static apr_size_t choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
-                         const apr_uint16_t *keep, apr_uint16_t *backups)
+                         const apr_uint16_t *keep, apr_uint64_t without, apr_uint16_t *backups)
 {
     candidates_t all;
     apr_size_t n = 0, i;
 
     memset(backups, 0, SC_BACKUPS_MAX * sizeof(*backups));
-    find_candidates(m, primary, &all);
+    find_candidates(m, primary, without, &all);
     if (m->config->backup.select == SC_SELECT_RENDEZVOUS) {
         return by_rendezvous(m, id, primary, &all, backups);
     }
@@ -211,16 +212,19 @@ static apr_size_t choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primar
 apr_size_t sc_layout_choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
                             apr_uint16_t *backups)
 {
-    return choose(m, id, primary, NULL, backups);
+    return choose(m, id, primary, NULL, 0, backups);
 }
 
-int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want)
+int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t without, sc_record_t *want)
 {
+    const sc_peer_t *primary = sc_layout_peer(m, rec->primary);
+
     *want = *rec;
-    if (!sc_layout_usable(m, rec->primary)) {
+    if (!sc_layout_usable(m, rec->primary) ||
+        (primary != NULL && (without >> (primary - m->peer) & 1))) {
         want->primary = m->own_route;
     }
-    (void)choose(m, &rec->id, want->primary, rec->backups, want->backups);
+    (void)choose(m, &rec->id, want->primary, rec->backups, without, want->backups);
     want->epoch = rec->epoch + 1;
     return want->primary != rec->primary ||
            memcmp(want->backups, rec->backups, sizeof(want->backups)) != 0;
@@ -230,7 +234,7 @@ apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t primary)
 {
     candidates_t all;
 
-    find_candidates(m, primary, &all);
+    find_candidates(m, primary, 0, &all);
     return all.n;
 }
 

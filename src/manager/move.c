@@ -30,11 +30,8 @@
 #define PAUSE_MS 30
 /** So often the copies are made anew because others have changed the session meanwhile. */
 #define TRIES_DIRTY 20
-/** So often a member that has no copy is given another chance. */
-#define TRIES_LACK 4
 
 static void step_due(void *baton, apr_time_t now);
-static void decide(sc_moving_t *b);
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
@@ -64,7 +61,8 @@ int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *i
 {
     const sc_move_t *move = sc_move_find(m, context, id);
 
-    return move != NULL && sc_record_holder(&move->want, peer->route) != SC_HOLDER_NONE;
+    return move != NULL && ((move->told >> (peer - m->peer) & 1) ||
+                            sc_record_holder(&move->want, peer->route) != SC_HOLDER_NONE);
 }
 
 void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in)
@@ -204,7 +202,8 @@ static apr_uint16_t successor(sc_manager_t *m, const sc_record_t *rec)
     return sc_layout_choose(m, &rec->id, m->own_route, others) > 0 ? others[0] : SC_ROUTE_NONE;
 }
 
-int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, sc_record_t *want)
+int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, apr_uint64_t without,
+                 sc_record_t *want)
 {
     apr_uint16_t primary = taker;
 
@@ -220,7 +219,7 @@ int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, sc
         (void)sc_layout_choose(m, &rec->id, primary, want->backups);
         want->epoch = rec->epoch + 1;
     } else {
-        (void)sc_layout_want(m, rec, want);
+        (void)sc_layout_want(m, rec, without, want);
     }
     keep_own(m, want);
     return !same_place(want, rec);
@@ -372,6 +371,7 @@ static void ask(sc_moving_t *b)
 {
     sc_manager_t *m = b->m;
     sc_move_t *move;
+    apr_uint32_t i;
 
     if (b->items == NULL) {
         batch_free(b);
@@ -382,13 +382,19 @@ static void ask(sc_moving_t *b)
     b->replied = b->overdue = 0;
     memset(b->asked, 0, sizeof(b->asked));
     for (move = b->items; move != NULL; move = move->sibling) {
+        for (i = 0; i < SC_MEMBERS_MAX; i++) {
+            if (m->peer[i].serial != 0 &&
+                sc_record_holder(&move->want, m->peer[i].route) != SC_HOLDER_NONE) {
+                move->told |= (apr_uint64_t)1 << i;
+            }
+        }
         move->asked = 1;
         move->refused = move->known_better = 0;
         move->lack = 0;
     }
     ask_peers(b);
     (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
-    decide(b);
+    sc_move_decide(b);
 }
 
 void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv)
@@ -408,7 +414,14 @@ void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status
         b->broken |= (apr_uint64_t)1 << (peer - m->peer);
     }
     b->copies -= b->copies > 0;
-    if (b->copies == 0) {
+    if (b->copies > 0) {
+        return;
+    }
+    if (b->accepted && b->items != NULL) {
+        b->phase = SC_MOVE_ASK;
+        (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
+        sc_move_decide(b);
+    } else {
         ask(b);
     }
 }
@@ -423,6 +436,7 @@ static apr_uint32_t begin(sc_moving_t *b)
 
     b->serial = ++m->moves->serial;
     b->copies = 0;
+    b->accepted = 0;
     for (move = b->items; move != NULL; move = move->sibling) {
         move->dirty = 0;
     }
@@ -491,7 +505,7 @@ static int plan_again(sc_move_t *move)
     if (!sc_layout_usable(m, move->taker)) {
         move->taker = SC_ROUTE_NONE;
     }
-    if (!sc_move_want(m, &rec, move->taker, &move->want) ||
+    if (!sc_move_want(m, &rec, move->taker, move->without, &move->want) ||
         sc_move_no_room(m, sc_move_newcomers(m, &rec, &move->want))) {
         move->want = rec; /* as it is, so that all know that nothing has changed */
     }
@@ -570,11 +584,15 @@ static void commit(sc_move_t *move)
         sc_count(m->board, moves, moved);
         m->moves->review.moved += (apr_uint64_t)moved;
         sc_place_note(m, &rec, sc_body_digest(m->old.data, m->old.len));
+        if (move->without != 0) {
+            sc_move_review(m); /* with those that could not hold it then */
+        }
     }
     sc_move_end(move, made);
 }
 
-/* Whether all have answered who may read from what they have. */
+/* Whether all have answered who may read from what they have, and those who are there: somebody may
+ * ask them where the session is. */
 static int all_answered(sc_moving_t *b)
 {
     sc_manager_t *m = b->m;
@@ -584,7 +602,8 @@ static int all_answered(sc_moving_t *b)
         const sc_peer_t *peer = &m->peer[i];
         int answered = b->asked[i] == peer->serial && (b->replied >> i & 1);
 
-        if (peer->serial != 0 && !answered && sc_lease_may_read(m, peer)) {
+        if (peer->serial != 0 && !answered &&
+            (sc_lease_may_read(m, peer) || !((b->overdue >> i & 1) || sc_lease_mute(m, peer)))) {
             return 0;
         }
     }
@@ -605,27 +624,69 @@ static apr_uint32_t count_answers(const sc_moving_t *b)
     return n;
 }
 
-static void decide(sc_moving_t *b)
+/* All have accepted, but others have changed the sessions since they were copied. The number stays
+ * the same: who is to be the primary acts upon it already, and would be in the way of a new one.
+ * @param b as it was asked; it becomes a batch of these */
+static void copy_again(sc_moving_t *b, sc_move_t *items)
 {
     sc_manager_t *m = b->m;
-    sc_move_t *accepted = NULL, *refused = NULL, *over = NULL, *move = b->items;
+    sc_move_t *move;
+
+    memset(&b->timer, 0, sizeof(b->timer));
+    b->serial = ++m->moves->serial;
+    b->accepted = 1;
+    b->copies = 0;
+    b->items = items;
+    b->next = m->moves->batches;
+    m->moves->batches = b;
+    for (move = items; move != NULL; move = move->sibling) {
+        move->dirty = 0;
+        move->tries++;
+    }
+    (void)copy_all(b);
+    if (b->copies == 0) {
+        ask(b);
+    } else {
+        (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
+    }
+}
+
+/* Whether those have answered that are to get copies: who does not know that it holds the session
+ * would go on with an old copy when it hears of that later. */
+static void judge_copies(sc_moving_t *b, sc_move_t *move)
+{
+    apr_uint64_t broken = b->accepted ? b->broken & move->copy : 0;
+    apr_uint64_t silent = move->copy & ~b->replied;
+
+    if ((broken | silent) != 0) {
+        move->refused = 1;
+        move->lack |= broken;
+        move->without |= silent;
+    }
+}
+
+void sc_move_decide(sc_moving_t *b)
+{
+    sc_manager_t *m = b->m;
+    sc_move_t *accepted = NULL, *refused = NULL, *over = NULL, *stale = NULL, *move = b->items;
     apr_interval_time_t pause = 0;
+    sc_moving_t *again = NULL;
 
     if (move != NULL &&
         (!all_answered(b) || sc_lease_departed(m) != 0 || count_answers(b) < m->config->quorum)) {
         return; /* its timer looks again */
     }
-    for (; move != NULL; move = move->sibling) {
-        if (move->dirty && move->copy != 0 && move->tries < TRIES_DIRTY) {
-            move->refused = 1; /* with another copy */
-            move->lack |= move->copy;
-        }
-    }
-    move = b->items;
     while (move != NULL) {
         sc_move_t *next = move->sibling;
-        sc_move_t **list = move->known_better ? &over : move->refused ? &refused : &accepted;
+        sc_move_t **list = &accepted;
 
+        judge_copies(b, move);
+        if (move->known_better || move->refused) {
+            list = move->known_better ? &over : &refused;
+        } else if (move->dirty && move->copy != 0 && move->tries < TRIES_DIRTY) {
+            again = again != NULL ? again : malloc(sizeof(*again));
+            list = again != NULL ? &stale : &refused;
+        }
         if (move->refused && pause_of(m, move) > pause) {
             pause = pause_of(m, move);
         }
@@ -633,12 +694,19 @@ static void decide(sc_moving_t *b)
         *list = move;
         move = next;
     }
+    if (again != NULL) {
+        *again = *b;
+    }
     b->items = refused;
+    b->accepted = 0;
     if (refused == NULL) {
         batch_free(b);
     } else {
         b->phase = SC_MOVE_PAUSE;
         (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + pause, step_due, b);
+    }
+    if (again != NULL) {
+        copy_again(again, stale);
     }
     for (; accepted != NULL; accepted = move) {
         move = accepted->sibling;
@@ -710,145 +778,8 @@ static void step_due(void *baton, apr_time_t now)
                            b);
         note_overdue(b, now);
         ask_peers(b);
-        decide(b);
+        sc_move_decide(b);
     }
-}
-
-/* ---- answers -------------------------------------------------------------------------------- */
-
-static void note_full(sc_manager_t *m, const sc_member_t *from, apr_uint32_t place)
-{
-    char name[SC_MEMBER_NAME];
-    apr_uint64_t more = 0;
-
-    m->moves->full[place] = sc_mgr_now(m) + SC_MOVE_FULL;
-    if (sc_log_allowed(&m->moves->full_log, sc_mgr_now(m), SC_COMPLAIN, &more)) {
-        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
-               "SC0595: member %s did not take the copy of a session (%" APR_UINT64_T_FMT
-               " more before); it stays where it is",
-               sc_member_name(from, name), more);
-    }
-}
-
-/* A peer has no copy, or does not know what is spoken of. It cannot read, then; if another copy
- * does not help it can be decided without it. @return whether it is to be tried again */
-static int judge_lack(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer,
-                      sc_move_t *move)
-{
-    apr_uint32_t place = (apr_uint32_t)(peer - b->m->peer);
-    apr_uint64_t bit = (apr_uint64_t)1 << place;
-
-    if (sc_record_holder(&move->want, peer->route) == SC_HOLDER_NONE) {
-        return 1;
-    }
-    if (!(move->copy & bit) || (b->broken & bit)) {
-        move->lack |= bit; /* it gets one, or another one */
-    } else {
-        note_full(b->m, from, place);
-    }
-    return move->tries < TRIES_LACK;
-}
-
-/* What a peer says of one session that it did not accept. */
-static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer, sc_move_t *move,
-                  const sc_record_t *known, int readable, apr_uint64_t digest)
-{
-    sc_manager_t *m = b->m;
-    int stands;
-
-    move->judged = 1;
-    sc_count(m->board, moves_refused, 1);
-    if (!readable || known->primary == SC_ROUTE_NONE) {
-        move->refused |= judge_lack(b, from, peer, move);
-        return;
-    }
-    move->refused = 1;
-    if (known->epoch > move->heard) {
-        move->heard = known->epoch;
-    }
-    /* Of two with one epoch that other one may have been decided, with changes since that are not
-     * here: then a higher epoch would take them back. */
-    stands = digest == SC_MOVE_ACCEPTED && known->epoch == move->want.epoch && !move->accepted;
-    if (stands) {
-        move->asked = 0; /* nobody acts upon it */
-    }
-    if (known->epoch > move->want.epoch || stands) {
-        apr_status_t rv = sc_place_merge(m, from, known, 0);
-
-        move->known_better |= rv == APR_SUCCESS || rv == APR_EEXIST;
-    }
-}
-
-static sc_move_t *item_of(const sc_moving_t *b, apr_uint16_t context, const sc_id_t *id)
-{
-    sc_move_t *move = b->items;
-
-    while (move != NULL && (move->context != context || memcmp(&move->id, id, sizeof(*id)) != 0)) {
-        move = move->sibling;
-    }
-    return move;
-}
-
-static void judge_group(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer,
-                        const sc_msg_places_t *list, const sc_group_t *g)
-{
-    sc_manager_t *m = b->m;
-    apr_uint16_t context;
-    sc_place_t item;
-    sc_record_t rec;
-    apr_uint64_t i;
-    sc_rd_t items;
-
-    if (sc_store_context(m->store, g->context.s, g->context.len, 0, &context) != APR_SUCCESS) {
-        return;
-    }
-    sc_rd_init(&items, g->items, g->items_len);
-    for (i = 0; i < g->n && sc_place_get(&items, &item) == APR_SUCCESS; i++) {
-        sc_move_t *move = item_of(b, context, &item.id);
-
-        if (move != NULL) {
-            int readable = sc_place_record(m, list, &item, context, &rec) == APR_SUCCESS;
-
-            judge(b, from, peer, move, &rec, readable, item.digest);
-        }
-    }
-}
-
-apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
-{
-    sc_peer_t *peer = sc_mgr_peer(m, from);
-    sc_moving_t *b = m->moves != NULL ? m->moves->batches : NULL;
-    sc_msg_places_t list;
-    sc_move_t *move;
-    sc_group_t g;
-    apr_uint64_t i;
-    apr_uint32_t place;
-
-    if (sc_msg_places_get(r, &list) != APR_SUCCESS) {
-        return APR_EINVAL;
-    }
-    while (b != NULL && b->serial != list.serial) {
-        b = b->next;
-    }
-    if (b == NULL || peer == NULL || b->phase != SC_MOVE_ASK) {
-        return APR_SUCCESS;
-    }
-    place = (apr_uint32_t)(peer - m->peer);
-    if (b->asked[place] != peer->serial || (b->replied >> place & 1)) {
-        return APR_SUCCESS;
-    }
-    b->replied |= (apr_uint64_t)1 << place;
-    for (move = b->items; move != NULL; move = move->sibling) {
-        move->judged = 0;
-    }
-    for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
-        judge_group(b, from, peer, &list, &g);
-    }
-    for (move = b->items; move != NULL; move = move->sibling) {
-        move->accepted |= !move->judged;
-    }
-    decide(b);
-    return APR_SUCCESS;
 }
 
 /* ---- members, life -------------------------------------------------------------------------- */

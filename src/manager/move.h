@@ -5,6 +5,7 @@
  * @brief Private to move*.c: changes of location under way.
  *
  *   move.c         one session, or some together, from here to their new holders
+ *   move_answer.c  what the others say to that
  *   move_wait.c    requests that wait for that
  *   move_notify.c  the others' side: NOTIFY, COPY, TAKE
  *   move_review.c  which sessions are to move, and when; leaving
@@ -36,16 +37,19 @@ typedef struct sc_move_t {
     sc_manager_t *m;
     apr_uint16_t context;
     sc_id_t id;
-    sc_record_t want;   /**< id, context, and the location that is asked for */
-    apr_uint16_t taker; /**< who asked to become primary; SC_ROUTE_NONE: nobody */
-    int urgent;         /**< begun for a request */
-    int asked;          /**< others have been asked, so some may know of it: it has to be decided */
-    apr_uint64_t copy;  /**< bits of the places of those that get a copy */
-    apr_uint64_t lack;  /**< of those that had none when they were asked */
+    sc_record_t want;     /**< id, context, and the location that is asked for */
+    apr_uint16_t taker;   /**< who asked to become primary; SC_ROUTE_NONE: nobody */
+    apr_uint64_t without; /**< bits of the places of those that are not to hold it */
+    int urgent;           /**< begun for a request */
+    int asked;         /**< others have been asked, so some may know of it: it has to be decided */
+    apr_uint64_t copy; /**< bits of the places of those that get a copy */
+    apr_uint64_t told; /**< of those that may take themselves for holders by what was asked */
+    apr_uint64_t lack; /**< of those that had none when they were asked */
     int refused;
     int judged;         /* by the peer whose reply is looked at */
     int accepted;       /* somebody has accepted it, or a try before it */
     int dirty;          /**< others have changed it since it was copied, which was refused */
+    int yields;         /**< somebody else began from an older location than this node */
     int known_better;   /**< somebody knew a higher epoch, which has been taken */
     apr_uint32_t heard; /**< highest epoch that somebody knows */
     apr_uint32_t tries;
@@ -63,6 +67,7 @@ typedef struct sc_moving_t {
     apr_uint64_t serial;
     sc_move_phase_t phase;
     sc_move_t *items;
+    int accepted;        /**< by all; those that were to get copies get newer ones */
     apr_uint32_t copies; /**< blocks on their way */
     apr_uint64_t broken; /**< bits of the places to which one could not be delivered */
     apr_time_t asked_at; /**< first time in this phase */
@@ -109,8 +114,10 @@ struct sc_moves_t {
 
 /* move.c */
 sc_move_t *sc_move_find(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
-/** Where the session should be, which this node owns. @return 0: where it is */
-int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, sc_record_t *want);
+/** Where the session should be, which this node owns. @param without bits of the places of those
+ * that are not to hold it @return 0: where it is */
+int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, apr_uint64_t without,
+                 sc_record_t *want);
 /** Whether the record is live, has a body, is held here, and this node is its owner. */
 int sc_move_mine(sc_manager_t *m, const sc_record_t *rec);
 /** Make an entry. @return NULL: too many */
@@ -128,6 +135,9 @@ void sc_move_end(sc_move_t *move, int decided);
 apr_uint64_t sc_move_newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want);
 /** Whether somebody who is to get a copy has no room for it. */
 int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
+
+/** Go on if all have answered who have to. It may be gone then. */
+void sc_move_decide(sc_moving_t *b);
 
 /* move_wait.c */
 sc_move_wait_t *sc_move_take_waits(sc_move_t *move);

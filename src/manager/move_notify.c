@@ -53,12 +53,14 @@ static void tell_death(verdict_t *v, const sc_record_t *dead)
 
 /* This node is about to move the session itself. When it has asked others already there may be
  * holders that have not heard of it and read on; who goes on from the new location does not know of
- * them. So that has to be decided first. @return 1: the other one goes on */
-static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in)
+ * them. So that has to be decided first: of two who have both asked the one that began from the
+ * older location knows them all, so each says from where it began. @return 1: the other one goes on
+ */
+static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in, const sc_record_t *now)
 {
     sc_record_t own = move->want;
 
-    if (in->epoch > own.epoch && !move->asked) {
+    if (in->epoch > own.epoch && (!move->asked || move->yields)) {
         return 1;
     }
     if (!move->asked) {
@@ -68,6 +70,9 @@ static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in)
         move->heard = in->epoch;
     }
     say(v, &own);
+    if (move->asked && now != NULL) {
+        say(v, now);
+    }
     return 0;
 }
 
@@ -127,7 +132,7 @@ static void notified(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
         }
         return;
     }
-    if (move == NULL || gives_way(v, move, in)) {
+    if (move == NULL || gives_way(v, move, in, rv == APR_SUCCESS ? &rec : NULL)) {
         take(v, in, digest);
     }
 }
@@ -241,7 +246,7 @@ static void give(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t to)
     sc_record_t want;
 
     if (m->moves == NULL || m->stopped || sc_move_find(m, rec->context, &rec->id) != NULL ||
-        !sc_move_want(m, rec, to, &want)) {
+        !sc_move_want(m, rec, to, 0, &want)) {
         return;
     }
     move = sc_move_add(m, rec, &want, 1);
@@ -261,7 +266,7 @@ apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
     if (sc_msg_take_get(r, &t) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    if (peer == NULL || m->moves == NULL || m->lapsed ||
+    if (peer == NULL || m->moves == NULL ||
         sc_apply_context(m, from, t.context.s, t.context.len, &context) != APR_SUCCESS ||
         sc_store_get(m->store, context, &t.id, &rec, NULL) != APR_SUCCESS ||
         (rec.flags & SC_REC_TOMBSTONE)) {

@@ -71,7 +71,7 @@ void sc_move_look(sc_manager_t *m, const sc_record_t *rec)
     sc_record_t want;
 
     if (is_on(m) && sc_layout_here(m, rec) && sc_layout_owner(m, rec) == m->own_route &&
-        sc_move_want(m, rec, SC_ROUTE_NONE, &want)) {
+        sc_move_want(m, rec, SC_ROUTE_NONE, 0, &want)) {
         sc_move_review(m);
     }
 }
@@ -96,7 +96,7 @@ static int is_short(sc_manager_t *m, const sc_record_t *rec)
     return sc_layout_live(m, rec) < want;
 }
 
-/* Whether a member that would get a copy has no room. */
+/* Whether a member that would get a copy has no room, or does not acknowledge just now. */
 static int is_full(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want)
 {
     apr_time_t now = sc_mgr_now(m);
@@ -105,7 +105,7 @@ static int is_full(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *w
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const sc_peer_t *peer = &m->peer[i];
 
-        if (peer->serial != 0 && m->moves->full[i] > now &&
+        if (peer->serial != 0 && (peer->lagging || m->moves->full[i] > now) &&
             sc_record_holder(want, peer->route) != SC_HOLDER_NONE &&
             sc_record_holder(rec, peer->route) == SC_HOLDER_NONE) {
             return 1;
@@ -129,7 +129,7 @@ static int look_at(void *baton, const sc_record_t *rec, const unsigned char *bod
     }
     f->bucket_short += (apr_uint32_t)is_short(m, rec);
     if (sc_move_find(m, rec->context, &rec->id) != NULL ||
-        !sc_move_want(m, rec, SC_ROUTE_NONE, &want)) {
+        !sc_move_want(m, rec, SC_ROUTE_NONE, 0, &want)) {
         return 1;
     }
     if (is_full(m, rec, &want)) {
@@ -284,6 +284,7 @@ static apr_uint64_t view_of(sc_manager_t *m)
             h = (h ^ peer->serial) * 1099511628211ull;
             h = (h ^ (apr_uint64_t)sc_layout_usable(m, peer->route)) * 1099511628211ull;
             h = (h ^ (apr_uint64_t)sc_lease_mute(m, peer)) * 1099511628211ull;
+            h = (h ^ (apr_uint64_t)peer->lagging) * 1099511628211ull;
         }
     }
     return h;

@@ -107,7 +107,7 @@ static apr_status_t park(sc_move_t *move, const sc_link_call_t *call, sc_link_op
 static int is_urgent(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want)
 {
     return m->moves != NULL && !m->stopped && sc_move_mine(m, rec) &&
-           sc_move_want(m, rec, SC_ROUTE_NONE, want) &&
+           sc_move_want(m, rec, SC_ROUTE_NONE, 0, want) &&
            count_usable(m, want) > count_usable(m, rec);
 }
 
@@ -142,15 +142,63 @@ apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_
     return rv;
 }
 
+/* Bits of the places of the holders that have not got a change. */
+static apr_uint64_t lacking(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has)
+{
+    apr_uint64_t places = 0;
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && !(has >> i & 1) && sc_layout_at(m, rec, &m->peer[i])) {
+            places |= (apr_uint64_t)1 << i;
+        }
+    }
+    return places;
+}
+
+/* A copy of which something is still on its way to the others is no reason any more when this node
+ * has become a holder: it waits for whoever does not answer, and so would each change. */
+static int is_moving(const sc_manager_t *m, const sc_record_t *rec)
+{
+    return sc_move_find(m, rec->context, &rec->id) != NULL ||
+           (!sc_layout_here(m, rec) && sc_lost_pending(m, rec->context, &rec->id));
+}
+
+int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, int ask)
+{
+    sc_move_t *move;
+    sc_record_t want;
+
+    if (m->moves == NULL || m->stopped) {
+        return 0;
+    }
+    if (is_moving(m, rec)) {
+        return 1;
+    }
+    if (!sc_move_mine(m, rec)) {
+        if (ask) {
+            sc_move_take(m, rec);
+        }
+        return 1;
+    }
+    if (!sc_move_want(m, rec, SC_ROUTE_NONE, lacking(m, rec, has), &want) ||
+        sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
+        return 0;
+    }
+    move = sc_move_add(m, rec, &want, 1);
+    if (move != NULL) {
+        move->without = lacking(m, rec, has);
+        (void)sc_move_begin(m, move);
+    }
+    return move != NULL;
+}
+
 int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
 {
     sc_move_t *move;
     sc_record_t want;
 
-    /* A copy of which something is still on its way to the others is no reason any more when this
-     * node has become a holder: it waits for whoever does not answer, and so would each change. */
-    if (sc_move_find(m, rec->context, &rec->id) != NULL ||
-        (!sc_layout_here(m, rec) && sc_lost_pending(m, rec->context, &rec->id))) {
+    if (is_moving(m, rec)) {
         return 1;
     }
     if (!is_urgent(m, rec, &want) || sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {

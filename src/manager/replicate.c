@@ -173,7 +173,7 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
 
 static void redo_due(void *baton, apr_time_t now);
 
-/* With a quorum: the session has got other holders since, and not all are known to have the change.
+/* The session has got other holders since, and not all are known to have the change.
  * @return 1: they are asked */
 static int repeats(sc_pending_t *p)
 {
@@ -202,9 +202,9 @@ static void settle(sc_pending_t *p)
     int strict = m->config->quorum > 1;
     int late = strict && sc_pending_late(p);
 
-    if (due <= now && strict && !late && sc_pending_moving(p)) {
+    if (due <= now && !late && sc_pending_moving(p)) {
         due = now + REDO_PAUSE;
-    } else if (due <= now && strict && !late && repeats(p)) {
+    } else if (due <= now && !late && repeats(p)) {
         return;
     }
     if (due <= now && !sc_pending_supported(p)) {
@@ -215,8 +215,9 @@ static void settle(sc_pending_t *p)
         }
         due = now + m->lease_time / 4;
     }
-    if (due <= now && !strict && sc_pending_moving(p)) {
-        due = now + REDO_PAUSE;
+    if (due <= now && !strict && p->stuck) {
+        finish(p, SC_UNKNOWN); /* somebody may go on with a copy that lacks it */
+        return;
     }
     if (due > now && sc_timer_set(m->cfg.timers, &p->timer, due, pending_due, p) == APR_SUCCESS) {
         return;

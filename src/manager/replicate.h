@@ -39,6 +39,7 @@ struct sc_pending_t {
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
     apr_uint32_t acked;   /* targets that have, of the first ones */
     apr_uint32_t moving;  /* how often it was waited until the session had other holders */
+    int stuck;            /* it has not got them */
     int guest;            /* the change was made on a copy that this node does not hold */
     apr_uint32_t held;    /* holders that have applied it */
     apr_uint64_t has;     /* bits of the places of those, and of those that are to be holders */

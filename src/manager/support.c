@@ -10,6 +10,8 @@
 
 /** How many such pauses a change waits for the session to get other holders. */
 #define MOVING_MAX 25
+/** Its owner is asked for them in each so many of these. */
+#define TAKE_TURNS 5
 
 int sc_pending_live(const sc_pending_t *p, sc_record_t *rec)
 {
@@ -86,16 +88,26 @@ int sc_pending_supported(const sc_pending_t *p)
     return p->acked + 1 >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
 }
 
-/* Backup manager: a holder has not got the change, and cannot read, as far as this node granted it
+/* Backup manager: a holder has not got the change. It cannot read, as far as this node granted it
  * anything. But it may ask others, and those that hold nothing do not know that its copy is old.
  * When they know other holders they do; so the session gets them first. */
 int sc_pending_moving(sc_pending_t *p)
 {
     sc_record_t rec;
 
-    return sc_pending_live(p, &rec) && sc_layout_here(p->m, &rec) &&
-           (p->unacked > 0 || (p->m->config->quorum > 1 && !sc_pending_all_have(p, &rec))) &&
-           p->moving++ < MOVING_MAX && sc_move_refuses(p->m, &rec);
+    if (!sc_pending_live(p, &rec) || rec.epoch != p->epoch || sc_pending_all_have(p, &rec)) {
+        return 0;
+    }
+    if (p->m->config->quorum > 1) {
+        return sc_layout_here(p->m, &rec) && p->moving++ < MOVING_MAX &&
+               sc_move_refuses(p->m, &rec);
+    }
+    p->stuck = 0;
+    if (!sc_move_without(p->m, &rec, p->has, p->moving % TAKE_TURNS == 0)) {
+        return 0;
+    }
+    p->stuck = p->moving++ >= MOVING_MAX;
+    return !p->stuck;
 }
 
 /* Whoever waits for the answer does not do so much longer (session_load.c, session_save.c). */
