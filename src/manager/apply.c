@@ -88,10 +88,17 @@ apr_status_t sc_apply_context(sc_manager_t *m, const sc_member_t *from, const ch
 
 apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
+    sc_peer_t *peer = sc_mgr_peer(m, from);
+    apr_uint16_t context;
     sc_text_t name;
 
     if (sc_msg_nocontext_get(r, &name) != APR_SUCCESS) {
         return APR_EINVAL;
+    }
+    if (peer != NULL && sc_store_context(m->store, name.s, name.len, 0, &context) == APR_SUCCESS &&
+        !(peer->lacks >> context & 1)) {
+        peer->lacks |= (apr_uint64_t)1 << context;
+        sc_move_review(m);
     }
     if (sc_log_allowed(&m->limit.nocontext, sc_mgr_now(m), apr_time_from_sec(1), NULL)) {
         sc_log(m->cfg.log, SC_LOG_WARNING, 0,

@@ -393,6 +393,10 @@ apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     t->peer = peer;
     t->serial = g.serial;
     t->contexts = common_contexts(m, from, &g);
+    if (peer->lacks & t->contexts) {
+        peer->lacks &= ~t->contexts;
+        sc_move_review(m); /* it can hold theirs from now on */
+    }
     t->since = g.recent_ms > 0 ? sc_expiry_lsn_ago(m, g.recent_ms) : g.since;
     t->lsn = stats.lsn;
     t->ready = m->state == SC_NODE_READY && !m->lapsed;

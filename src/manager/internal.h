@@ -120,10 +120,12 @@ struct sc_peer_t {
     sc_member_t member;
     apr_uint16_t route; /**< of the member, in the store's table; SC_ROUTE_NONE: no room for it */
     char domain[SC_DOMAIN_MAX + 1];
-    int lagging;           /**< let a request run out of time: later ones do not wait for it */
-    int synced;            /**< all it had when it came has been pulled: progress may be believed */
-    int join_tried;        /**< as donor, when joining */
-    apr_uint64_t progress; /**< change number of its store that has arrived, not yet believed */
+    int lagging; /**< let a request run out of time: later ones do not wait for it */
+    apr_uint64_t
+        lacks;      /**< bits of the contexts that it does not have, so it holds none of theirs */
+    int synced;     /**< all it had when it came has been pulled: progress may be believed */
+    int join_tried; /**< as donor, when joining */
+    apr_uint64_t progress;  /**< change number of its store that has arrived, not yet believed */
     apr_time_t progress_at; /**< since then; 0: there is none */
     apr_uint64_t told_lsn;  /**< change number of the own store at the last post to it */
     sc_lease_t lease;
@@ -548,11 +550,11 @@ sc_peer_t *sc_layout_peer(sc_manager_t *m, apr_uint16_t route);
  * backup that is there. @return its route; SC_ROUTE_NONE: none of the holders is there */
 apr_uint16_t sc_layout_owner(sc_manager_t *m, const sc_record_t *rec);
 /** Backups for a primary out of the members that may hold some now (READY, not
- * SC_MEMBER_NO_BACKUPS, not mute; this node included if it is not the primary): by
- * sc_placement_backups, or the next ones in turn. @param backups receives SC_BACKUPS_MAX routes,
- * ended by SC_ROUTE_NONE @return how many */
-apr_size_t sc_layout_choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
-                            apr_uint16_t *backups);
+ * SC_MEMBER_NO_BACKUPS, not mute, and they have the context; this node included if it is not the
+ * primary): by sc_placement_backups, or the next ones in turn. @param backups receives
+ * SC_BACKUPS_MAX routes, ended by SC_ROUTE_NONE @return how many */
+apr_size_t sc_layout_choose(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                            apr_uint16_t primary, apr_uint16_t *backups);
 /** Where a session should be that is at rec: its primary and, as long as it is there, and by
  * sc_layout_choose its backups; by turns it keeps those that are there. @param without bits of the
  * places of peers that are not to hold it @param want receives rec with that location, its epoch
@@ -567,7 +569,7 @@ apr_size_t sc_layout_live(sc_manager_t *m, const sc_record_t *rec);
 /** A member came, went, or changed. */
 void sc_layout_review(sc_manager_t *m);
 /** How many members could hold backups of a session of this primary now. */
-apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t primary);
+apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t context, apr_uint16_t primary);
 /** Order of two locations: the higher epoch, then by the names. @return <0, 0, >0 */
 int sc_layout_cmp(const sc_manager_t *m, const sc_record_t *a, const sc_record_t *b);
 

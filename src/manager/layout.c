@@ -92,12 +92,13 @@ apr_uint16_t sc_layout_owner(sc_manager_t *m, const sc_record_t *rec)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-static int may_hold(const sc_manager_t *m, const sc_peer_t *peer)
+static int may_hold(const sc_manager_t *m, const sc_peer_t *peer, apr_uint16_t context)
 {
     apr_uint32_t state = peer->member.node_state;
 
     return peer->route != SC_ROUTE_NONE && (state == SC_NODE_READY || state == SC_NODE_MINORITY) &&
-           !(peer->member.flags & SC_MEMBER_NO_BACKUPS) && !sc_lease_mute(m, peer);
+           !(peer->member.flags & SC_MEMBER_NO_BACKUPS) && !(peer->lacks >> context & 1) &&
+           !sc_lease_mute(m, peer);
 }
 
 typedef struct candidates_t {
@@ -114,9 +115,10 @@ static void add(sc_manager_t *m, candidates_t *all, apr_uint16_t route, const ch
     all->n++;
 }
 
-/* Members that may hold backups now; the primary is none of them. */
-static void find_candidates(sc_manager_t *m, apr_uint16_t primary, apr_uint64_t without,
-                            candidates_t *all)
+/* Members that may hold backups of a context's sessions now; the primary is none of them.
+ * @param without places of those that are left out */
+static void find_candidates(sc_manager_t *m, apr_uint16_t context, apr_uint16_t primary,
+                            apr_uint64_t without, candidates_t *all)
 {
     apr_uint32_t i;
 
@@ -129,7 +131,7 @@ static void find_candidates(sc_manager_t *m, apr_uint16_t primary, apr_uint64_t 
         const sc_peer_t *peer = &m->peer[i];
 
         if (peer->serial != 0 && peer->route != primary && m->place_of[peer->route] == i + 1 &&
-            !(without >> i & 1) && may_hold(m, peer)) {
+            !(without >> i & 1) && may_hold(m, peer, context)) {
             add(m, all, peer->route, peer->domain);
         }
     }
@@ -190,14 +192,15 @@ static apr_size_t by_turns(sc_manager_t *m, const candidates_t *all, apr_uint16_
 }
 
 /* @param keep backups that the session has */
-static apr_size_t choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
-                         const apr_uint16_t *keep, apr_uint64_t without, apr_uint16_t *backups)
+static apr_size_t choose(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                         apr_uint16_t primary, const apr_uint16_t *keep, apr_uint64_t without,
+                         apr_uint16_t *backups)
 {
     candidates_t all;
     apr_size_t n = 0, i;
 
     memset(backups, 0, SC_BACKUPS_MAX * sizeof(*backups));
-    find_candidates(m, primary, without, &all);
+    find_candidates(m, context, primary, without, &all);
     if (m->config->backup.select == SC_SELECT_RENDEZVOUS) {
         return by_rendezvous(m, id, primary, &all, backups);
     }
@@ -209,10 +212,10 @@ static apr_size_t choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primar
     return by_turns(m, &all, backups, n);
 }
 
-apr_size_t sc_layout_choose(sc_manager_t *m, const sc_id_t *id, apr_uint16_t primary,
-                            apr_uint16_t *backups)
+apr_size_t sc_layout_choose(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                            apr_uint16_t primary, apr_uint16_t *backups)
 {
-    return choose(m, id, primary, NULL, 0, backups);
+    return choose(m, context, id, primary, NULL, 0, backups);
 }
 
 int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t without, sc_record_t *want)
@@ -224,17 +227,17 @@ int sc_layout_want(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t without
         (primary != NULL && (without >> (primary - m->peer) & 1))) {
         want->primary = m->own_route;
     }
-    (void)choose(m, &rec->id, want->primary, rec->backups, without, want->backups);
+    (void)choose(m, rec->context, &rec->id, want->primary, rec->backups, without, want->backups);
     want->epoch = rec->epoch + 1;
     return want->primary != rec->primary ||
            memcmp(want->backups, rec->backups, sizeof(want->backups)) != 0;
 }
 
-apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t primary)
+apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t context, apr_uint16_t primary)
 {
     candidates_t all;
 
-    find_candidates(m, primary, 0, &all);
+    find_candidates(m, context, primary, 0, &all);
     return all.n;
 }
 
@@ -246,7 +249,7 @@ apr_size_t sc_layout_live(sc_manager_t *m, const sc_record_t *rec)
     for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
         const sc_peer_t *peer = sc_layout_peer(m, rec->backups[i]);
 
-        n += rec->backups[i] == m->own_route || (peer != NULL && may_hold(m, peer));
+        n += rec->backups[i] == m->own_route || (peer != NULL && may_hold(m, peer, rec->context));
     }
     return n;
 }

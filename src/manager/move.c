@@ -199,7 +199,8 @@ static apr_uint16_t successor(sc_manager_t *m, const sc_record_t *rec)
             return rec->backups[i];
         }
     }
-    return sc_layout_choose(m, &rec->id, m->own_route, others) > 0 ? others[0] : SC_ROUTE_NONE;
+    return sc_layout_choose(m, rec->context, &rec->id, m->own_route, others) > 0 ? others[0]
+                                                                                 : SC_ROUTE_NONE;
 }
 
 int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, apr_uint64_t without,
@@ -216,7 +217,7 @@ int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, ap
     if (primary != SC_ROUTE_NONE) {
         *want = *rec;
         want->primary = primary;
-        (void)sc_layout_choose(m, &rec->id, primary, want->backups);
+        (void)sc_layout_choose(m, rec->context, &rec->id, primary, want->backups);
         want->epoch = rec->epoch + 1;
     } else {
         (void)sc_layout_want(m, rec, without, want);

@@ -89,7 +89,7 @@ void sc_review_kick(sc_manager_t *m, int decided)
 
 static int is_short(sc_manager_t *m, const sc_record_t *rec)
 {
-    apr_size_t possible = sc_layout_possible(m, rec->primary);
+    apr_size_t possible = sc_layout_possible(m, rec->context, rec->primary);
     apr_size_t want = m->config->backup.backups;
 
     want = want < possible ? want : possible;

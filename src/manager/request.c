@@ -256,7 +256,7 @@ static void do_create(sc_manager_t *m, const sc_request_t *q)
     own(m, &rec, &stamp);
     if (sc_mgr_is_backup(m)) {
         rec.epoch = 1;
-        (void)sc_layout_choose(m, &rec.id, rec.primary, rec.backups);
+        (void)sc_layout_choose(m, rec.context, &rec.id, rec.primary, rec.backups);
     }
     if (sc_mgr_put(m, &rec, m->out.data, m->out.len) != APR_SUCCESS) {
         answer(m, q, SC_FULL);

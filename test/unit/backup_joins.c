@@ -425,10 +425,43 @@ static void test_stale_proxies(void)
     net_destroy(net);
 }
 
+static void last_lacks_context(sc_config_t *c, int index)
+{
+    backup_tweak(c, index);
+    if (index == 2) {
+        c->ncontexts = 0;
+    }
+}
+
+/* A node without the application holds none of its sessions, until it has it. */
+static void test_without_the_context(void)
+{
+    net_t *net;
+    int i;
+
+    backup_copies = 1;
+    net = net_ready(3, last_lacks_context);
+    for (i = 1; i <= 20; i++) {
+        create_idle(net, 0, (apr_uint32_t)i, 1800);
+    }
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(count(net, 1, 1, 20, HAS_COPY), 20);
+    CU_ASSERT_EQUAL(listed(net, 0, 1, 1, 20), 20);
+    CU_ASSERT_EQUAL(listed(net, 0, 2, 1, 20), 0);
+
+    create_idle(net, 2, 21, 1800);
+    CU_ASSERT(backup_settled(net, 20000));
+    CU_ASSERT(count(net, 2, 1, 20, HAS_COPY) > 0);
+    CU_ASSERT_EQUAL(listed(net, 0, 2, 1, 20), count(net, 2, 1, 20, HAS_COPY));
+    CU_ASSERT_EQUAL(count(net, 1, 1, 20, HAS_COPY) + count(net, 2, 1, 20, HAS_COPY), 20);
+    net_destroy(net);
+}
+
 void backup_joins_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
 
+    CU_add_test(s, "a node without the context", test_without_the_context);
     CU_add_test(s, "a holder that lost everything gets it", test_empty);
     CU_add_test(s, "a new node learns where everything is", test_new);
     CU_add_test(s, "a node that was away gets what it missed", test_memory);
