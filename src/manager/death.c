@@ -236,7 +236,7 @@ apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_
         if (!is_stronger(m, &rec, stamp, reason, heir)) {
             return APR_SUCCESS;
         }
-    } else if (reason == SC_DEAD_IDLE && survives(m, &rec, stamp)) {
+    } else if (reason == SC_DEAD_IDLE && !(rec.flags & SC_REC_PROXY) && survives(m, &rec, stamp)) {
         *news = 1;
         return APR_SUCCESS;
     } else if (reason == SC_DEAD_RENAMED) {

@@ -808,6 +808,9 @@ static apr_status_t take(sc_manager_t *m, const sc_member_t *from, const sc_msg_
         return APR_EINVAL;
     }
     rv = sc_place_merge(m, from, rec, 0);
+    if (rv == APR_EEXIST) {
+        sc_place_behind(m, from, rec);
+    }
     *located = rv != APR_EINVAL;
     return rv;
 }

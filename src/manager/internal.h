@@ -604,6 +604,9 @@ void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *re
  */
 apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec,
                             apr_uint64_t digest);
+/** A member knows an older location than there is here, or does not know that the session has died
+ * (sc_place_merge: APR_EEXIST). It is told. Changes m->old and m->msg. */
+void sc_place_behind(sc_manager_t *m, const sc_member_t *from, const sc_record_t *said);
 /** A list item with its table as a record of this store. @return APR_EINVAL: unknown members */
 apr_status_t sc_place_record(sc_manager_t *m, const sc_msg_places_t *list, const sc_place_t *item,
                              apr_uint16_t context, sc_record_t *rec);

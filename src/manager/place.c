@@ -334,14 +334,18 @@ static void get_copy(sc_manager_t *m, const sc_member_t *from, const sc_record_t
     }
 }
 
-/* Who says so is behind. */
-static void tell_better(sc_manager_t *m, const sc_member_t *from, const sc_record_t *said)
+/* A node that only knows the location does not notice by itself that the session has idled out. */
+void sc_place_behind(sc_manager_t *m, const sc_member_t *from, const sc_record_t *said)
 {
     sc_record_t rec;
 
-    if (sc_store_get(m->store, said->context, &said->id, &rec, NULL) == APR_SUCCESS &&
-        !(rec.flags & SC_REC_TOMBSTONE)) {
+    if (sc_store_get(m->store, said->context, &said->id, &rec, NULL) != APR_SUCCESS) {
+        return;
+    }
+    if (!(rec.flags & SC_REC_TOMBSTONE)) {
         sc_place_answer(m, from, &rec);
+    } else if (sc_mgr_msg_current(m, rec.context, &rec.id) == APR_SUCCESS) {
+        sc_mgr_reply(m, from);
     }
 }
 
@@ -356,7 +360,7 @@ static void heard_item(sc_manager_t *m, const sc_member_t *from, const sc_record
     if (rv == APR_EGENERAL) {
         get_copy(m, from, rec);
     } else if (rv == APR_EEXIST) {
-        tell_better(m, from, rec);
+        sc_place_behind(m, from, rec);
     }
 }
 
