@@ -491,11 +491,24 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
     return 0;
 }
 
+/* The number of another attempt. One that was copied and never asked for keeps its own: the others
+ * have not been heard about that. Whoever has given it to another location meanwhile refuses, and
+ * would accept the next one, from a node that may know nothing of what was changed there. */
+static apr_uint32_t next_epoch(const sc_move_t *move, apr_uint32_t known, int unasked)
+{
+    apr_uint32_t epoch = move->want.epoch > move->heard ? move->want.epoch : move->heard;
+
+    if (unasked) {
+        return move->want.epoch > known ? move->want.epoch : known + 1;
+    }
+    return (epoch > known ? epoch : known) + 1;
+}
+
 /* Another attempt. @return 0: there is no need of one any more */
-static int plan_again(sc_move_t *move)
+static int plan_again(sc_move_t *move, int unasked)
 {
     sc_manager_t *m = move->m;
-    apr_uint32_t epoch = move->want.epoch > move->heard ? move->want.epoch : move->heard;
+    apr_uint32_t epoch;
     apr_uint64_t lack = move->lack;
     sc_record_t rec, nowhere = {0};
 
@@ -506,11 +519,15 @@ static int plan_again(sc_move_t *move)
     if (!sc_layout_usable(m, move->taker)) {
         move->taker = SC_ROUTE_NONE;
     }
+    epoch = next_epoch(move, rec.epoch, unasked);
     if (!sc_move_want(m, &rec, move->taker, move->without, &move->want) ||
         sc_move_no_room(m, sc_move_newcomers(m, &rec, &move->want))) {
+        if (!move->asked) {
+            return 0;
+        }
         move->want = rec; /* as it is, so that all know that nothing has changed */
     }
-    move->want.epoch = (epoch > rec.epoch ? epoch : rec.epoch) + 1;
+    move->want.epoch = epoch;
     move->copy = sc_move_newcomers(m, &rec, &move->want) |
                  (lack & sc_move_newcomers(m, &nowhere, &move->want));
     move->tries++;
@@ -521,11 +538,12 @@ static void begin_again(sc_moving_t *b)
 {
     sc_move_t **link = &b->items;
     sc_move_t *over = NULL;
+    int unasked = b->phase == SC_MOVE_COPY && !b->accepted;
 
     while (*link != NULL) {
         sc_move_t *move = *link;
 
-        if (plan_again(move)) {
+        if (plan_again(move, unasked)) {
             link = &move->sibling;
         } else {
             *link = move->sibling;
