@@ -378,6 +378,29 @@ static void test_hostile_answers(void)
     net_destroy(net);
 }
 
+/* One node has dropped a member that hangs, the others have not: nobody waits for it again. */
+static void test_hung_stranger(void)
+{
+    net_t *net = backup_ready(4, 1);
+    apr_uint32_t call;
+    int backup, other;
+
+    create(net, 1, &backup, &other);
+    hold(net, backup, 1);
+    net_run(net, 3000);
+    net_forget(net, 0, backup, 0);
+    net_run(net, 1000);
+    CU_ASSERT(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
+    call = net_change(net, 0, SC_CHANGE_NEW, 0, 2, "a", "1", (char *)NULL);
+    CU_ASSERT(net_wait(net, call, 100));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
+    call = net_fetch(net, 0, 1, "");
+    CU_ASSERT(net_wait(net, call, 100));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
+    hold(net, backup, 0);
+    net_destroy(net);
+}
+
 void backup_fetch_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
@@ -394,5 +417,6 @@ void backup_fetch_tests(void)
     CU_add_test(s, "a session that a former holder has", test_former_holder);
     CU_add_test(s, "a change on a node that does not hold it", test_change);
     CU_add_test(s, "a flood of one id", test_flood);
+    CU_add_test(s, "a member that hangs and only some see", test_hung_stranger);
     CU_add_test(s, "hostile answers", test_hostile_answers);
 }
