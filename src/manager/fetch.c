@@ -755,8 +755,11 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
+/* @param held_by who holds it, as far as whoever answers knows; NULL: he has not said. If he is
+ * none of them his copy has something that others lack, and need not be the latest; even if it
+ * turns out that he has become a holder since. */
 static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_retrieve_t *msg,
-                        apr_status_t merged)
+                        apr_status_t merged, const sc_record_t *held_by)
 {
     sc_peer_t *peer = sc_mgr_peer(f->m, from);
     asked_t *a = NULL;
@@ -765,7 +768,8 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
         a = &f->asked[peer - f->m->peer];
         a->answered = 1;
-        a->gave = copy && merged == APR_SUCCESS;
+        a->gave = copy && merged == APR_SUCCESS && held_by != NULL &&
+                  sc_record_holder(held_by, peer->route) != SC_HOLDER_NONE;
     }
     if (msg->found && !(msg->session.flags & SC_REC_PROXY) && merged == APR_SUCCESS) {
         if (!f->found) {
@@ -840,7 +844,7 @@ apr_status_t sc_fetch_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     if (located) {
         note_location(f, &rec);
     }
-    note_answer(f, from, &msg, rv);
+    note_answer(f, from, &msg, rv, located ? &rec : NULL);
     if (go_on(f)) {
         finish(f);
     }
