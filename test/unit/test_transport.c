@@ -549,7 +549,7 @@ static void good_goes_on(peer_env_t *env)
     peer_send(&env->node[0], &env->node[1].member, "good", SYNC, &end);
     CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
     CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
-    CU_ASSERT_EQUAL(env->node[1].packets, before + 1);
+    CU_ASSERT(env->node[1].packets > before); /* on a slow machine it may have been sent again */
 }
 
 static void test_garbage(void)
