@@ -779,8 +779,9 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->sure_copy |= copy && msg->sure;
     } else if (msg->found && merged == APR_ENOSPC) {
         f->full = 1;
-    } else if (msg->found && merged == APR_EINVAL) {
-        f->unreadable = 1; /* a holder that this node has never heard of */
+    } else if (msg->found && (merged == APR_EINVAL || merged == APR_EGENERAL)) {
+        f->unreadable = 1; /* a holder that this node has never heard of; or this node is one, and
+                              what there is elsewhere is only a part (merge.c) */
     }
     if (sc_mgr_is_backup(f->m) && !msg->found) {
         /* only who would have it knows that there is none */
@@ -802,7 +803,7 @@ static apr_status_t take(sc_manager_t *m, const sc_member_t *from, const sc_msg_
     *located = 0;
     if (!(msg->session.flags & SC_REC_PROXY)) {
         rv = sc_mgr_merge_whole(m, from, context, &msg->session, &changed);
-        *located = rv == APR_SUCCESS && sc_mgr_is_backup(m) &&
+        *located = (rv == APR_SUCCESS || rv == APR_EGENERAL) && sc_mgr_is_backup(m) &&
                    !(msg->session.flags & SC_REC_TOMBSTONE) &&
                    sc_place_of(m, &msg->session, context, rec);
         return rv;

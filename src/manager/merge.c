@@ -433,15 +433,36 @@ apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     return rv;
 }
 
+/* Whether what has come would make this node a holder, out of a copy that its sender does not hold.
+ * That one is kept because of something in it that holders lack, which says nothing about the rest:
+ * it may be as old as the engine before. A copy that is here it completes; it must not stand for
+ * one that is missing (memory was lost), since whoever asks takes that for the latest. */
+static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
+{
+    const sc_peer_t *peer = sc_mgr_peer(m, from);
+    sc_record_t rec;
+
+    located(in, &rec);
+    return sc_mgr_is_backup(m) && peer != NULL && sc_layout_here(m, &rec) &&
+           !sc_layout_at(m, &rec, peer);
+}
+
+/* The session itself has come where there was none. */
+static apr_status_t put_first(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
+                              const sc_id_t *id, const sc_incoming_t *in, int *changed)
+{
+    return is_rest(m, from, in) ? APR_EGENERAL : sc_mgr_put_new(m, context, id, in, changed);
+}
+
 /* The session itself has come where only its location was known. */
-static apr_status_t put_known(sc_manager_t *m, const sc_record_t *proxy, sc_incoming_t *in,
-                              int *changed)
+static apr_status_t put_known(sc_manager_t *m, const sc_member_t *from, const sc_record_t *proxy,
+                              sc_incoming_t *in, int *changed)
 {
     sc_record_t rec = *proxy;
 
     (void)merge_location(m, &rec, in);
     sc_incoming_locate(in, &rec);
-    return sc_mgr_put_new(m, proxy->context, &proxy->id, in, changed);
+    return put_first(m, from, proxy->context, &proxy->id, in, changed);
 }
 
 static apr_uint32_t known_epoch(apr_status_t rv, const sc_record_t *rec)
@@ -479,10 +500,10 @@ static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_ui
         return APR_EINVAL;
     }
     if (rv == APR_NOTFOUND) {
-        return sc_mgr_put_new(m, context, id, &in, changed);
+        return put_first(m, from, context, id, &in, changed);
     }
     if (rec.flags & SC_REC_PROXY) {
-        return put_known(m, &rec, &in, changed);
+        return put_known(m, from, &rec, &in, changed);
     }
     if (!(rec.flags & SC_REC_TOMBSTONE)) {
         return sc_mgr_merge_live(m, &rec, &in, changed);
