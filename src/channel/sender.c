@@ -10,8 +10,10 @@
  * FAIL_ACK the identical frame goes out again on a new connection, as in Tribes; after a timeout it
  * does not.
  *
- * A FAIL_ACK is followed by a short pause: most often it comes from a member that has only just
- * joined and does not know us yet.
+ * A FAIL_ACK is followed by a short pause: it comes from a member that has only just joined and
+ * does not know us yet. Of a node of ours that has acknowledged something before it is the last
+ * word: it has read the frame and will not have it, and whoever sent it knows what to do about
+ * that.
  *
  * Ends are told from a list, after the line has been dealt with, so that whoever is told may send,
  * forget and probe at will.
@@ -61,6 +63,7 @@ typedef struct line_t {
     sc_timer_t deadline;         /* of the first one */
     sc_timer_t kick;             /* connect, or deal with `error`, when it is due */
     apr_status_t error;
+    int known; /* a node of ours that has acknowledged something: it knows this one */
     unsigned char answer[SC_ACK_FRAME];
     apr_size_t answered;
 } line_t;
@@ -373,10 +376,11 @@ static apr_status_t take_answer(line_t *line, const unsigned char *p, apr_size_t
                 return APR_SUCCESS;
             }
             line->answered = 0;
-            if (fail) {
+            if (fail && !line->known) {
                 return APR_EGENERAL;
             }
-            head_ended(line, APR_SUCCESS);
+            line->known = line->to.ours;
+            head_ended(line, fail ? APR_EGENERAL : APR_SUCCESS);
             return APR_SUCCESS;
         }
     }

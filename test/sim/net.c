@@ -46,6 +46,7 @@ typedef struct line_t {
     sc_timer_t deadline;
     sc_timer_t kick;
     apr_status_t error;
+    int known;
 } line_t;
 
 typedef struct sender_t {
@@ -271,10 +272,11 @@ void line_signal(line_t *line, signal_t what)
     default:
         if (line->head == NULL || !line->head->written || !line->head->wants_ack) {
             line_broken(line, APR_EINVAL);
-        } else if (what == SIG_FAIL_ACK) {
+        } else if (what == SIG_FAIL_ACK && !line->known) {
             line_broken(line, APR_EGENERAL);
         } else {
-            head_ended(line, APR_SUCCESS);
+            line->known = 1;
+            head_ended(line, what == SIG_FAIL_ACK ? APR_EGENERAL : APR_SUCCESS);
             line_go(line);
         }
         break;

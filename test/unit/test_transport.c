@@ -68,23 +68,30 @@ static void test_fail_ack(void)
     rig_end_t end = {0, APR_SUCCESS};
     sc_uid_t id;
 
+    b->member.ours = 1;
     b->refusals = -1;
-    peer_send(a, &b->member, "x", ACK, &end);
-    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
-    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
     peer_send(a, &b->member, "y", SYNC, &end);
-    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 2));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
     CU_ASSERT_EQUAL(end.rv, APR_EGENERAL);
-    CU_ASSERT_EQUAL(b->packets, 1 + 2); /* maxRetryAttempts is 1 */
+    CU_ASSERT_EQUAL(b->packets, 2); /* maxRetryAttempts is 1 */
     /* once only: the identical frame is accepted at the second attempt */
     b->refusals = 1;
     peer_send(a, &b->member, "z", SYNC, &end);
-    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b->packets, 4));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b->packets, 3));
     id = b->last_id;
-    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 3));
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 2));
     CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
-    CU_ASSERT_EQUAL(b->packets, 5);
+    CU_ASSERT_EQUAL(b->packets, 4);
     CU_ASSERT_EQUAL(memcmp(&id, &b->last_id, sizeof(id)), 0);
+    /* now it knows this node, and means what it says */
+    b->refusals = -1;
+    peer_send(a, &b->member, "w", SYNC, &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 3));
+    CU_ASSERT_EQUAL(end.rv, APR_EGENERAL);
+    CU_ASSERT_EQUAL(b->packets, 5);
+    peer_send(a, &b->member, "x", ACK, &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 4));
+    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
     peer_env_end(env);
 }
 
