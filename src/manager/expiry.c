@@ -310,6 +310,15 @@ static apr_time_t deadline(sc_manager_t *m, const sc_record_t *rec)
     return sc_mgr_due(m, rec);
 }
 
+/* Who is not leased may not have heard that a session is used elsewhere, and is held by others by
+ * now: nobody is told then that it has idled out, as long as a lease may still come. */
+static int is_unsure(sc_manager_t *m, const sc_record_t *rec, apr_time_t now)
+{
+    apr_interval_time_t idle = apr_time_from_sec((apr_time_t)rec->max_idle_s);
+
+    return sc_mgr_is_backup(m) && m->lapsed && now < rec->accessed + 2 * idle + SILENT_GRACE;
+}
+
 static apr_time_t is_due(void *baton, const sc_record_t *found)
 {
     sc_manager_t *m = baton;
@@ -331,6 +340,9 @@ static apr_time_t is_due(void *baton, const sc_record_t *found)
     if (end > now) {
         return end;
     }
+    if (is_unsure(m, &rec, now)) {
+        return now + TICK;
+    }
     if (!decides(m, &rec)) {
         (void)sc_store_remove(m->store, rec.context, &rec.id);
         return 0;
@@ -347,6 +359,7 @@ static void work_due(void *baton, apr_time_t now)
 {
     sc_manager_t *m = baton;
 
+    sc_lease_check(m);
     if (sc_store_run_due(m->store, now, DUE_MAX, is_due, m) >= DUE_MAX) {
         (void)sc_timer_set(m->cfg.timers, &m->due_timer, now, work_due, m);
     }

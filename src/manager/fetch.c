@@ -53,6 +53,7 @@ typedef struct asked_t {
     apr_uint32_t serial; /* of the peer in that place when it was asked; 0: not asked */
     int answered;
     int gave;           /* it holds the session: its copy has been merged */
+    int none;           /* it knows nothing of it, or that it is dead */
     apr_uint16_t route; /* its */
 } asked_t;
 
@@ -167,7 +168,14 @@ int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *
 static void remember_absent(sc_fetch_t *f)
 {
     sc_negative_t *n = negative_of(f->m, &f->id);
+    const sc_waiter_t *w = f->waiters;
 
+    while (w != NULL && !w->creates) {
+        w = w->next;
+    }
+    if (w != NULL) {
+        return; /* it is about to be made, if not here then elsewhere */
+    }
     n->context = f->context;
     n->id = f->id;
     n->until = sc_mgr_now(f->m) + NEGATIVE_TIME;
@@ -270,7 +278,7 @@ static int is_new(const sc_fetch_t *f)
 {
     const sc_waiter_t *w = f->waiters;
 
-    while (w != NULL && w->creates) {
+    while (w != NULL && w->creates && !w->again) {
         w = w->next;
     }
     return f->holders && f->waiters != NULL && w == NULL && !f->found && !f->unreadable &&
@@ -297,7 +305,9 @@ static apr_interval_time_t grace_of(const sc_manager_t *m)
     return m->config->quorum > 1 ? GRACE_QUORUM : GRACE;
 }
 
-/* Whether a holder is there that has not said that it has nothing. */
+/* Whether a holder is there that has not said that it has nothing. One that only says where else it
+ * is knows that the session lives: two members may have asked for a location at once, and which one
+ * comes true is not known yet. */
 static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
 {
     const sc_peer_t *peer = sc_layout_peer(f->m, route);
@@ -307,7 +317,7 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
         return sc_expiry_lately(f->m, route, grace_of(f->m));
     }
     a = &f->asked[peer - f->m->peer];
-    return a->serial != peer->serial || !a->answered || a->gave;
+    return a->serial != peer->serial || !a->none;
 }
 
 static int is_away(const sc_fetch_t *f, apr_uint16_t route)
@@ -395,9 +405,13 @@ static sc_outcome_t outcome_of(sc_fetch_t *f)
     sc_record_t rec;
     apr_status_t rv = sc_store_get(f->m->store, f->context, &f->id, &rec, NULL);
 
-    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE) &&
-        (!sc_mgr_is_backup(f->m) || rec.max_idle_s != SC_DEAD_IDLE || is_complete(f))) {
-        return SC_ABSENT;
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+        if (!sc_mgr_is_backup(f->m) || rec.max_idle_s != SC_DEAD_IDLE) {
+            return SC_ABSENT;
+        }
+        if (is_complete(f)) {
+            return f->decided || counts(f) || all_said_no(f) ? SC_ABSENT : SC_UNKNOWN;
+        }
     }
     if (!is_complete(f)) {
         return is_quorum(f) ? SC_UNKNOWN : SC_NO_QUORUM;
@@ -489,7 +503,7 @@ static void ask(sc_fetch_t *f, sc_peer_t *peer)
         return;
     }
     a->serial = peer->serial;
-    a->answered = a->gave = 0;
+    a->answered = a->gave = a->none = 0;
     a->route = peer->route;
     memset(&msg, 0, sizeof(msg));
     msg.context.s = sc_store_context_name(m->store, f->context);
@@ -626,9 +640,9 @@ static void look_here(sc_fetch_t *f)
     sc_record_t rec;
 
     if (sc_store_get(m->store, f->context, &f->id, &rec, NULL) == APR_SUCCESS &&
-        !(rec.flags & SC_REC_TOMBSTONE)) {
-        f->best = rec;
-        f->had_body = !(rec.flags & SC_REC_PROXY);
+        (!(rec.flags & SC_REC_TOMBSTONE) || rec.max_idle_s == SC_DEAD_IDLE)) {
+        f->best = rec; /* also one that has idled out: its holders know better */
+        f->had_body = !(rec.flags & (SC_REC_PROXY | SC_REC_TOMBSTONE));
         f->own_copy = f->had_body && sc_layout_here(m, &rec);
     }
 }
@@ -702,7 +716,7 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
         free(w);
         return APR_ENOSPC;
     }
-    w->creates = op == SC_LINK_CHANGE && (c->flags & SC_CHANGE_NEW) && !again;
+    w->creates = op == SC_LINK_CHANGE && (c->flags & SC_CHANGE_NEW);
     if (sc_mgr_is_backup(m) && (f->everybody || f->holders)) {
         *f->late_tail = w;
         f->late_tail = &w->next;
@@ -755,6 +769,13 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
+/* Whether a session is dead whatever others know. One that has idled out may have been used where
+ * that was not heard. */
+static int is_final(const sc_wire_session_t *w)
+{
+    return (w->flags & SC_REC_TOMBSTONE) && w->max_idle_s != SC_DEAD_IDLE;
+}
+
 /* @param held_by who holds it, as far as whoever answers knows; NULL: he has not said. If he is
  * none of them his copy has something that others lack, and need not be the latest; even if it
  * turns out that he has become a holder since. */
@@ -768,6 +789,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
         a = &f->asked[peer - f->m->peer];
         a->answered = 1;
+        a->none = !msg->found || (msg->session.flags & SC_REC_TOMBSTONE);
         a->gave = copy && merged == APR_SUCCESS && held_by != NULL &&
                   sc_record_holder(held_by, peer->route) != SC_HOLDER_NONE;
     }
@@ -788,7 +810,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&
                           sc_layout_owner(f->m, &f->best) == peer->route && !is_one_away(f);
         f->decided |= f->sure_absent;
-    } else if (merged == APR_SUCCESS && (msg->sure || (msg->session.flags & SC_REC_TOMBSTONE))) {
+    } else if (merged == APR_SUCCESS && (msg->sure || is_final(&msg->session))) {
         f->decided = 1;
     }
 }

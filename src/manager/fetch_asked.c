@@ -38,7 +38,10 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
         msg.found = 1;
         news = has_news(m, &rec);
         held = news || !only_location(m, &rec);
-        if (!held || (rec.flags & SC_REC_TOMBSTONE)) {
+        /* that it has idled out only who holds it knows */
+        held &= !sc_mgr_is_backup(m) || !(rec.flags & SC_REC_TOMBSTONE) ||
+                rec.max_idle_s != SC_DEAD_IDLE || sc_layout_here(m, &rec);
+        if (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) {
             sc_buf_clear(&m->old);
         } else {
             sc_expiry_refresh(m, &rec);
