@@ -300,7 +300,7 @@ static int is_complete(const sc_fetch_t *f)
 
 /* ---- the end, with the backup manager -------------------------------------------------------- */
 
-static apr_interval_time_t grace_of(const sc_manager_t *m)
+apr_interval_time_t sc_fetch_grace(const sc_manager_t *m)
 {
     return m->config->quorum > 1 ? GRACE_QUORUM : GRACE;
 }
@@ -314,7 +314,7 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
     const asked_t *a;
 
     if (peer == NULL) {
-        return sc_expiry_lately(f->m, route, grace_of(f->m));
+        return sc_expiry_lately(f->m, route, sc_fetch_grace(f->m));
     }
     a = &f->asked[peer - f->m->peer];
     return a->serial != peer->serial || !a->none;
@@ -341,7 +341,7 @@ static int is_one_away(const sc_fetch_t *f)
  * been made when nobody else could hear of that any more, but before they were missed. */
 static int are_holders_away(const sc_manager_t *m)
 {
-    return sc_expiry_missing_lately(m, grace_of(m)) > m->config->backup.backups;
+    return sc_expiry_missing_lately(m, sc_fetch_grace(m)) > m->config->backup.backups;
 }
 
 /* Whether nobody has it who should. Without a location that may be everybody. */

@@ -450,6 +450,8 @@ void sc_fetch_dropped(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 void sc_fetch_review(sc_manager_t *m);
 /** Ask again those that have not answered: they may not have known this node before. */
 void sc_fetch_repeat(sc_manager_t *m);
+/** For so long a member that went without a word is expected to come back with what it holds. */
+apr_interval_time_t sc_fetch_grace(const sc_manager_t *m);
 void sc_fetch_end(sc_manager_t *m);
 
 /* lease.c */
@@ -660,6 +662,9 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
 int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, int ask);
 /** Something of others has been merged into a session: if it is being moved, the copies lack it. */
 void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in);
+/** A change of a session was acknowledged, with a quorum, without all of its holders: if it is
+ * being moved, the copies lack it. */
+void sc_move_behind(const sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
 /**

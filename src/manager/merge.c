@@ -433,18 +433,38 @@ apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     return rv;
 }
 
+/* Whether the session may be with a holder that cannot be asked now. */
+static int is_away(sc_manager_t *m, apr_uint16_t route)
+{
+    const sc_peer_t *peer = sc_layout_peer(m, route);
+
+    if (route == m->own_route) {
+        return 0;
+    }
+    return peer != NULL ? sc_lease_mute(m, peer) : sc_expiry_lately(m, route, sc_fetch_grace(m));
+}
+
 /* Whether what has come would make this node a holder, out of a copy that its sender does not hold.
  * That one is kept because of something in it that holders lack, which says nothing about the rest:
  * it may be as old as the engine before. A copy that is here it completes; it must not stand for
- * one that is missing (memory was lost), since whoever asks takes that for the latest. */
+ * one that is missing (memory was lost), since whoever asks takes that for the latest. Unless all
+ * holders are there, so that what they have is merged with it, or nothing. */
 static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
 {
     const sc_peer_t *peer = sc_mgr_peer(m, from);
     sc_record_t rec;
+    int i, away;
 
     located(in, &rec);
-    return sc_mgr_is_backup(m) && peer != NULL && sc_layout_here(m, &rec) &&
-           !sc_layout_at(m, &rec, peer);
+    if (!sc_mgr_is_backup(m) || peer == NULL || !sc_layout_here(m, &rec) ||
+        sc_layout_at(m, &rec, peer)) {
+        return 0;
+    }
+    away = is_away(m, rec.primary);
+    for (i = 0; i < SC_BACKUPS_MAX && rec.backups[i] != SC_ROUTE_NONE; i++) {
+        away |= is_away(m, rec.backups[i]);
+    }
+    return away;
 }
 
 /* The session itself has come where there was none. */
