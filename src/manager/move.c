@@ -243,6 +243,36 @@ apr_uint64_t sc_move_newcomers(sc_manager_t *m, const sc_record_t *rec, const sc
     return places;
 }
 
+/* With a quorum a change may have been acknowledged without some of the holders. Those that have it
+ * can be outvoted no more than they can be left out: who stays gets all that they have first. */
+static apr_uint64_t stayers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want)
+{
+    int i, leaves = sc_record_holder(want, rec->primary) == SC_HOLDER_NONE;
+    sc_record_t nowhere = {0};
+
+    for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
+        leaves |= sc_record_holder(want, rec->backups[i]) == SC_HOLDER_NONE;
+    }
+    return m->config->quorum > 1 && leaves
+               ? sc_move_newcomers(m, &nowhere, want) & ~sc_move_newcomers(m, rec, want)
+               : 0;
+}
+
+static void plan_copies(sc_move_t *move, const sc_record_t *rec)
+{
+    move->stay = stayers(move->m, rec, &move->want);
+    move->copy = move->stay | sc_move_newcomers(move->m, rec, &move->want);
+}
+
+void sc_move_behind(const sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_move_t *move = sc_move_find(m, rec->context, &rec->id);
+
+    if (move != NULL && move->stay != 0) {
+        move->dirty = 1;
+    }
+}
+
 /* ---- copying -------------------------------------------------------------------------------- */
 
 /* The block in *data goes to the peer. */
@@ -470,7 +500,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
     m->moves->batches = b;
     for (move = items; move != NULL; move = move->sibling) {
         if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) == APR_SUCCESS) {
-            move->copy = sc_move_newcomers(m, &rec, &move->want);
+            plan_copies(move, &rec);
         }
     }
     return begin(b);
@@ -528,8 +558,8 @@ static int plan_again(sc_move_t *move, int unasked)
         move->want = rec; /* as it is, so that all know that nothing has changed */
     }
     move->want.epoch = epoch;
-    move->copy = sc_move_newcomers(m, &rec, &move->want) |
-                 (lack & sc_move_newcomers(m, &nowhere, &move->want));
+    plan_copies(move, &rec);
+    move->copy |= lack & sc_move_newcomers(m, &nowhere, &move->want);
     move->tries++;
     return move->want.epoch <= SC_EPOCH_MAX;
 }
@@ -674,7 +704,7 @@ static void copy_again(sc_moving_t *b, sc_move_t *items)
  * would go on with an old copy when it hears of that later. */
 static void judge_copies(sc_moving_t *b, sc_move_t *move)
 {
-    apr_uint64_t broken = b->accepted ? b->broken & move->copy : 0;
+    apr_uint64_t broken = b->broken & (b->accepted ? move->copy : move->stay);
     apr_uint64_t silent = move->copy & ~b->replied;
 
     if ((broken | silent) != 0) {

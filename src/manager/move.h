@@ -43,6 +43,7 @@ typedef struct sc_move_t {
     int urgent;           /**< begun for a request */
     int asked;         /**< others have been asked, so some may know of it: it has to be decided */
     apr_uint64_t copy; /**< bits of the places of those that get a copy */
+    apr_uint64_t stay; /**< of these, those that hold it already */
     apr_uint64_t told; /**< of those that may take themselves for holders by what was asked */
     apr_uint64_t lack; /**< of those that had none when they were asked */
     int refused;

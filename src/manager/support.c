@@ -121,6 +121,11 @@ int sc_pending_late(const sc_pending_t *p)
 
 void sc_pending_leave(const sc_pending_t *p, sc_outcome_t outcome)
 {
+    sc_record_t rec;
+
+    if (sc_pending_live(p, &rec) && !sc_pending_all_have(p, &rec)) {
+        sc_move_behind(p->m, &rec);
+    }
     mark(p, outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN);
     if (p->guest) {
         keep_guest(p, outcome);
