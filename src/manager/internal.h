@@ -490,6 +490,9 @@ int sc_lease_knows(const sc_manager_t *m, apr_uint64_t store_id);
 int sc_lease_may_read(const sc_manager_t *m, const sc_peer_t *peer);
 /** When the last member that went without a word may surely not read any more. 0: it is so now */
 apr_time_t sc_lease_departed(const sc_manager_t *m);
+/** Whether what a member has counts for a quorum. Whoever leaves forgets it, and is asked again as
+ * soon as he comes back. */
+int sc_lease_stays(const sc_peer_t *peer);
 /** Members, this one included, that have granted it a lease for a PING sent at that time or later;
  *  0: that still runs. */
 apr_uint32_t sc_lease_support(const sc_manager_t *m, apr_time_t since);

@@ -375,6 +375,11 @@ int sc_lease_cut_off(const sc_manager_t *m)
     return (mute == m->npeers && mute > 1) || sc_mgr_now(m) < m->lease_hold;
 }
 
+int sc_lease_stays(const sc_peer_t *peer)
+{
+    return peer->member.node_state != SC_NODE_LEAVING;
+}
+
 apr_uint32_t sc_lease_support(const sc_manager_t *m, apr_time_t since)
 {
     apr_time_t now = sc_mgr_now(m);

@@ -663,12 +663,13 @@ static int all_answered(sc_moving_t *b)
  * have not got it may go on from the location that they know. */
 static apr_uint32_t count_answers(const sc_moving_t *b)
 {
-    apr_uint32_t n = 1, i;
+    apr_uint32_t n = !b->m->stopped || b->m->config->quorum < 2, i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const sc_peer_t *peer = &b->m->peer[i];
 
-        n += peer->serial != 0 && b->asked[i] == peer->serial && (b->replied >> i & 1);
+        n += peer->serial != 0 && b->asked[i] == peer->serial && (b->replied >> i & 1) &&
+             sc_lease_stays(peer);
     }
     return n;
 }

@@ -442,9 +442,11 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
             set_lagging(m, peer, 0);
         }
         if (p != NULL) {
-            p->acked += p->repeated == 0;
             p->has |= (apr_uint64_t)w->takes << w->place;
-            p->held += w->redo != 0;
+            if (peer == NULL || sc_lease_stays(peer)) {
+                p->acked += p->repeated == 0;
+                p->held += w->redo != 0;
+            }
         }
     } else if (peer != NULL) {
         if (rv == APR_EGENERAL && send_whole(w, peer)) {

@@ -76,16 +76,18 @@ static void mark(const sc_pending_t *p, int doubt)
 int sc_pending_supported(const sc_pending_t *p)
 {
     apr_uint32_t quorum = p->m->config->quorum;
+    apr_uint32_t own = !p->m->stopped || quorum < 2; /* see sc_lease_stays */
     sc_record_t rec;
 
     if (!sc_lease_introduced(p->m)) {
         return 0;
     }
-    if (p->lives && quorum > 1 && (!p->renamed || p->acked + 1 >= quorum)) {
+    if (p->lives && quorum > 1 && (!p->renamed || p->acked + own >= quorum)) {
         return sc_lease_support(p->m, 0) >= quorum &&
-               (!sc_pending_live(p, &rec) || sc_pending_all_have(p, &rec) || p->held + 1 >= quorum);
+               (!sc_pending_live(p, &rec) || sc_pending_all_have(p, &rec) ||
+                p->held + own >= quorum);
     }
-    return p->acked + 1 >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
+    return p->acked + own >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
 }
 
 /* Backup manager: a holder has not got the change. It cannot read, as far as this node granted it
