@@ -173,6 +173,9 @@ static apr_status_t move(sc_manager_t *m, const sc_record_t *old, const sc_id_t 
     } else if (rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE)) {
         rv = sc_mgr_merge_live(m, &rec, &in, news);
     }
+    if (rv == APR_SUCCESS && sc_layout_here(m, old)) {
+        sc_fetch_has_come(m, old->context, &id);
+    }
     return rv;
 }
 

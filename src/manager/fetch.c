@@ -168,13 +168,12 @@ int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *
 static void remember_absent(sc_fetch_t *f)
 {
     sc_negative_t *n = negative_of(f->m, &f->id);
-    const sc_waiter_t *w = f->waiters;
+    const sc_waiter_t *w;
 
-    while (w != NULL && !w->creates) {
-        w = w->next;
-    }
-    if (w != NULL) {
-        return; /* it is about to be made, if not here then elsewhere */
+    for (w = f->waiters; w != NULL; w = w->next) {
+        if (w->creates) {
+            return; /* it is about to be made, if not here then elsewhere */
+        }
     }
     n->context = f->context;
     n->id = f->id;
@@ -641,9 +640,18 @@ static void look_here(sc_fetch_t *f)
 
     if (sc_store_get(m->store, f->context, &f->id, &rec, NULL) == APR_SUCCESS &&
         (!(rec.flags & SC_REC_TOMBSTONE) || rec.max_idle_s == SC_DEAD_IDLE)) {
-        f->best = rec; /* also one that has idled out: its holders know better */
+        note_location(f, &rec); /* also of one that has idled out: its holders know better */
         f->had_body = !(rec.flags & (SC_REC_PROXY | SC_REC_TOMBSTONE));
         f->own_copy = f->had_body && sc_layout_here(m, &rec);
+    }
+}
+
+void sc_fetch_has_come(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_fetch_t *f = *slot_of(m, context, id);
+
+    if (f != NULL && f->holders) {
+        look_here(f);
     }
 }
 
@@ -769,13 +777,6 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-/* Whether a session is dead whatever others know. One that has idled out may have been used where
- * that was not heard. */
-static int is_final(const sc_wire_session_t *w)
-{
-    return (w->flags & SC_REC_TOMBSTONE) && w->max_idle_s != SC_DEAD_IDLE;
-}
-
 /* @param held_by who holds it, as far as whoever answers knows; NULL: he has not said. If he is
  * none of them his copy has something that others lack, and need not be the latest; even if it
  * turns out that he has become a holder since. */
@@ -784,12 +785,13 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
 {
     sc_peer_t *peer = sc_mgr_peer(f->m, from);
     asked_t *a = NULL;
+    int dead = msg->found && (msg->session.flags & SC_REC_TOMBSTONE);
     int copy = msg->found && !(msg->session.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
 
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
         a = &f->asked[peer - f->m->peer];
         a->answered = 1;
-        a->none = !msg->found || (msg->session.flags & SC_REC_TOMBSTONE);
+        a->none = !msg->found || dead;
         a->gave = copy && merged == APR_SUCCESS && held_by != NULL &&
                   sc_record_holder(held_by, peer->route) != SC_HOLDER_NONE;
     }
@@ -810,8 +812,9 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&
                           sc_layout_owner(f->m, &f->best) == peer->route && !is_one_away(f);
         f->decided |= f->sure_absent;
-    } else if (merged == APR_SUCCESS && (msg->sure || is_final(&msg->session))) {
-        f->decided = 1;
+    } else if (merged == APR_SUCCESS) {
+        /* what has idled out may have been used where that was not heard */
+        f->decided |= msg->sure || (dead && msg->session.max_idle_s != SC_DEAD_IDLE);
     }
 }
 

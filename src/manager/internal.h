@@ -450,6 +450,9 @@ void sc_fetch_dropped(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 void sc_fetch_review(sc_manager_t *m);
 /** Ask again those that have not answered: they may not have known this node before. */
 void sc_fetch_repeat(sc_manager_t *m);
+/** What was held here under another id is here under this one now: it is no copy that a fetch has
+ * brought, which goes when others do not confirm it. */
+void sc_fetch_has_come(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** For so long a member that went without a word is expected to come back with what it holds. */
 apr_interval_time_t sc_fetch_grace(const sc_manager_t *m);
 void sc_fetch_end(sc_manager_t *m);
