@@ -47,12 +47,12 @@ typedef struct sc_move_t {
     apr_uint64_t told; /**< of those that may take themselves for holders by what was asked */
     apr_uint64_t lack; /**< of those that had none when they were asked */
     int refused;
-    int judged;         /* by the peer whose reply is looked at */
-    int accepted;       /* somebody has accepted it, or a try before it */
-    int dirty;          /**< others have changed it since it was copied, which was refused */
-    int yields;         /**< somebody else began from an older location than this node */
-    int known_better;   /**< somebody knew a higher epoch, which has been taken */
-    apr_uint32_t heard; /**< highest epoch that somebody knows */
+    int judged;          /* by the peer whose reply is looked at */
+    int accepted;        /* somebody has accepted it, or a try before it */
+    int dirty;           /**< others have changed it since it was copied, which was refused */
+    apr_uint16_t yields; /**< who began from an older location than this node */
+    int known_better;    /**< somebody knew a higher epoch, which has been taken */
+    apr_uint32_t heard;  /**< highest epoch that somebody knows */
     apr_uint32_t tries;
     sc_move_wait_t *waits;
     sc_move_wait_t **tail;

@@ -60,7 +60,7 @@ static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer
     move->refused = 1;
     if (sc_store_get(m->store, move->context, &move->id, &here, NULL) == APR_SUCCESS &&
         known->epoch < here.epoch) {
-        move->yields = 1;
+        move->yields = peer->route;
     }
     if (known->epoch > move->heard) {
         move->heard = known->epoch;

@@ -54,13 +54,15 @@ static void tell_death(verdict_t *v, const sc_record_t *dead)
 /* This node is about to move the session itself. When it has asked others already there may be
  * holders that have not heard of it and read on; who goes on from the new location does not know of
  * them. So that has to be decided first: of two who have both asked the one that began from the
- * older location knows them all, so each says from where it began. @return 1: the other one goes on
- */
+ * older location knows them all, so each says from where it began. To a third one, who goes on from
+ * what this node has asked for, it does not give way. @return 1: the other one goes on */
 static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in, const sc_record_t *now)
 {
+    const sc_peer_t *peer = sc_mgr_peer(v->m, v->from);
     sc_record_t own = move->want;
 
-    if (in->epoch > own.epoch && (!move->asked || move->yields)) {
+    if (in->epoch > own.epoch && (!move->asked || (peer != NULL && peer->route != SC_ROUTE_NONE &&
+                                                   move->yields == peer->route))) {
         return 1;
     }
     if (!move->asked) {
