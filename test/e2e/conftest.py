@@ -89,28 +89,6 @@ def lab(farm):  # pylint: disable=redefined-outer-name
         farm.close()
 
 
-# What the backup manager does not do yet when members that live cannot talk (docs/architecture.md,
-# "Known limits"). These run, and are reported as xfailed or xpassed.
-OPEN = {
-    "test_h_with_a_quorum_the_minority_is_silent_and_nothing_goes_backwards[backup]":
-        "changes are refused for some seconds on the side that has the quorum",
-    "test_h_halves_that_were_split_agree_after_healing[backup]":
-        "once in some runs the halves take long to become equal",
-    "test_nothing_goes_backwards[backup-":
-        "an attribute that was acknowledged is missed by a node that cannot hear all others",
-    "test_wounds_one_after_the_other[backup]": "as above",
-    "test_cut_off_node_with_a_quorum_never_answers_from_its_old_copy[backup]":
-        "changes are refused for some seconds on the side that has the quorum",
-}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        for name, why in OPEN.items():
-            if item.name.startswith(name):
-                item.add_marker(pytest.mark.xfail(reason=why, strict=False))
-
-
 @pytest.fixture(params=["delta", "backup"])
 def manager(request):
     """Directives for a cluster: each test that takes this runs with either manager."""

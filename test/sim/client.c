@@ -344,7 +344,7 @@ static void create(browser_t *b)
         return;
     }
     (void)sc_id_generate(&id);
-    s = session_begin(b->w, &id, rng_below(r, 5) ? 1800 : 20 + rng_below(r, 20));
+    s = session_begin(b->w, &id, rng_below(r, 5) ? 1800 : 8 + rng_below(r, 32));
     b->route[0] = '\0';
     if (b->w->faults->parted >= 0) {
         s->tainted = b->w->now;
