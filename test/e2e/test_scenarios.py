@@ -3,7 +3,7 @@
 manager, with real processes and real networks."""
 
 import glob
-import http.client
+import os
 import random
 import re
 import signal
@@ -42,16 +42,26 @@ def made_on(node, count, steps="set=base:{}"):
     return browsers
 
 
+def is_dead(pid):
+    """The first thread is a zombie while the others still close the process's sockets."""
+    try:
+        threads = len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return True
+    return threads <= 1 and proc_state(pid) in ("", "Z", "X")
+
+
 def strike(node):
     """All its processes are killed within microseconds; when the last one was gone."""
+    send_signal(node.pid, signal.SIGSTOP)  # it shall not make new ones, of which nobody knows
+    wait_until(lambda: proc_state(node.pid) == "T", 10, "stopped", pause=0.001)
     pids = node.processes()
-    send_signal(node.pid, signal.SIGSTOP)  # it shall not replace them
     for pid in pids:
         if pid != node.pid:
             send_signal(pid, signal.SIGKILL)
     send_signal(node.pid, signal.SIGKILL)
     # until then the kernel may still take connections for them
-    wait_until(lambda: all(proc_state(p) in ("", "Z", "X") for p in pids), 10, "death", pause=0.001)
+    wait_until(lambda: all(is_dead(p) for p in pids), 10, "death", pause=0.001)
     return time.monotonic()
 
 
@@ -144,13 +154,7 @@ def test_d_request_within_50_ms_of_the_death_finds_its_session(farm, manager):
             died = strike(victim)
 
             def first(one):
-                after = time.monotonic() - died
-                try:
-                    return after, one.op("inc=n")
-                except http.client.RemoteDisconnected:
-                    # What had just gone to the dead node's socket: mod_proxy closes the browser's
-                    # kept connection then, so that it sends its request again.
-                    return after, one.op("inc=n")
+                return time.monotonic() - died, one.op("inc=n")
             for i, (after, reply) in enumerate(pool.map(first, browsers)):
                 soonest.append(after)
                 assert reply.values == {"base": str(i), "n": "1"}, after
@@ -238,12 +242,14 @@ def test_g_hundred_clients_change_one_session_while_its_node_dies(farm, manager)
     with ThreadPoolExecutor(25) as pool:  # 25 at any time, 100 in all
         jobs = [pool.submit(change, i) for i in range(100)]
         assert enough.wait(20)
+        struck = time.monotonic()
         died = strike(victim)
         for job in jobs:
             job.result(60)
     victim.kill9()
     assert not [r for r in refused if r[0] > died], "nothing fails that began after the death"
-    assert len(refused) <= 25 < 60 <= len(acked), refused[:3]
+    # 25 were under way; while the processes die the kernel still takes connections for them
+    assert len([r for r in refused if r[0] < struck]) <= 25 < 60 <= len(acked), refused[:3]
     for node in cluster.live():
         values = at(node, browser).values()
         lost = {k for k in acked if values.get(k) != acked[k]}
