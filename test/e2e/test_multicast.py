@@ -12,11 +12,6 @@ from node import HERE, free_port, wait_until
 VECTORS = os.path.join(os.path.dirname(HERE), "vectors")
 
 
-def on(node, browser):
-    """The same browser, sent to this node."""
-    return node.client(cookies=browser.cookies)
-
-
 def group():
     return f"239.{random.randint(1, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}", \
         free_port()
@@ -64,7 +59,7 @@ def test_multicast_membership(farm):
     a, b = cluster.nodes
     one = a.client()
     one.op("set=a:1")
-    assert on(b, one).values() == {"a": "1"}
+    assert b.client(cookies=one.cookies).values() == {"a": "1"}
 
     # a good-bye is quicker than silence
     begin = time.monotonic()
@@ -73,7 +68,7 @@ def test_multicast_membership(farm):
     assert time.monotonic() - begin < 6
     b.start()
     cluster.wait_together()
-    assert on(b, one).values() == {"a": "1"}
+    assert b.client(cookies=one.cookies).values() == {"a": "1"}
 
     # noise on the group disturbs nobody
     noise = Group(address, port)
@@ -93,7 +88,7 @@ def test_multicast_membership(farm):
     b.start()
     cluster.wait_together()
     one.op("set=a:2")
-    assert on(b, one).values() == {"a": "2"}
+    assert b.client(cookies=one.cookies).values() == {"a": "2"}
 
 
 def test_foreign_group_is_not_joined(farm):
@@ -143,4 +138,4 @@ def test_foreign_member_that_comes_later(farm):
         tomcat.close()
     one = cluster[0].client()
     one.op("set=a:1")
-    wait_until(lambda: on(cluster[1], one).values() == {"a": "1"}, 5, "still replicating")
+    wait_until(lambda: cluster[1].client(cookies=one.cookies).values() == {"a": "1"}, 5, "still replicating")
