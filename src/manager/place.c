@@ -117,7 +117,6 @@ apr_status_t sc_place_only(sc_manager_t *m, const sc_record_t *rec)
     }
     proxy.flags = SC_REC_PROXY;
     proxy.due = now + (is_front(m) ? SC_FRONT_STAY : SC_PROXY_LOOK);
-    sc_fetch_dropped(m, rec->context, &rec->id);
     return sc_store_put(m->store, &proxy, NULL, 0);
 }
 
