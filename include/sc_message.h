@@ -259,7 +259,8 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p);
 
 /* ---- locations: PROXY, NOTIFY, NOTIFY_REPLY -------------------------------------------------- */
 
-#define SC_PLACES_LAST 0x1 /**< PROXY: the last one that answers a STATE */
+#define SC_PLACES_LAST 0x1  /**< PROXY: the last one that answers a STATE */
+#define SC_PLACES_CLAIM 0x2 /**< NOTIFY: the locations are known; each item's number is claimed */
 /** Bytes of a list at most, names included: less than the smallest maxFrame. */
 #define SC_PLACES_BYTES (48 * 1024)
 
@@ -284,6 +285,8 @@ typedef struct sc_place_t {
     apr_uint32_t nbackups;
     apr_uint32_t backup[SC_BACKUPS_MAX];
     apr_uint64_t digest; /**< sc_body_digest of the session at its primary; 0: not told */
+    apr_uint32_t number; /**< CLAIM: the epoch that is asked for, or in the reply was promised to
+                              somebody already; 0: none */
 } sc_place_t;
 
 /**
@@ -306,6 +309,9 @@ void sc_places_clear(sc_places_t *p);
  */
 apr_status_t sc_places_add(sc_places_t *p, const sc_store_t *store, const sc_record_t *rec,
                            apr_uint64_t digest);
+/** The same, with a number. */
+apr_status_t sc_places_number(sc_places_t *p, const sc_store_t *store, const sc_record_t *rec,
+                              apr_uint64_t digest, apr_uint32_t number);
 apr_size_t sc_places_count(const sc_places_t *p);
 /** Bytes that it would take in a message, roughly. */
 apr_size_t sc_places_bytes(const sc_places_t *p);

@@ -82,6 +82,8 @@ typedef struct sc_record_t {
     sc_stamp_t stamp;        /**< newest change of the session */
     apr_uint64_t lsn;        /**< set by the store: number of this node's change that wrote it */
     apr_uint32_t epoch;      /**< ownership epoch */
+    apr_uint32_t promised;   /**< an epoch above it that this node has promised to somebody, so that
+                                  it accepts none below that one; 0: none */
     apr_uint16_t primary;    /**< route index, SC_ROUTE_NONE when unknown */
     apr_uint16_t backups[SC_BACKUPS_MAX]; /**< route indices, SC_ROUTE_NONE ends */
     apr_uint32_t body_len;                /**< bytes */
@@ -268,6 +270,15 @@ apr_status_t sc_store_scan(const sc_store_t *store, apr_uint32_t *cursor, apr_ui
 apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
                                    apr_uint16_t primary, const apr_uint16_t *backups,
                                    apr_size_t nbackups, apr_uint32_t epoch);
+
+/** Promised epochs are at most so far above the record's own. */
+#define SC_PROMISE_MAX 255
+
+/** Note in place that an epoch has been promised; it is kept until a location of that epoch or a
+ * higher one is set. A lower one than was promised already changes nothing.
+ * @return APR_NOTFOUND; APR_EINVAL: it is too far above the record's epoch, or not above it */
+apr_status_t sc_store_promise(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
+                              apr_uint32_t epoch);
 
 /** What a route is for a session. */
 typedef enum sc_holder_t { SC_HOLDER_NONE = 0, SC_HOLDER_PRIMARY, SC_HOLDER_BACKUP } sc_holder_t;

@@ -112,10 +112,12 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 
 /* ---- CREATED -------------------------------------------------------------------------------- */
 
-/* Whether who sends this knows another location than there is, or will be in a moment. */
+/* Whether who sends this knows another location than there is, or will be in a moment: a higher
+ * number was promised, and whoever it was promised to need not hear of this change. */
 static int is_outdated(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t epoch)
 {
-    return !(rec->flags & SC_REC_TOMBSTONE) && (epoch < rec->epoch || sc_move_refuses(m, rec));
+    return !(rec->flags & SC_REC_TOMBSTONE) &&
+           (epoch < rec->epoch || epoch < rec->promised || sc_move_refuses(m, rec));
 }
 
 /* Tell the maker of a change, which is refused, where the session is. */
@@ -127,6 +129,9 @@ static apr_status_t refuse_outdated(sc_manager_t *m, const sc_member_t *from, ap
     sc_count(m->board, ignored, 1);
     if (sc_store_get(m->store, context, id, &rec, NULL) == APR_SUCCESS) {
         sc_place_tell(m, from, &rec);
+        if (sc_promise_stale(m, &rec)) {
+            sc_move_take(m, &rec); /* its owner does not know that this is the reason */
+        }
     }
     return APR_EGENERAL;
 }
@@ -248,7 +253,7 @@ static apr_status_t apply_diff(sc_manager_t *m, const sc_member_t *from, const s
         return APR_NOTFOUND;
     }
     rv = apply_to(m, from, d, rec, changed);
-    if (rv == APR_SUCCESS && (d->epoch < epoch || sc_move_refuses(m, rec))) {
+    if (rv == APR_SUCCESS && is_outdated(m, rec, d->epoch)) {
         return refuse_outdated(m, from, rec->context, &rec->id);
     }
     return rv == APR_SUCCESS && d->epoch > epoch ? APR_NOTFOUND : rv;

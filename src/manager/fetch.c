@@ -53,6 +53,7 @@ typedef struct asked_t {
     apr_uint32_t serial; /* of the peer in that place when it was asked; 0: not asked */
     int answered;
     int gave;           /* it holds the session: its copy has been merged */
+    apr_uint32_t epoch; /* of the location by which it does */
     int none;           /* it knows nothing of it, or that it is dead */
     apr_uint16_t route; /* its */
 } asked_t;
@@ -216,16 +217,31 @@ static int is_holder(const sc_fetch_t *f, apr_uint16_t route)
     return sc_record_holder(&f->best, route) != SC_HOLDER_NONE;
 }
 
-/* Whether what has been merged is the latest: somebody's who holds the session. */
+/* Whether the copy that was here is one by the newest location that anybody knows. */
+static int own_counts(const sc_fetch_t *f)
+{
+    sc_record_t rec;
+
+    if (!f->own_copy || !is_holder(f, f->m->own_route) ||
+        sc_store_get(f->m->store, f->context, &f->id, &rec, NULL) != APR_SUCCESS) {
+        return 0;
+    }
+    sc_move_told(f->m, &rec);
+    return rec.epoch >= f->best.epoch;
+}
+
+/* Whether what has been merged is the latest: somebody's who holds the session, and knows that. By
+ * an older location he may be a holder, too, that has been left out in between. */
 static int counts(const sc_fetch_t *f)
 {
     int i;
 
-    if (f->own_copy && is_holder(f, f->m->own_route)) {
+    if (own_counts(f)) {
         return 1;
     }
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (f->asked[i].gave && is_holder(f, f->asked[i].route)) {
+        if (f->asked[i].gave && f->asked[i].epoch >= f->best.epoch &&
+            is_holder(f, f->asked[i].route)) {
             return 1;
         }
     }
@@ -369,7 +385,7 @@ static void drop_rest(sc_fetch_t *f, const sc_record_t *rec, int gone)
     sc_manager_t *m = f->m;
     int proxy = (rec->flags & SC_REC_PROXY) != 0;
 
-    if (!proxy && (f->had_body || !f->found)) {
+    if (!proxy && (f->had_body || !f->found || sc_layout_here(m, rec))) {
         return;
     }
     if (gone || (!proxy && sc_place_only(m, rec) != APR_SUCCESS)) {
@@ -620,10 +636,34 @@ void sc_fetch_dropped(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
     }
 }
 
+/* Holders that have answered before they knew that they hold it by the newest location are asked once
+ * more: by now they know. @return 1: there are some */
+static int ask_again(sc_fetch_t *f)
+{
+    sc_manager_t *m = f->m;
+    int i, again = 0;
+
+    if (f->decided || f->rounds >= ROUNDS_MAX || counts(f) || f->best.primary == SC_ROUTE_NONE) {
+        return 0;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        asked_t *a = &f->asked[i];
+
+        if (a->gave && a->epoch < f->best.epoch && is_holder(f, a->route) &&
+            a->serial == m->peer[i].serial) {
+            a->serial = 0;
+            ask(f, &m->peer[i]);
+            again = 1;
+        }
+    }
+    f->rounds += again;
+    return again;
+}
+
 /* Ask further if that is needed. @return 1: the answer is known */
 static int go_on(sc_fetch_t *f)
 {
-    if (catch_up(f)) {
+    if (catch_up(f) || (f->holders && ask_again(f))) {
         return 0;
     }
     if (f->holders && !f->everybody && !f->decided && all_answered(f, 0)) {
@@ -794,6 +834,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         a->none = !msg->found || dead;
         a->gave = copy && merged == APR_SUCCESS && held_by != NULL &&
                   sc_record_holder(held_by, peer->route) != SC_HOLDER_NONE;
+        a->epoch = held_by != NULL ? held_by->epoch : 0;
     }
     if (msg->found && !(msg->session.flags & SC_REC_PROXY) && merged == APR_SUCCESS) {
         if (!f->found) {

@@ -36,6 +36,9 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     known = sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS;
     if (known && sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
         msg.found = 1;
+        if (sc_mgr_is_backup(m) && !(rec.flags & SC_REC_TOMBSTONE)) {
+            sc_move_told(m, &rec); /* others know it already */
+        }
         news = has_news(m, &rec);
         held = news || !only_location(m, &rec);
         /* that it has idled out only who holds it knows */

@@ -653,6 +653,12 @@ void sc_move_told(const sc_manager_t *m, sc_record_t *rec);
 /** The session is being moved by this node: its new holders get what its old ones get, and changes
  *  of others are refused until it is decided. */
 int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** A number was promised for the session some time ago, and nothing has come of it: its owner is to
+ * go past it, since no change under a lower one counts. */
+int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec);
+/** A number was promised to somebody else: what is changed here under a lower one he need not hear
+ * of. */
+int sc_promise_binds(const sc_manager_t *m, const sc_record_t *rec);
 /** A change of somebody else has come for a session that is held here: whether it is refused,
  * because the session is being moved, or is to be moved first, since this node is its owner and not
  * enough of its holders are there. That begins then. Changes m->old and m->msg. */
@@ -666,6 +672,9 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
  * @return 1: it is to be waited for
  */
 int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, int ask);
+/** All are to know where a session is, even if it stays there. @return 1: it is to be waited for; 0:
+ * it is not this node's */
+int sc_move_settle(sc_manager_t *m, const sc_record_t *rec);
 /** Something of others has been merged into a session: if it is being moved, the copies lack it. */
 void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in);
 /** A change of a session was acknowledged, with a quorum, without all of its holders: if it is

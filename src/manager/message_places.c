@@ -5,7 +5,8 @@
  *
  *   event u8 | serial | flags | routes: number, names | groups: number, groups
  *   group:   context | number of items | items, as one string
- *   item:    id 16 bytes | epoch | primary | backups * 2 + digest told | backups | digest u64
+ *   item:    id 16 bytes | epoch | primary | backups * 4 + number told * 2 + digest told | backups
+ *            | number | digest u64
  *
  * All numbers but the digest are varints. Names of routes stand once in a message, items name them
  * by their place; so a location takes some 20 bytes, and a proxy can be told of many in one frame.
@@ -19,7 +20,7 @@
 #include "message_parts.h"
 
 #define ITEM_MIN (SC_ID_LEN + 3) /* epoch, primary, number of backups: a byte each */
-#define ITEM_MAX (SC_ID_LEN + 5 + 2 + 1 + SC_BACKUPS_MAX * 2 + 8)
+#define ITEM_MAX (SC_ID_LEN + 5 + 2 + 1 + SC_BACKUPS_MAX * 2 + 5 + 8)
 #define HEAD_MAX (1 + 10 + 5 + 2 + 2) /* event, serial, flags, numbers of routes and of groups */
 #define GROUP_MAX (3 + 3)             /* numbers of items and of their bytes */
 
@@ -46,9 +47,12 @@ static void place_put(sc_buf_t *items, const sc_place_t *p)
     sc_part_put_id(items, &p->id);
     sc_put_varint(items, p->epoch);
     sc_put_varint(items, p->primary);
-    sc_put_varint(items, p->nbackups << 1 | (p->digest != 0));
+    sc_put_varint(items, p->nbackups << 2 | (p->number != 0) << 1 | (p->digest != 0));
     for (i = 0; i < p->nbackups; i++) {
         sc_put_varint(items, p->backup[i]);
+    }
+    if (p->number != 0) {
+        sc_put_varint(items, p->number);
     }
     if (p->digest != 0) {
         sc_put_u64(items, p->digest);
@@ -77,17 +81,20 @@ apr_status_t sc_place_get(sc_rd_t *items, sc_place_t *p)
     p->primary = sc_part_number(items);
     n = sc_part_number(items);
     /* what is nowhere has neither copies nor content */
-    if (p->primary >= SC_ROUTES_MAX || n >> 1 > SC_BACKUPS_MAX || (p->primary == 0 && n != 0)) {
+    if (p->primary >= SC_ROUTES_MAX || n >> 2 > SC_BACKUPS_MAX || (p->primary == 0 && n != 0)) {
         items->bad = 1;
         return APR_EINVAL;
     }
-    for (i = 0; i < n >> 1; i++) {
+    for (i = 0; i < n >> 2; i++) {
         apr_uint32_t route = sc_part_number(items);
 
         items->bad |= route == 0 || route >= SC_ROUTES_MAX || names(p, i, route);
         p->backup[i] = route;
     }
-    p->nbackups = n >> 1;
+    p->nbackups = n >> 2;
+    if (n & 2) {
+        p->number = sc_part_epoch(items, 1);
+    }
     if (n & 1) {
         p->digest = sc_get_u64(items);
         items->bad |= p->digest == 0;
@@ -189,6 +196,12 @@ static apr_uint32_t place_of(sc_places_t *p, apr_uint32_t route)
 apr_status_t sc_places_add(sc_places_t *p, const sc_store_t *store, const sc_record_t *rec,
                            apr_uint64_t digest)
 {
+    return sc_places_number(p, store, rec, digest, 0);
+}
+
+apr_status_t sc_places_number(sc_places_t *p, const sc_store_t *store, const sc_record_t *rec,
+                              apr_uint64_t digest, apr_uint32_t number)
+{
     const char *context = sc_store_context_name(store, rec->context);
     context_items_t *c;
     apr_size_t cost, before;
@@ -196,6 +209,7 @@ apr_status_t sc_places_add(sc_places_t *p, const sc_store_t *store, const sc_rec
     apr_uint32_t i;
 
     location_of(store, rec, digest, &place);
+    place.number = place.primary != 0 ? number : 0;
     if (*context == '\0' || place.epoch < 1 || place.epoch > SC_EPOCH_MAX || is_renamed(rec)) {
         return APR_EINVAL;
     }

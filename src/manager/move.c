@@ -3,15 +3,17 @@
 /*
  * Changes of location: what the owner of a session does (docs/consistency.md).
  *
+ *   claim   all peers promise the number of the new location to this node (move_claim.c)
  *   copy    the session goes to those who are to hold it and do not; from now on they get its
  *           changes too, and changes of others are refused
  *   ask     all peers: NOTIFY with the new location. Who accepts knows it at once, and acts upon it
  *   decide  when all have accepted that may read without asking: the record is changed here. Those
  *           that were granted nothing learn of it before they are granted anything
  *
- * Somebody refuses: if he knows a higher epoch, his location is taken. Otherwise (two owners at
- * once, because their views differ; no copy) it is tried again, with an epoch higher than all that
- * was heard of, after a pause that is different for each of those who may be in each other's way.
+ * Somebody refuses: if he knows a newer location, it is taken. Otherwise (the number was promised to
+ * another owner, because their views differ; no copy) it is tried again, with a number higher than
+ * all that was heard of, after a pause that is different for each of those who may be in each
+ * other's way.
  *
  * Once others have been asked the move cannot be forgotten: some act upon the new location. It is
  * tried until it is decided, the session has died, or somebody else owns it.
@@ -223,7 +225,7 @@ int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, ap
         (void)sc_layout_want(m, rec, without, want);
     }
     keep_own(m, want);
-    return !same_place(want, rec);
+    return !same_place(want, rec) || sc_promise_stale(m, rec);
 }
 
 /* Places of those that are to hold the session and do not. */
@@ -297,12 +299,11 @@ static void post_copies(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data, apr_uin
     sc_buf_clear(data);
 }
 
-static apr_uint32_t copy_to(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data)
+static void copy_to(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data)
 {
     sc_manager_t *m = b->m;
     apr_uint64_t bit = (apr_uint64_t)1 << (peer - m->peer);
     apr_uint64_t count = 0;
-    apr_uint32_t all = 0;
     sc_wire_session_t w;
     sc_record_t rec;
     sc_move_t *move;
@@ -316,20 +317,18 @@ static apr_uint32_t copy_to(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data)
         sc_mgr_wire(m, &rec, m->old.data, m->old.len, &w);
         sc_wire_session_put(data, &w);
         count++;
-        all++;
         if (data->len >= BLOCK_BYTES) {
             post_copies(b, peer, data, count);
             count = 0;
         }
     }
     post_copies(b, peer, data, count);
-    return all;
 }
 
-static apr_uint32_t copy_all(sc_moving_t *b)
+static void copy_all(sc_moving_t *b)
 {
     sc_manager_t *m = b->m;
-    apr_uint32_t i, n = 0;
+    apr_uint32_t i;
     sc_buf_t data;
 
     sc_buf_init(&data, 128 * 1024 * 1024);
@@ -337,11 +336,10 @@ static apr_uint32_t copy_all(sc_moving_t *b)
     b->broken = 0;
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
-            n += copy_to(b, &m->peer[i], &data);
+            copy_to(b, &m->peer[i], &data);
         }
     }
     sc_buf_free(&data);
-    return n;
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
@@ -360,7 +358,9 @@ static sc_places_t *list_of(sc_moving_t *b)
         if (sc_store_get(m->store, move->context, &move->id, &rec, &m->old) == APR_SUCCESS) {
             digest = sc_body_digest(m->old.data, m->old.len);
         }
-        if (sc_places_add(list, m->store, &move->want, digest) != APR_SUCCESS) {
+        if ((b->phase == SC_MOVE_CLAIM
+                 ? sc_places_number(list, m->store, &move->base, digest, move->want.epoch)
+                 : sc_places_add(list, m->store, &move->want, digest)) != APR_SUCCESS) {
             sc_places_free(list);
             return NULL;
         }
@@ -385,7 +385,8 @@ static void ask_peers(sc_moving_t *b)
             continue;
         }
         sc_buf_clear(&m->msg);
-        sc_places_put(&m->msg, SC_EVT_NOTIFY, b->serial, 0, list, m->store);
+        sc_places_put(&m->msg, SC_EVT_NOTIFY, b->serial,
+                      b->phase == SC_MOVE_CLAIM ? SC_PLACES_CLAIM : 0, list, m->store);
         b->asked[i] = peer->serial;
         b->replied &= ~((apr_uint64_t)1 << i);
         (void)sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2 + 1);
@@ -398,34 +399,64 @@ static apr_interval_time_t resend_time(const sc_manager_t *m)
     return apr_time_from_msec(m->config->ack_wait_ms > 400 ? m->config->ack_wait_ms / 4 : 100);
 }
 
-static void ask(sc_moving_t *b)
+/* Who accepts acts upon it at once. */
+static void note_asked(sc_move_t *move)
+{
+    sc_manager_t *m = move->m;
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 &&
+            sc_record_holder(&move->want, m->peer[i].route) != SC_HOLDER_NONE) {
+            move->told |= (apr_uint64_t)1 << i;
+        }
+    }
+    move->asked = 1;
+    move->base = move->want;
+    move->refused = move->known_better = 0;
+    move->lack = 0;
+}
+
+void sc_move_ask(sc_moving_t *b, sc_move_phase_t phase)
 {
     sc_manager_t *m = b->m;
     sc_move_t *move;
-    apr_uint32_t i;
 
     if (b->items == NULL) {
         batch_free(b);
         return;
     }
-    b->phase = SC_MOVE_ASK;
+    b->phase = phase;
     b->asked_at = sc_mgr_now(m);
     b->replied = b->overdue = 0;
     memset(b->asked, 0, sizeof(b->asked));
-    for (move = b->items; move != NULL; move = move->sibling) {
-        for (i = 0; i < SC_MEMBERS_MAX; i++) {
-            if (m->peer[i].serial != 0 &&
-                sc_record_holder(&move->want, m->peer[i].route) != SC_HOLDER_NONE) {
-                move->told |= (apr_uint64_t)1 << i;
-            }
-        }
-        move->asked = 1;
-        move->refused = move->known_better = 0;
-        move->lack = 0;
+    for (move = b->items; move != NULL && phase == SC_MOVE_ASK; move = move->sibling) {
+        note_asked(move);
     }
     ask_peers(b);
     (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
     sc_move_decide(b);
+}
+
+/* All copies have got there, or have not: who is to hold the session and has none would make the
+ * others give theirs up for nothing. */
+static void copied(sc_moving_t *b)
+{
+    sc_move_t *good = NULL, *failed = NULL, *move, *next;
+
+    for (move = b->items; move != NULL; move = next) {
+        apr_uint64_t broken = move->copy & b->broken;
+        sc_move_t **list = broken != 0 ? &failed : &good;
+
+        next = move->sibling;
+        move->refused |= broken != 0;
+        move->lack |= broken;
+        move->sibling = *list;
+        *list = move;
+    }
+    if (sc_move_part(b, good, failed)) {
+        sc_move_ask(b, SC_MOVE_ASK);
+    }
 }
 
 void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv)
@@ -453,29 +484,49 @@ void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status
         (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
         sc_move_decide(b);
     } else {
-        ask(b);
+        copied(b);
     }
 }
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-static apr_uint32_t begin(sc_moving_t *b)
+void sc_move_copy(sc_moving_t *b)
 {
     sc_manager_t *m = b->m;
     sc_move_t *move;
-    apr_uint32_t n;
 
     b->serial = ++m->moves->serial;
     b->copies = 0;
-    b->accepted = 0;
     for (move = b->items; move != NULL; move = move->sibling) {
         move->dirty = 0;
     }
-    n = copy_all(b);
+    copy_all(b);
     if (b->copies == 0) {
-        ask(b);
+        copied(b);
     } else {
         (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
+    }
+}
+
+static void end_all(sc_move_t *items)
+{
+    sc_move_t *move;
+
+    while (items != NULL) {
+        move = items;
+        items = move->sibling;
+        sc_move_end(move, 0);
+    }
+}
+
+/* What one member gets of each session, in all. */
+static apr_uint32_t count_copies(const sc_move_t *move)
+{
+    apr_uint64_t copy = move->copy;
+    apr_uint32_t n = 0;
+
+    for (; copy != 0; copy &= copy - 1) {
+        n++;
     }
     return n;
 }
@@ -483,27 +534,33 @@ static apr_uint32_t begin(sc_moving_t *b)
 apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
 {
     sc_moving_t *b = calloc(1, sizeof(*b));
+    sc_move_t *move, *next, *over = NULL;
+    apr_uint32_t n = 0;
     sc_record_t rec;
-    sc_move_t *move;
 
     if (b == NULL) {
-        while (items != NULL) {
-            move = items;
-            items = move->sibling;
-            sc_move_end(move, 0);
-        }
+        end_all(items);
         return 0;
     }
     b->m = m;
-    b->items = items;
     b->next = m->moves->batches;
     m->moves->batches = b;
-    for (move = items; move != NULL; move = move->sibling) {
-        if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) == APR_SUCCESS) {
+    for (move = items; move != NULL; move = next) {
+        int known = sc_store_get(m->store, move->context, &move->id, &rec, NULL) == APR_SUCCESS &&
+                    sc_move_number(move, &rec);
+        sc_move_t **list = known ? &b->items : &over;
+
+        next = move->sibling;
+        if (known) {
             plan_copies(move, &rec);
+            n += count_copies(move);
         }
+        move->sibling = *list;
+        *list = move;
     }
-    return begin(b);
+    sc_move_claim(b);
+    end_all(over);
+    return n;
 }
 
 /* ---- again ---------------------------------------------------------------------------------- */
@@ -521,24 +578,11 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
     return 0;
 }
 
-/* The number of another attempt. One that was copied and never asked for keeps its own: the others
- * have not been heard about that. Whoever has given it to another location meanwhile refuses, and
- * would accept the next one, from a node that may know nothing of what was changed there. */
-static apr_uint32_t next_epoch(const sc_move_t *move, apr_uint32_t known, int unasked)
-{
-    apr_uint32_t epoch = move->want.epoch > move->heard ? move->want.epoch : move->heard;
-
-    if (unasked) {
-        return move->want.epoch > known ? move->want.epoch : known + 1;
-    }
-    return (epoch > known ? epoch : known) + 1;
-}
-
 /* Another attempt. @return 0: there is no need of one any more */
 static int plan_again(sc_move_t *move, int unasked)
 {
     sc_manager_t *m = move->m;
-    apr_uint32_t epoch;
+    apr_uint32_t epoch = move->want.epoch;
     apr_uint64_t lack = move->lack;
     sc_record_t rec, nowhere = {0};
 
@@ -549,7 +593,6 @@ static int plan_again(sc_move_t *move, int unasked)
     if (!sc_layout_usable(m, move->taker)) {
         move->taker = SC_ROUTE_NONE;
     }
-    epoch = next_epoch(move, rec.epoch, unasked);
     if (!sc_move_want(m, &rec, move->taker, move->without, &move->want) ||
         sc_move_no_room(m, sc_move_newcomers(m, &rec, &move->want))) {
         if (!move->asked) {
@@ -558,12 +601,17 @@ static int plan_again(sc_move_t *move, int unasked)
         move->want = rec; /* as it is, so that all know that nothing has changed */
     }
     move->want.epoch = epoch;
+    if (!unasked && !sc_move_number(move, &rec)) {
+        return 0;
+    }
     plan_copies(move, &rec);
     move->copy |= lack & sc_move_newcomers(m, &nowhere, &move->want);
     move->tries++;
-    return move->want.epoch <= SC_EPOCH_MAX;
+    return 1;
 }
 
+/* One that was copied and never asked for keeps its number: it has been claimed, and the others have
+ * not heard of what it was claimed for. */
 static void begin_again(sc_moving_t *b)
 {
     sc_move_t **link = &b->items;
@@ -583,15 +631,12 @@ static void begin_again(sc_moving_t *b)
     }
     if (b->items == NULL) {
         batch_free(b);
+    } else if (unasked) {
+        sc_move_copy(b);
     } else {
-        (void)begin(b);
+        sc_move_claim(b);
     }
-    while (over != NULL) {
-        sc_move_t *move = over;
-
-        over = move->sibling;
-        sc_move_end(move, 0);
-    }
+    end_all(over);
 }
 
 /* Different for each node and each attempt, and the same in each run of a test. */
@@ -633,9 +678,7 @@ static void commit(sc_move_t *move)
         sc_count(m->board, moves, moved);
         m->moves->review.moved += (apr_uint64_t)moved;
         sc_place_note(m, &rec, sc_body_digest(m->old.data, m->old.len));
-        if (move->without != 0) {
-            sc_move_review(m); /* with those that could not hold it then */
-        }
+        sc_move_look(m, &rec); /* with those that could not hold it when this began */
     }
     sc_move_end(move, made);
 }
@@ -693,9 +736,9 @@ static void copy_again(sc_moving_t *b, sc_move_t *items)
         move->dirty = 0;
         move->tries++;
     }
-    (void)copy_all(b);
+    copy_all(b);
     if (b->copies == 0) {
-        ask(b);
+        sc_move_ask(b, SC_MOVE_ASK);
     } else {
         (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + resend_time(m), step_due, b);
     }
@@ -715,16 +758,69 @@ static void judge_copies(sc_moving_t *b, sc_move_t *move)
     }
 }
 
-void sc_move_decide(sc_moving_t *b)
+/* After a pause, as long as the longest one that one of them needs. */
+static void rest(sc_moving_t *b, sc_move_t *items)
+{
+    apr_interval_time_t most = 0;
+    const sc_move_t *move;
+
+    b->items = items;
+    b->accepted = 0;
+    if (items == NULL) {
+        batch_free(b);
+        return;
+    }
+    for (move = items; move != NULL; move = move->sibling) {
+        if (pause_of(b->m, move) > most) {
+            most = pause_of(b->m, move);
+        }
+    }
+    b->phase = SC_MOVE_PAUSE;
+    (void)sc_timer_set(b->m->cfg.timers, &b->timer, sc_mgr_now(b->m) + most, step_due, b);
+}
+
+int sc_move_part(sc_moving_t *b, sc_move_t *good, sc_move_t *refused)
 {
     sc_manager_t *m = b->m;
+    sc_moving_t *other;
+
+    if (good == NULL) {
+        rest(b, refused);
+        return 0;
+    }
+    b->items = good;
+    if (refused != NULL) {
+        other = calloc(1, sizeof(*other));
+        if (other == NULL) {
+            end_all(refused);
+        } else {
+            other->m = m;
+            other->next = m->moves->batches;
+            m->moves->batches = other;
+            rest(other, refused);
+        }
+    }
+    return 1;
+}
+
+/* Who hears nobody of several is probably the one that is cut off: the others go on without him. */
+static int is_answered(sc_moving_t *b)
+{
+    return all_answered(b) && count_answers(b) >= b->m->config->quorum &&
+           !sc_lease_cut_off(b->m) && (b->phase == SC_MOVE_CLAIM || sc_lease_departed(b->m) == 0);
+}
+
+void sc_move_decide(sc_moving_t *b)
+{
     sc_move_t *accepted = NULL, *refused = NULL, *over = NULL, *stale = NULL, *move = b->items;
-    apr_interval_time_t pause = 0;
     sc_moving_t *again = NULL;
 
-    if (move != NULL &&
-        (!all_answered(b) || sc_lease_departed(m) != 0 || count_answers(b) < m->config->quorum)) {
+    if (move != NULL && !is_answered(b)) {
         return; /* its timer looks again */
+    }
+    if (b->phase == SC_MOVE_CLAIM) {
+        sc_move_claimed(b);
+        return;
     }
     while (move != NULL) {
         sc_move_t *next = move->sibling;
@@ -737,9 +833,6 @@ void sc_move_decide(sc_moving_t *b)
             again = again != NULL ? again : malloc(sizeof(*again));
             list = again != NULL ? &stale : &refused;
         }
-        if (move->refused && pause_of(m, move) > pause) {
-            pause = pause_of(m, move);
-        }
         move->sibling = *list;
         *list = move;
         move = next;
@@ -747,14 +840,7 @@ void sc_move_decide(sc_moving_t *b)
     if (again != NULL) {
         *again = *b;
     }
-    b->items = refused;
-    b->accepted = 0;
-    if (refused == NULL) {
-        batch_free(b);
-    } else {
-        b->phase = SC_MOVE_PAUSE;
-        (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m) + pause, step_due, b);
-    }
+    rest(b, refused);
     if (again != NULL) {
         copy_again(again, stale);
     }
@@ -762,10 +848,7 @@ void sc_move_decide(sc_moving_t *b)
         move = accepted->sibling;
         commit(accepted);
     }
-    for (; over != NULL; over = move) {
-        move = over->sibling;
-        sc_move_end(over, 0);
-    }
+    end_all(over);
 }
 
 /* Who has had his time gets nothing more granted; then it can be decided without him. */
@@ -820,7 +903,7 @@ static void step_due(void *baton, apr_time_t now)
         begin_again(b);
     } else if (b->phase == SC_MOVE_COPY) {
         (void)sc_timer_set(m->cfg.timers, &b->timer, now + resend_time(m), step_due, b);
-    } else if (b->phase == SC_MOVE_ASK) {
+    } else {
         apr_time_t end = sc_lease_departed(m);
         apr_time_t due = now + resend_time(m);
 
@@ -844,7 +927,7 @@ void sc_move_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
     }
     m->moves->full[peer - m->peer] = 0;
     for (b = m->moves->batches; b != NULL; b = b->next) {
-        if (b->phase == SC_MOVE_ASK) { /* not from here: deciding changes the list */
+        if (b->phase == SC_MOVE_ASK || b->phase == SC_MOVE_CLAIM) { /* not from here: deciding changes the list */
             (void)sc_timer_set(m->cfg.timers, &b->timer, sc_mgr_now(m), step_due, b);
         }
     }

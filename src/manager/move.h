@@ -5,6 +5,7 @@
  * @brief Private to move*.c: changes of location under way.
  *
  *   move.c         one session, or some together, from here to their new holders
+ *   move_claim.c   the number of a new location, claimed and promised
  *   move_answer.c  what the others say to that
  *   move_wait.c    requests that wait for that
  *   move_notify.c  the others' side: NOTIFY, COPY, TAKE
@@ -24,9 +25,7 @@
     apr_time_from_sec(10) /**< a member without room is not asked again so soon                    \
                            */
 
-/** In a reply to NOTIFY, instead of a digest: the location has been accepted, so it may have been
- * decided. Without it, it is only what the peer itself asks for. */
-#define SC_MOVE_ACCEPTED 1
+#define SC_PROMISES 1024 /**< of which it is remembered to whom they were made */
 
 typedef struct sc_move_wait_t sc_move_wait_t; /* a request that waits: move_wait.c */
 
@@ -38,6 +37,7 @@ typedef struct sc_move_t {
     apr_uint16_t context;
     sc_id_t id;
     sc_record_t want;     /**< id, context, and the location that is asked for */
+    sc_record_t base;     /**< what it begins from: as it is here, or what was asked for last */
     apr_uint16_t taker;   /**< who asked to become primary; SC_ROUTE_NONE: nobody */
     apr_uint64_t without; /**< bits of the places of those that are not to hold it */
     int urgent;           /**< begun for a request */
@@ -47,10 +47,7 @@ typedef struct sc_move_t {
     apr_uint64_t told; /**< of those that may take themselves for holders by what was asked */
     apr_uint64_t lack; /**< of those that had none when they were asked */
     int refused;
-    int judged;          /* by the peer whose reply is looked at */
-    int accepted;        /* somebody has accepted it, or a try before it */
     int dirty;           /**< others have changed it since it was copied, which was refused */
-    apr_uint16_t yields; /**< who began from an older location than this node */
     int known_better;    /**< somebody knew a higher epoch, which has been taken */
     apr_uint32_t heard;  /**< highest epoch that somebody knows */
     apr_uint32_t tries;
@@ -59,7 +56,12 @@ typedef struct sc_move_t {
     sc_timer_t patience; /**< of the requests that wait */
 } sc_move_t;
 
-typedef enum sc_move_phase_t { SC_MOVE_COPY, SC_MOVE_ASK, SC_MOVE_PAUSE } sc_move_phase_t;
+typedef enum sc_move_phase_t {
+    SC_MOVE_CLAIM, /**< the numbers are being claimed */
+    SC_MOVE_COPY,
+    SC_MOVE_ASK,
+    SC_MOVE_PAUSE
+} sc_move_phase_t;
 
 /** Sessions that are asked for together. */
 typedef struct sc_moving_t {
@@ -80,6 +82,15 @@ typedef struct sc_moving_t {
 
 typedef struct sc_lost_t sc_lost_t; /* move_lost.c */
 
+/** A number that was promised. */
+typedef struct sc_promise_t {
+    apr_uint16_t context;
+    sc_id_t id;
+    apr_uint32_t number; /**< 0: none */
+    apr_uint64_t store_id; /**< of whom it was promised to */
+    apr_time_t at;
+} sc_promise_t;
+
 typedef struct sc_moves_t sc_moves_t;
 struct sc_moves_t {
     apr_uint32_t n;          /**< sessions under way */
@@ -90,6 +101,7 @@ struct sc_moves_t {
     sc_moving_t *batches;
     apr_time_t full[SC_MEMBERS_MAX]; /**< a member in that place has no room until then */
     sc_log_limit_t full_log;
+    sc_promise_t promise[SC_PROMISES]; /**< move_claim.c */
 
     sc_lost_t *lost; /**< move_lost.c */
     apr_uint32_t nlost;
@@ -139,6 +151,29 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
 
 /** Go on if all have answered who have to. It may be gone then. */
 void sc_move_decide(sc_moving_t *b);
+/** Ask all peers: to promise the numbers, or to accept the locations. It may be gone then. */
+void sc_move_ask(sc_moving_t *b, sc_move_phase_t phase);
+/** The items of a batch fall into those that go on and those that are tried again after a pause. Both
+ * lists together are the batch's. @return 0: none goes on, it is not this one's turn any more */
+int sc_move_part(sc_moving_t *b, sc_move_t *good, sc_move_t *refused);
+/** The sessions go to their new holders, and then all are asked. It may be gone then. */
+void sc_move_copy(sc_moving_t *b);
+
+/* move_claim.c */
+/** A number that was promised for a session: by its record, or as far as it is remembered. */
+apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec);
+/** @param store_id of the member that it is promised to */
+void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+                     apr_uint64_t store_id);
+/** Whether just this was promised to just this member. */
+int sc_promise_same(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+                    apr_uint64_t store_id);
+/** The number of the next attempt, which this node promises to itself. @return 0: there is none */
+int sc_move_number(sc_move_t *move, const sc_record_t *rec);
+/** Claim the numbers of a batch. It may be gone then. */
+void sc_move_claim(sc_moving_t *b);
+/** All have answered to that. */
+void sc_move_claimed(sc_moving_t *b);
 
 /* move_wait.c */
 sc_move_wait_t *sc_move_take_waits(sc_move_t *move);

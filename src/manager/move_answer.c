@@ -43,35 +43,26 @@ static int judge_lack(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *
     return move->tries < TRIES_LACK;
 }
 
-/* What a peer says of one session that it did not accept. */
+/* What a peer says of one session that it did not accept, or promise.
+ * @param promised a number that it has promised to somebody else; 0: that is not the reason */
 static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer, sc_move_t *move,
-                  const sc_record_t *known, int readable, apr_uint64_t digest)
+                  const sc_record_t *known, int readable, apr_uint32_t promised)
 {
     sc_manager_t *m = b->m;
-    sc_record_t here;
-    int stands;
 
-    move->judged = 1;
     sc_count(m->board, moves_refused, 1);
     if (!readable || known->primary == SC_ROUTE_NONE) {
-        move->refused |= judge_lack(b, from, peer, move);
+        move->refused |= b->phase == SC_MOVE_CLAIM || judge_lack(b, from, peer, move);
         return;
     }
     move->refused = 1;
-    if (sc_store_get(m->store, move->context, &move->id, &here, NULL) == APR_SUCCESS &&
-        known->epoch < here.epoch) {
-        move->yields = peer->route;
-    }
     if (known->epoch > move->heard) {
         move->heard = known->epoch;
     }
-    /* Of two with one epoch that other one may have been decided, with changes since that are not
-     * here: then a higher epoch would take them back. */
-    stands = digest == SC_MOVE_ACCEPTED && known->epoch == move->want.epoch && !move->accepted;
-    if (stands) {
-        move->asked = 0; /* nobody acts upon it */
+    if (promised > move->heard) {
+        move->heard = promised;
     }
-    if (known->epoch > move->want.epoch || stands) {
+    if (promised == 0 && known->epoch > move->base.epoch) {
         apr_status_t rv = sc_place_merge(m, from, known, 0);
 
         move->known_better |= rv == APR_SUCCESS || rv == APR_EEXIST;
@@ -108,7 +99,7 @@ static void judge_group(sc_moving_t *b, const sc_member_t *from, const sc_peer_t
         if (move != NULL) {
             int readable = sc_place_record(m, list, &item, context, &rec) == APR_SUCCESS;
 
-            judge(b, from, peer, move, &rec, readable, item.digest);
+            judge(b, from, peer, move, &rec, readable, item.number);
         }
     }
 }
@@ -118,7 +109,6 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     sc_peer_t *peer = sc_mgr_peer(m, from);
     sc_moving_t *b = m->moves != NULL ? m->moves->batches : NULL;
     sc_msg_places_t list;
-    sc_move_t *move;
     sc_group_t g;
     apr_uint64_t i;
     apr_uint32_t place;
@@ -129,7 +119,7 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     while (b != NULL && b->serial != list.serial) {
         b = b->next;
     }
-    if (b == NULL || peer == NULL || b->phase != SC_MOVE_ASK) {
+    if (b == NULL || peer == NULL || (b->phase != SC_MOVE_ASK && b->phase != SC_MOVE_CLAIM)) {
         return APR_SUCCESS;
     }
     place = (apr_uint32_t)(peer - m->peer);
@@ -137,14 +127,8 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
         return APR_SUCCESS;
     }
     b->replied |= (apr_uint64_t)1 << place;
-    for (move = b->items; move != NULL; move = move->sibling) {
-        move->judged = 0;
-    }
     for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
         judge_group(b, from, peer, &list, &g);
-    }
-    for (move = b->items; move != NULL; move = move->sibling) {
-        move->accepted |= !move->judged;
     }
     sc_move_decide(b);
     return APR_SUCCESS;

@@ -4,8 +4,12 @@
  * Changes of location: what the others do. A copy that comes is kept as any session that this node
  * does not hold, until a location says that it does. Who accepts a location acts upon it at once.
  *
- * A reply lists what was not accepted: with the location that is known here, or with none if this
- * node is to hold what it does not have.
+ * First it is asked for a promise (move_claim.c). With that the claimer gets what is in the copy here
+ * and may not be in his: what he moves is the latest that those know who have promised.
+ *
+ * A reply lists what was not promised or accepted: with the location that is known here and the number
+ * that was promised to somebody else, or with no location if this node is to hold what it does not
+ * have.
  */
 #include <string.h>
 
@@ -26,10 +30,10 @@ static void say(verdict_t *v, const sc_record_t *known)
     v->bad |= sc_places_add(v->refused, v->m->store, known, 0) != APR_SUCCESS;
 }
 
-/* Refused: another one has been accepted here already. */
-static void say_accepted(verdict_t *v, const sc_record_t *known)
+/* Refused: a number was promised that is higher, or the same to somebody else. */
+static void say_promised(verdict_t *v, const sc_record_t *in, apr_uint32_t number)
 {
-    v->bad |= sc_places_add(v->refused, v->m->store, known, SC_MOVE_ACCEPTED) != APR_SUCCESS;
+    v->bad |= sc_places_number(v->refused, v->m->store, in, 0, number) != APR_SUCCESS;
 }
 
 /* Refused: there is no copy here. */
@@ -51,31 +55,12 @@ static void tell_death(verdict_t *v, const sc_record_t *dead)
     }
 }
 
-/* This node is about to move the session itself. When it has asked others already there may be
- * holders that have not heard of it and read on; who goes on from the new location does not know of
- * them. So that has to be decided first: of two who have both asked the one that began from the
- * older location knows them all, so each says from where it began. To a third one, who goes on from
- * what this node has asked for, it does not give way. @return 1: the other one goes on */
-static int gives_way(verdict_t *v, sc_move_t *move, const sc_record_t *in, const sc_record_t *now)
+/* What this node itself has asked for it has accepted, though here it counts when it is decided. Two
+ * that could not talk may have asked for different ones with one number: the names say which counts,
+ * so only one of them gives way. @return 1: that is newer than a location */
+static int asks_newer(const sc_manager_t *m, const sc_move_t *move, const sc_record_t *in)
 {
-    const sc_peer_t *peer = sc_mgr_peer(v->m, v->from);
-    sc_record_t own = move->want;
-
-    if (in->epoch > own.epoch && (!move->asked || (peer != NULL && peer->route != SC_ROUTE_NONE &&
-                                                   move->yields == peer->route))) {
-        return 1;
-    }
-    if (!move->asked) {
-        own.epoch = in->epoch; /* nobody has heard of it yet */
-    }
-    if (move->heard < in->epoch) {
-        move->heard = in->epoch;
-    }
-    say(v, &own);
-    if (move->asked && now != NULL) {
-        say(v, now);
-    }
-    return 0;
+    return move != NULL && move->asked && sc_layout_cmp(m, &move->base, in) > 0;
 }
 
 /* Nothing is known here of a session, or nothing that counts, so its location is harmless news:
@@ -97,11 +82,14 @@ static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
     if (rv != APR_SUCCESS) {
         if (sc_store_get(m->store, in->context, &in->id, &now, NULL) == APR_SUCCESS &&
             rv == APR_EEXIST) {
-            say_accepted(v, &now);
+            say(v, &now);
         } else {
             accept_unknown(v, in, rv);
         }
         return;
+    }
+    if (sc_layout_here(m, in)) {
+        sc_fetch_has_come(m, in->context, &in->id);
     }
     move = sc_move_find(m, in->context, &in->id);
     if (move != NULL) {
@@ -109,35 +97,101 @@ static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
     }
 }
 
+/* @return 1: it has died here for good, and the other one is told */
+static int is_dead(verdict_t *v, const sc_record_t *rec, const sc_record_t *in)
+{
+    if (!(rec->flags & SC_REC_TOMBSTONE) || rec->max_idle_s == SC_DEAD_IDLE) {
+        return 0;
+    }
+    tell_death(v, rec);
+    say_none(v, in);
+    return 1;
+}
+
 static void notified(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
 {
     sc_manager_t *m = v->m;
-    sc_move_t *move = sc_move_find(m, in->context, &in->id);
+    const sc_move_t *move = sc_move_find(m, in->context, &in->id);
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, in->context, &in->id, &rec, NULL);
     int here = sc_layout_here(m, in);
+    apr_uint32_t promised = sc_promise_number(m, rv == APR_SUCCESS ? &rec : in);
 
     if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
-        if (rec.max_idle_s != SC_DEAD_IDLE) {
-            tell_death(v, &rec);
-            say_none(v, in);
-        } else if (here) {
+        if (!is_dead(v, &rec, in) && here) {
             say_none(v, in);
         }
         return;
     }
     if (rv == APR_SUCCESS && in->epoch <= rec.epoch) {
-        if (in->epoch < rec.epoch || sc_layout_cmp(m, in, &rec) != 0) {
-            say_accepted(v, &rec); /* two with one epoch: one of them is not known to all */
+        if (sc_layout_cmp(m, in, &rec) != 0) {
+            say(v, &rec);
         } else if (here && (rec.flags & SC_REC_PROXY)) {
             say_none(v, in);
         }
-        return;
-    }
-    if (move == NULL || gives_way(v, move, in, rv == APR_SUCCESS ? &rec : NULL)) {
+    } else if (asks_newer(m, move, in)) {
+        say(v, &move->base);
+    } else if (promised > in->epoch) {
+        say_promised(v, in, promised);
+    } else {
         take(v, in, digest);
     }
 }
+
+/* ---- CLAIM ---------------------------------------------------------------------------------- */
+
+/* What is here may have something that the copy of whoever is to move the session has not: a change
+ * that was acknowledged by others. It gets there before the answer. */
+static void bring_up(verdict_t *v, const sc_record_t *rec, apr_uint64_t digest)
+{
+    sc_manager_t *m = v->m;
+
+    if (!(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) &&
+        (sc_layout_here(m, rec) || sc_lost_pending(m, rec->context, &rec->id)) &&
+        sc_body_digest(m->old.data, m->old.len) != digest) {
+        sc_mgr_msg_whole(m, rec, &m->old);
+        sc_mgr_reply(m, v->from);
+    }
+}
+
+/* @param base the location that the other one begins from, @param number that he wants */
+static void claimed(verdict_t *v, const sc_record_t *base, apr_uint32_t number, apr_uint64_t digest)
+{
+    sc_manager_t *m = v->m;
+    sc_move_t *move = sc_move_find(m, base->context, &base->id);
+    sc_record_t rec;
+    apr_status_t rv = sc_store_get(m->store, base->context, &base->id, &rec, NULL);
+    apr_uint32_t promised = sc_promise_number(m, rv == APR_SUCCESS ? &rec : base);
+
+    if (rv == APR_SUCCESS && is_dead(v, &rec, base)) {
+        return;
+    }
+    if (rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE) && rec.epoch > base->epoch) {
+        say(v, &rec);
+        return;
+    }
+    if (asks_newer(m, move, base)) {
+        say(v, &move->base);
+        return;
+    }
+    if (promised > number || (promised == number && !sc_promise_same(m, base, number,
+                                                                     v->from->store_id))) {
+        say_promised(v, base, promised);
+        return;
+    }
+    if (rv != APR_SUCCESS || rec.epoch < base->epoch) {
+        (void)sc_place_merge(m, v->from, base, digest);
+    }
+    if (sc_store_get(m->store, base->context, &base->id, &rec, &m->old) == APR_SUCCESS) {
+        bring_up(v, &rec, digest);
+    }
+    sc_promise_make(m, base, number, v->from->store_id);
+    if (move != NULL) {
+        sc_move_drop(move); /* the other one goes on */
+    }
+}
+
+/* ---- both ----------------------------------------------------------------------------------- */
 
 static void notified_group(verdict_t *v, const sc_msg_places_t *list, const sc_group_t *g)
 {
@@ -154,8 +208,13 @@ static void notified_group(verdict_t *v, const sc_msg_places_t *list, const sc_g
     for (i = 0; i < g->n && sc_place_get(&items, &item) == APR_SUCCESS; i++) {
         apr_status_t rv = sc_place_record(v->m, list, &item, context, &in);
 
-        if (rv == APR_SUCCESS && in.primary != SC_ROUTE_NONE) {
-            notified(v, &in, item.digest);
+        if (rv == APR_SUCCESS && in.primary != SC_ROUTE_NONE &&
+            (item.number > item.epoch || !(list->flags & SC_PLACES_CLAIM))) {
+            if (list->flags & SC_PLACES_CLAIM) {
+                claimed(v, &in, item.number, item.digest);
+            } else {
+                notified(v, &in, item.digest);
+            }
         } else {
             sc_count(v->m->board, records_refused, 1);
             in.id = item.id;

@@ -108,7 +108,7 @@ static int is_urgent(sc_manager_t *m, const sc_record_t *rec, sc_record_t *want)
 {
     return m->moves != NULL && !m->stopped && sc_move_mine(m, rec) &&
            sc_move_want(m, rec, SC_ROUTE_NONE, 0, want) &&
-           count_usable(m, want) > count_usable(m, rec);
+           (count_usable(m, want) > count_usable(m, rec) || sc_promise_stale(m, rec));
 }
 
 apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_call_t *call,
@@ -188,6 +188,22 @@ int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, i
     move = sc_move_add(m, rec, &want, 1);
     if (move != NULL) {
         move->without = lacking(m, rec, has);
+        (void)sc_move_begin(m, move);
+    }
+    return move != NULL;
+}
+
+int sc_move_settle(sc_manager_t *m, const sc_record_t *rec)
+{
+    sc_move_t *move;
+    sc_record_t want = *rec;
+
+    if (m->moves == NULL || m->stopped || is_moving(m, rec) || !sc_move_mine(m, rec)) {
+        return m->moves != NULL && is_moving(m, rec);
+    }
+    (void)sc_move_want(m, rec, SC_ROUTE_NONE, 0, &want);
+    move = sc_move_add(m, rec, &want, 1);
+    if (move != NULL) {
         (void)sc_move_begin(m, move);
     }
     return move != NULL;

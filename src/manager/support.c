@@ -68,6 +68,25 @@ static void mark(const sc_pending_t *p, int doubt)
     (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
 }
 
+/* Whether so many members know of the session that no quorum of the others can take it for absent: a
+ * location that was changed once is known to a quorum. A new one only its holders know; as many as
+ * there should be are never all forgotten (fetch.c). */
+static int is_known(const sc_pending_t *p, const sc_record_t *rec)
+{
+    apr_uint32_t n = 1;
+
+    while (n <= SC_BACKUPS_MAX && rec->backups[n - 1] != SC_ROUTE_NONE) {
+        n++;
+    }
+    return rec->epoch > 1 || n > p->m->config->backup.backups;
+}
+
+/* Nobody of several has got it, though this node hears some of them by now. */
+static int is_alone(const sc_pending_t *p)
+{
+    return !p->lives && p->acked == 0 && p->unacked > 1;
+}
+
 /* Who hears nobody of several is probably the one that is cut off: the others go on without this
  * change. With a quorum: whoever might serve without it would have to share a member with those
  * that have it; or, since a quorum knows who the holders are, to ask one of these, so each of them
@@ -84,10 +103,13 @@ int sc_pending_supported(const sc_pending_t *p)
     }
     if (p->lives && quorum > 1 && (!p->renamed || p->acked + own >= quorum)) {
         return sc_lease_support(p->m, 0) >= quorum &&
-               (!sc_pending_live(p, &rec) || sc_pending_all_have(p, &rec) ||
-                p->held + own >= quorum);
+               (!sc_pending_live(p, &rec) ||
+                (is_known(p, &rec) &&
+                 (sc_pending_all_have(p, &rec) ||
+                  (p->held + own >= quorum && !sc_promise_binds(p->m, &rec)))));
     }
-    return p->acked + own >= quorum && (p->unacked == 0 || !sc_lease_cut_off(p->m));
+    return p->acked + own >= quorum &&
+           (p->unacked == 0 || (!sc_lease_cut_off(p->m) && !is_alone(p)));
 }
 
 /* Backup manager: a holder has not got the change. It cannot read, as far as this node granted it
@@ -97,7 +119,13 @@ int sc_pending_moving(sc_pending_t *p)
 {
     sc_record_t rec;
 
-    if (!sc_pending_live(p, &rec) || rec.epoch != p->epoch || sc_pending_all_have(p, &rec)) {
+    if (!sc_pending_live(p, &rec)) {
+        return 0;
+    }
+    if (p->m->config->quorum > 1 && !is_known(p, &rec)) {
+        return p->moving++ < MOVING_MAX && sc_move_settle(p->m, &rec);
+    }
+    if (rec.epoch != p->epoch || sc_pending_all_have(p, &rec)) {
         return 0;
     }
     if (p->m->config->quorum > 1) {

@@ -74,11 +74,13 @@
 #define TOUCH_GEN_MASK 0xffffffull
 #define TOUCH_MS_MAX ((1ull << 40) - 1)
 
-/* Change numbers have 56 bits where they are stored. Half of that is more than any life of a store
+/* Change numbers have 48 bits where they are stored. Half of that is more than any life of a store
  * can use up; a larger one is damage, and the other half is left to count on from there. */
-#define LSN_BITS 56
+#define LSN_BITS 48
 #define LSN_MASK ((1ull << LSN_BITS) - 1)
 #define LSN_MAX (1ull << (LSN_BITS - 1))
+#define PROMISE_SHIFT LSN_BITS
+#define BACKUP3_SHIFT (LSN_BITS + 8)
 
 /* Records of these kinds have no body. */
 #define NO_BODY (SC_REC_TOMBSTONE | SC_REC_PROXY)
@@ -91,7 +93,7 @@ static inline int flags_possible(apr_uint16_t flags)
 
 /* Where a session lives, as stored, and the change that wrote it: routes as bytes. */
 typedef struct loc_t {
-    apr_uint64_t lsn; /* and backup 3 in the highest byte */
+    apr_uint64_t lsn; /* above it a byte: promised less epoch; above that one: backup 3 */
     apr_uint32_t epoch;
     apr_uint32_t routes; /* primary, backups 0-2, lowest byte first */
 } loc_t;

@@ -18,11 +18,13 @@ void sc_snap_location(const loc_t *loc, sc_record_t *rec)
 
     rec->lsn = loc->lsn & LSN_MASK;
     rec->epoch = loc->epoch;
+    rec->promised = (apr_uint32_t)(loc->lsn >> PROMISE_SHIFT & 0xff);
+    rec->promised += rec->promised != 0 ? rec->epoch : 0;
     rec->primary = (apr_uint16_t)(loc->routes & 0xff);
     for (i = 0; i < SC_BACKUPS_MAX - 1; i++) {
         rec->backups[i] = (apr_uint16_t)(loc->routes >> (8 * (i + 1)) & 0xff);
     }
-    rec->backups[i] = (apr_uint16_t)(loc->lsn >> LSN_BITS);
+    rec->backups[i] = (apr_uint16_t)(loc->lsn >> BACKUP3_SHIFT);
 }
 
 /* Returns 0 when it changed meanwhile; *whole: whether its check is right. */

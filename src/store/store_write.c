@@ -110,7 +110,7 @@ static apr_uint32_t *find(sc_store_t *s, apr_uint16_t context, const sc_id_t *id
 /* All but the change number. Routes after the first SC_ROUTE_NONE mean nothing. */
 static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
                                   const apr_uint16_t *backups, apr_size_t nbackups,
-                                  apr_uint32_t epoch, loc_t *loc)
+                                  apr_uint32_t epoch, apr_uint32_t promised, loc_t *loc)
 {
     apr_uint32_t nroutes = ld32(&s->head->nroutes);
     apr_size_t i;
@@ -118,7 +118,10 @@ static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
     if (primary >= nroutes || nbackups > SC_BACKUPS_MAX) {
         return APR_EINVAL;
     }
-    loc->lsn = 0;
+    loc->lsn = promised <= epoch ? 0
+               : promised - epoch < SC_PROMISE_MAX
+                   ? (apr_uint64_t)(promised - epoch) << PROMISE_SHIFT
+                   : (apr_uint64_t)SC_PROMISE_MAX << PROMISE_SHIFT;
     loc->epoch = epoch;
     loc->routes = primary;
     for (i = 0; i < nbackups && backups[i] != SC_ROUTE_NONE; i++) {
@@ -128,7 +131,7 @@ static apr_status_t pack_location(const sc_store_t *s, apr_uint16_t primary,
         if (i < SC_BACKUPS_MAX - 1) {
             loc->routes |= (apr_uint32_t)backups[i] << (8 * (i + 1));
         } else {
-            loc->lsn = (apr_uint64_t)backups[i] << LSN_BITS;
+            loc->lsn |= (apr_uint64_t)backups[i] << BACKUP3_SHIFT;
         }
     }
     return APR_SUCCESS;
@@ -296,8 +299,8 @@ apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body,
         len = 0; /* an invalidation must not fail for want of room */
     }
     if (put.context >= store->head->ncontexts || !flags_possible(put.flags) ||
-        pack_location(store, put.primary, put.backups, SC_BACKUPS_MAX, put.epoch, &loc) !=
-            APR_SUCCESS) {
+        pack_location(store, put.primary, put.backups, SC_BACKUPS_MAX, put.epoch,
+                      put.flags & SC_REC_TOMBSTONE ? 0 : put.promised, &loc) != APR_SUCCESS) {
         return APR_EINVAL;
     }
     if (len > body_max(store)) {
@@ -369,31 +372,69 @@ apr_status_t sc_store_touch(sc_store_t *store, apr_uint16_t context, const sc_id
     return APR_SUCCESS;
 }
 
+/* The other copy of the location is written, and counts from then on. */
+static void turn_location(sc_store_t *store, snap_t *snap, const loc_t *loc)
+{
+    record_cell_t *r = &store->cell[snap->cell].rec;
+    apr_uint32_t sel = ld32(&r->loc_sel) + 1;
+
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* the last turn of loc_sel is seen before these */
+    store_location(r, sel & 1, loc, next_lsn(store));
+    st32_release(&r->loc_sel, sel);
+    sc_store_account(store, &snap->rec, -1);
+    sc_snap_location(loc, &snap->rec);
+    sc_store_account(store, &snap->rec, 1);
+}
+
+static int snap_of(sc_store_t *store, apr_uint16_t context, const sc_id_t *id, snap_t *snap)
+{
+    apr_uint32_t cell;
+
+    find(store, context, id, &cell);
+    return cell != NO_CELL && sc_snap_head(store, cell, ld32(&store->gen[cell]), snap);
+}
+
 apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
                                    apr_uint16_t primary, const apr_uint16_t *backups,
                                    apr_size_t nbackups, apr_uint32_t epoch)
 {
-    apr_uint32_t cell, sel;
-    record_cell_t *r;
+    int known;
     snap_t snap;
     loc_t loc;
-    apr_status_t rv = pack_location(store, primary, backups, nbackups, epoch, &loc);
+    apr_status_t rv;
 
-    if (rv != APR_SUCCESS) {
-        return rv;
+    memset(&snap, 0, sizeof(snap));
+    known = snap_of(store, context, id, &snap);
+    rv = pack_location(store, primary, backups, nbackups, epoch, snap.rec.promised, &loc);
+    if (rv != APR_SUCCESS || !known) {
+        return rv != APR_SUCCESS ? rv : APR_NOTFOUND;
     }
-    find(store, context, id, &cell);
-    if (cell == NO_CELL || !sc_snap_head(store, cell, ld32(&store->gen[cell]), &snap)) {
+    turn_location(store, &snap, &loc);
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_store_promise(sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
+                              apr_uint32_t epoch)
+{
+    sc_record_t *rec;
+    snap_t snap;
+    loc_t loc;
+
+    if (!snap_of(store, context, id, &snap)) {
         return APR_NOTFOUND;
     }
-    r = &store->cell[cell].rec;
-    sel = ld32(&r->loc_sel) + 1;
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* the last turn of loc_sel is seen before these */
-    store_location(r, sel & 1, &loc, next_lsn(store));
-    st32_release(&r->loc_sel, sel);
-    sc_store_account(store, &snap.rec, -1);
-    sc_snap_location(&loc, &snap.rec);
-    sc_store_account(store, &snap.rec, 1);
+    rec = &snap.rec;
+    if (epoch <= rec->epoch || epoch - rec->epoch > SC_PROMISE_MAX) {
+        return APR_EINVAL;
+    }
+    if (epoch <= rec->promised) {
+        return APR_SUCCESS;
+    }
+    if (pack_location(store, rec->primary, rec->backups, SC_BACKUPS_MAX, rec->epoch, epoch,
+                      &loc) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    turn_location(store, &snap, &loc);
     return APR_SUCCESS;
 }
 

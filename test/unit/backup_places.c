@@ -451,7 +451,7 @@ static void test_same_twice(void)
     sc_put(&b, net_id(5).b, SC_ID_LEN);
     sc_put_varint(&b, 1);
     sc_put_varint(&b, 1);
-    sc_put_varint(&b, 1 << 1);
+    sc_put_varint(&b, 1 << 2);
     sc_put_varint(&b, 1);
     CU_ASSERT_EQUAL(sc_manager_record(net->node[3].m, &net->node[1].self, b.data, b.len),
                     APR_SUCCESS);

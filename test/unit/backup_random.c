@@ -93,7 +93,9 @@ static void do_change(history_t *h, int node, line_t *l)
 
 static void do_remove(history_t *h, int node, line_t *l)
 {
-    int here = net_look(h->net, node, l->id, NULL) == NET_LIVE;
+    /* a node that is still joining asks the others first, and may be told nothing */
+    int here = net_look(h->net, node, l->id, NULL) == NET_LIVE &&
+               sc_board_get(h->net->node[node].board->node_state) == SC_NODE_READY;
 
     l->maybe_dead = 1;
     (void)net_remove(h->net, node, l->id);

@@ -474,7 +474,7 @@ static void test_bad_places(void)
     wire_place(&p);
     sc_buf_init(&items, WIRE_LIMIT);
     sc_put(&items, p.id.b, SC_ID_LEN);
-    sc_put(&items, "\1\1\12\2\3\4\5\6", 8);
+    sc_put(&items, "\1\1\24\2\3\4\5\6", 8);
     sc_rd_init(&r, items.data, items.len);
     CU_ASSERT_EQUAL(sc_place_get(&r, &p), APR_EINVAL);
     sc_buf_clear(&items);

@@ -92,9 +92,12 @@ void wire_place_put(sc_buf_t *items, const sc_place_t *p)
     sc_put(items, p->id.b, sizeof(p->id.b));
     sc_put_varint(items, p->epoch);
     sc_put_varint(items, p->primary);
-    sc_put_varint(items, (apr_uint64_t)p->nbackups * 2 + (p->digest != 0));
+    sc_put_varint(items, (apr_uint64_t)p->nbackups * 4 + (p->number != 0) * 2u + (p->digest != 0));
     for (i = 0; i < p->nbackups && i < SC_BACKUPS_MAX; i++) {
         sc_put_varint(items, p->backup[i]);
+    }
+    if (p->number != 0) {
+        sc_put_varint(items, p->number);
     }
     if (p->digest != 0) {
         sc_put_u64(items, p->digest);

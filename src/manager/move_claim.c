@@ -1,0 +1,153 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Changes of location: the number of a new one is claimed before anything else
+ * (docs/consistency.md, "Changes of location").
+ *
+ * Two nodes may take themselves for the owner, because their views differ. Each asks all peers to
+ * promise its number to nobody else, and to accept no location with a lower one. Who knows a
+ * location that is newer than the one the claimer begins from, or has promised as high a number
+ * already, refuses and says so. So a number belongs to one node at most; and when enough have
+ * promised it, no lower one can be decided any more that the claimer has not heard of.
+ *
+ * A promise is kept in the record, over the end of the engine. To whom it was made is only
+ * remembered for a while, so that a claim that comes twice is not refused the second time.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "move.h"
+
+/** After so long whoever was promised a number will hardly come back to it. */
+#define STALE apr_time_from_sec(2)
+
+/* ---- promises -------------------------------------------------------------------------------- */
+
+static sc_promise_t *promise_of(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
+{
+    sc_promise_t *p = &m->moves->promise[id->b[1] % SC_PROMISES];
+
+    return p->number != 0 && p->context == context && memcmp(&p->id, id, sizeof(*id)) == 0 ? p
+                                                                                           : NULL;
+}
+
+apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec)
+{
+    const sc_promise_t *p = m->moves != NULL ? promise_of(m, rec->context, &rec->id) : NULL;
+
+    return p != NULL && p->number > rec->promised && p->number > rec->epoch ? p->number
+                                                                            : rec->promised;
+}
+
+void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+                     apr_uint64_t store_id)
+{
+    sc_promise_t *p = &m->moves->promise[rec->id.b[1] % SC_PROMISES];
+
+    p->context = rec->context;
+    p->id = rec->id;
+    p->number = number;
+    p->store_id = store_id;
+    p->at = sc_mgr_now(m);
+    (void)sc_store_promise(m->store, rec->context, &rec->id, number);
+}
+
+int sc_promise_same(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+                    apr_uint64_t store_id)
+{
+    const sc_promise_t *p = promise_of(m, rec->context, &rec->id);
+
+    return p != NULL && p->number == number && p->store_id == store_id;
+}
+
+int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec)
+{
+    const sc_promise_t *p;
+
+    if (m->moves == NULL || rec->promised <= rec->epoch) {
+        return 0;
+    }
+    p = promise_of(m, rec->context, &rec->id);
+    return p == NULL || sc_mgr_now(m) - p->at > STALE;
+}
+
+int sc_promise_binds(const sc_manager_t *m, const sc_record_t *rec)
+{
+    const sc_promise_t *p = m->moves != NULL ? promise_of(m, rec->context, &rec->id) : NULL;
+
+    return rec->promised > rec->epoch && (p == NULL || p->store_id != sc_store_id(m->store));
+}
+
+/* ---- claiming -------------------------------------------------------------------------------- */
+
+static int by_number(const sc_move_t *move, const sc_record_t *rec, apr_uint32_t *number)
+{
+    apr_uint32_t promised = sc_promise_number(move->m, rec);
+
+    *number = rec->epoch > move->base.epoch ? rec->epoch : move->base.epoch;
+    *number = promised > *number ? promised : *number;
+    *number = move->heard > *number ? move->heard : *number;
+    ++*number;
+    return *number <= SC_EPOCH_MAX && *number - rec->epoch <= SC_PROMISE_MAX;
+}
+
+int sc_move_number(sc_move_t *move, const sc_record_t *rec)
+{
+    sc_manager_t *m = move->m;
+    apr_uint32_t number;
+
+    if (!move->asked) {
+        move->base = *rec;
+    }
+    if (!by_number(move, rec, &number)) {
+        return 0;
+    }
+    move->want.epoch = number;
+    sc_promise_make(m, rec, number, sc_store_id(m->store));
+    return 1;
+}
+
+void sc_move_claim(sc_moving_t *b)
+{
+    sc_move_t *move;
+
+    b->serial = ++b->m->moves->serial;
+    b->copies = 0;
+    b->accepted = 0;
+    b->broken = 0;
+    for (move = b->items; move != NULL; move = move->sibling) {
+        move->refused = move->known_better = 0;
+    }
+    sc_move_ask(b, SC_MOVE_CLAIM);
+}
+
+/* Whether it may go on: it is still this node's, and nobody has claimed a higher number since. */
+static int is_claimed(const sc_move_t *move)
+{
+    sc_manager_t *m = move->m;
+    sc_record_t rec;
+
+    return !move->refused &&
+           sc_store_get(m->store, move->context, &move->id, &rec, NULL) == APR_SUCCESS &&
+           sc_move_mine(m, &rec) && sc_promise_number(m, &rec) <= move->want.epoch;
+}
+
+void sc_move_claimed(sc_moving_t *b)
+{
+    sc_move_t *claimed = NULL, *refused = NULL, *over = NULL, *move, *next;
+
+    for (move = b->items; move != NULL; move = next) {
+        sc_move_t **list = move->known_better ? &over : is_claimed(move) ? &claimed : &refused;
+
+        next = move->sibling;
+        move->sibling = *list;
+        *list = move;
+    }
+    if (sc_move_part(b, claimed, refused)) {
+        sc_move_copy(b);
+    }
+    for (; over != NULL; over = next) {
+        next = over->sibling;
+        sc_move_end(over, 0);
+    }
+}
