@@ -24,6 +24,21 @@ typedef void sc_sent_fn_t(void *baton, apr_status_t rv);
  *  their own, so that a long queue does not look like a dead member. */
 typedef enum sc_lane_t { SC_LANE_DATA = 0, SC_LANE_CONTROL = 1 } sc_lane_t;
 
+/** An address that a name stands for. */
+typedef struct sc_address_t {
+    apr_byte_t len; /**< 4 or 16 */
+    unsigned char host[16];
+} sc_address_t;
+
+/** End of a look-up. @param rv APR_SUCCESS; APR_NOTFOUND: no such name; APR_TIMEUP; APR_EGENERAL:
+ *  could not be looked up now
+ *  @param found valid during the call, at most SC_ADDRESSES_MAX */
+typedef void sc_resolved_fn_t(void *baton, apr_status_t rv, const sc_address_t *found,
+                              apr_size_t n);
+
+/** More addresses of one name than this are left out. */
+#define SC_ADDRESSES_MAX SC_MEMBERS_MAX
+
 typedef struct sc_transport_t {
     void *ctx;
     /** Queue one packet for a member; it is copied. On each lane one frame waits for its
@@ -42,6 +57,11 @@ typedef struct sc_transport_t {
     void (*queued)(void *ctx, const sc_member_t *member, apr_uint64_t *bytes, apr_uint32_t *frames);
     /** One datagram to the group. */
     apr_status_t (*group_send)(void *ctx, const void *bytes, apr_size_t len);
+    /** All IPv4 and IPv6 addresses of a name, without blocking. One look-up at a time. done is
+     *  called once, never from within the call, and not any more when the transport is closed.
+     *  NULL: this transport has no resolver. @return APR_SUCCESS; APR_EBUSY: one is under way;
+     *  else why it cannot be begun, then done is not called */
+    apr_status_t (*resolve)(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton);
 } sc_transport_t;
 
 /** Who gets what comes in. */

@@ -392,8 +392,12 @@ static apr_status_t make_local(sc_channel_t *ch)
     sc_member_t *m = &ch->local;
     apr_size_t domain = strlen(c->mcast.domain);
     apr_status_t rv = APR_SUCCESS;
+    /* behind an address translation others know this node by another address than it has */
+    const char *address = c->receiver.advertise_address[0] != '\0' ? c->receiver.advertise_address
+                                                                   : c->receiver.address;
 
-    m->port = (apr_int32_t)c->receiver.port;
+    m->port = (apr_int32_t)(c->receiver.advertise_port != 0 ? c->receiver.advertise_port
+                                                            : c->receiver.port);
     m->secure_port = -1;
     m->udp_port = -1;
     m->uid = ch->cfg.uid;
@@ -407,16 +411,16 @@ static apr_status_t make_local(sc_channel_t *ch)
     m->flags = c->backup.no_hold ? SC_MEMBER_NO_BACKUPS : 0;
     apr_cpystrn(m->route, c->route, sizeof(m->route));
     apr_cpystrn(m->url, c->url, sizeof(m->url));
-    if (c->receiver.address[0] != '\0') {
-        rv = sc_member_set_host(m, c->receiver.address);
+    if (address[0] != '\0') {
+        rv = sc_member_set_host(m, address);
     }
     if (c->membership == SC_MEMBERSHIP_NONE) {
         return APR_SUCCESS; /* stand-alone: nobody will ever read it */
     }
     if (rv != APR_SUCCESS || !sc_member_usable(m)) {
         sc_log(ch->cfg.log, SC_LOG_ERROR, 0,
-               "SC0407: the receiver's address %s:%u is none that others could connect to",
-               c->receiver.address, c->receiver.port);
+               "SC0407: the receiver's address %s:%u is none that others could connect to", address,
+               (apr_uint32_t)m->port);
         return APR_EINVAL;
     }
     if (c->mcast.frequency_ms == 0) {

@@ -117,10 +117,10 @@ static apr_status_t choose_interface(const sc_config_t *c, int family, unsigned 
 }
 
 static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, int ttl,
-                  const char **what)
+                  int no_loopback, const char **what)
 {
     struct ip_mreqn mreq;
-    int on = 1;
+    int on = !no_loopback;
     int off = 0;
 
     memset(&mreq, 0, sizeof(mreq));
@@ -147,11 +147,11 @@ static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, i
 }
 
 static int set_v6(int fd, const struct sockaddr_in6 *group, unsigned int index, int ttl,
-                  const char **what)
+                  int no_loopback, const char **what)
 {
     struct ipv6_mreq mreq;
     int i = (int)index;
-    int on = 1;
+    int on = !no_loopback;
 
     memset(&mreq, 0, sizeof(mreq));
     mreq.ipv6mr_multiaddr = group->sin6_addr;
@@ -222,9 +222,11 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
         return errno;
     }
     if (group->ss_family == AF_INET) {
-        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl, what);
+        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl,
+                    (int)c->mcast.no_loopback, what);
     } else {
-        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl, what);
+        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl,
+                    (int)c->mcast.no_loopback, what);
     }
     return on != 0 ? errno : APR_SUCCESS;
 }

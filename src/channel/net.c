@@ -10,6 +10,7 @@ struct sc_net_t {
     sc_sender_t *sender;
     sc_receiver_t *receiver;
     sc_group_t *group;
+    sc_resolver_t *resolver;
     sc_transport_t transport;
 };
 
@@ -46,6 +47,12 @@ static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
     return sc_group_send(net->group, bytes, len);
 }
 
+static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton)
+{
+    sc_net_t *net = ctx;
+    return sc_resolver_ask(net->resolver, name, done, baton);
+}
+
 apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_t *cfg,
                            const sc_transport_up_t *up, apr_pool_t *pool)
 {
@@ -63,6 +70,8 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
     net->transport.forget = net_forget;
     net->transport.queued = net_queued;
     net->transport.group_send = net_group_send;
+    net->transport.resolve = net_resolve;
+    net->resolver = sc_resolver_create(&net->env);
     net->sender = sc_sender_create(&net->env);
     rv = sc_receiver_create(&net->receiver, &net->env);
     if (rv == APR_SUCCESS) {
@@ -87,6 +96,7 @@ void sc_net_close(sc_net_t *net)
     sc_group_close(net->group);
     sc_receiver_close(net->receiver);
     sc_sender_close(net->sender);
+    sc_resolver_close(net->resolver);
 }
 
 void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout)

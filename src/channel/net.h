@@ -49,8 +49,9 @@ apr_status_t sc_sock_watch(sc_sock_t *s, apr_int16_t events, sc_watch_fn_t *fn, 
 /** Out of the loop; the descriptor is closed if close_fd. */
 void sc_sock_close(sc_sock_t *s, int close_fd);
 
-/** TCP_NODELAY and keepalive, for both ends of a connection. */
-void sc_sock_tune(int fd);
+/** What the configuration asks for: no delay, keepalive, traffic class, buffers. */
+void sc_sock_tune(int fd, const sc_config_sock_t *c);
+void sc_sock_tune_udp(int fd, const sc_config_sock_t *c);
 /** @return length of the address, 0 when the member has none */
 socklen_t sc_sock_address(const sc_member_t *m, struct sockaddr_storage *out);
 /** "127.0.0.1:4000" for logs. @return out */
@@ -77,6 +78,16 @@ typedef struct sc_receiver_t sc_receiver_t;
 
 apr_status_t sc_receiver_create(sc_receiver_t **r, const sc_net_env_t *env);
 void sc_receiver_close(sc_receiver_t *r);
+
+/* ---- resolver.c ----------------------------------------------------------------------------- */
+
+typedef struct sc_resolver_t sc_resolver_t;
+
+sc_resolver_t *sc_resolver_create(const sc_net_env_t *env);
+/** As sc_transport_t.resolve. */
+apr_status_t sc_resolver_ask(sc_resolver_t *r, const char *name, sc_resolved_fn_t *done,
+                             void *baton);
+void sc_resolver_close(sc_resolver_t *r);
 
 /* ---- group.c -------------------------------------------------------------------------------- */
 
