@@ -43,7 +43,8 @@ typedef struct sc_transport_t {
     void *ctx;
     /** Queue one packet for a member; it is copied. On each lane one frame waits for its
      * acknowledgement, the others wait behind it, in order (Tribes' acks carry no id:
-     * tribes-protocol 2.3). */
+     * tribes-protocol 2.3). A packet whose options say UDP or MULTICAST goes past all of that in a
+     * datagram, to the member's UDP port or to the group. */
     void (*send)(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_packet_t *packet,
                  sc_sent_fn_t *done, void *baton);
     /** Ask a member for a sign of life on a fresh connection, past everything that is queued.
@@ -67,8 +68,8 @@ typedef struct sc_transport_t {
 /** Who gets what comes in. */
 typedef struct sc_transport_up_t {
     void *baton;
-    /** A frame; valid during the call. @return APR_SUCCESS: acknowledged if asked for; else, for
-     *  SYNCHRONIZED_ACK, FAIL_ACK */
+    /** A frame; valid during the call. What came in a datagram has the option UDP. @return
+     * APR_SUCCESS: acknowledged if asked for; else, for SYNCHRONIZED_ACK, FAIL_ACK */
     apr_status_t (*packet)(void *baton, const sc_packet_t *packet);
     /** A datagram of the group, unchecked. */
     void (*datagram)(void *baton, const void *bytes, apr_size_t len);
@@ -88,6 +89,8 @@ typedef struct sc_net_config_t {
 apr_status_t sc_net_create(sc_net_t **net, sc_loop_t *loop, const sc_net_config_t *cfg,
                            const sc_transport_up_t *up, apr_pool_t *pool);
 const sc_transport_t *sc_net_transport(sc_net_t *net);
+/** Port of the UDP receiver; 0: there is none. */
+apr_uint32_t sc_net_udp_port(const sc_net_t *net);
 /** Stop receiving, close everything. Open sends end with APR_ECONNABORTED, within the call. Not to
  * be called from within one of the transport's own callbacks. The descriptors stay open: they are
  * the parent's. */

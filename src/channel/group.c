@@ -30,29 +30,6 @@ struct sc_group_t {
 
 /* ---- opening: in the parent ----------------------------------------------------------------- */
 
-/** Numeric address and port as the system wants them. @return length, 0 if it is none */
-static socklen_t parse_address(const char *text, apr_uint32_t port, struct sockaddr_storage *out)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-
-    memset(out, 0, sizeof(*out));
-    if (port > 65535) {
-        return 0;
-    }
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((apr_uint16_t)port);
-        return sizeof(*v4);
-    }
-    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((apr_uint16_t)port);
-        return sizeof(*v6);
-    }
-    return 0;
-}
-
 static int is_multicast(const struct sockaddr_storage *a)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
@@ -104,13 +81,13 @@ static apr_status_t choose_interface(const sc_config_t *c, int family, unsigned 
 
     *index = 0;
     if (c->mcast.bind[0] != '\0') {
-        if (parse_address(c->mcast.bind, 0, &a) == 0) {
+        if (sc_sock_numeric(c->mcast.bind, 0, &a) == 0) {
             return APR_EINVAL;
         }
         *index = interface_of(&a);
         return *index != 0 ? APR_SUCCESS : EADDRNOTAVAIL;
     }
-    if (parse_address(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
+    if (sc_sock_numeric(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
         *index = interface_of(&a);
     }
     return APR_SUCCESS;
@@ -234,7 +211,7 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
 apr_status_t sc_group_open(const sc_config_t *c, int *fd, const char **what)
 {
     struct sockaddr_storage group;
-    socklen_t len = parse_address(c->mcast.address, c->mcast.port, &group);
+    socklen_t len = sc_sock_numeric(c->mcast.address, c->mcast.port, &group);
     apr_status_t rv;
     int s;
 
@@ -289,7 +266,7 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     if (env->cfg.group_fd < 0) {
         return APR_SUCCESS;
     }
-    g->to_len = parse_address(c->mcast.address, c->mcast.port, &g->to);
+    g->to_len = sc_sock_numeric(c->mcast.address, c->mcast.port, &g->to);
     if (g->to_len == 0) {
         return APR_EINVAL;
     }

@@ -11,6 +11,7 @@ struct sc_net_t {
     sc_receiver_t *receiver;
     sc_group_t *group;
     sc_resolver_t *resolver;
+    sc_udp_t *udp;
     sc_transport_t transport;
 };
 
@@ -18,7 +19,12 @@ static void net_send(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_
                      sc_sent_fn_t *done, void *baton)
 {
     sc_net_t *net = ctx;
-    sc_sender_send(net->sender, to, lane, packet, done, baton);
+
+    if (packet->options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
+        sc_udp_send(net->udp, to, packet, done, baton);
+    } else {
+        sc_sender_send(net->sender, to, lane, packet, done, baton);
+    }
 }
 
 static void net_probe(void *ctx, const sc_member_t *to, const sc_packet_t *packet,
@@ -32,6 +38,7 @@ static void net_forget(void *ctx, const sc_member_t *member)
 {
     sc_net_t *net = ctx;
     sc_sender_forget(net->sender, member);
+    sc_udp_forget(net->udp, member);
 }
 
 static void net_queued(void *ctx, const sc_member_t *member, apr_uint64_t *bytes,
@@ -81,9 +88,15 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
         }
     }
     if (rv == APR_SUCCESS) {
+        net->udp = sc_udp_create(&net->env, net->group);
         *out = net;
     }
     return rv;
+}
+
+apr_uint32_t sc_net_udp_port(const sc_net_t *net)
+{
+    return sc_udp_port(net->udp);
 }
 
 const sc_transport_t *sc_net_transport(sc_net_t *net)
@@ -93,6 +106,7 @@ const sc_transport_t *sc_net_transport(sc_net_t *net)
 
 void sc_net_close(sc_net_t *net)
 {
+    sc_udp_close(net->udp);
     sc_group_close(net->group);
     sc_receiver_close(net->receiver);
     sc_sender_close(net->sender);

@@ -121,6 +121,28 @@ socklen_t sc_sock_address(const sc_member_t *m, struct sockaddr_storage *out)
     return sizeof(*v6);
 }
 
+socklen_t sc_sock_numeric(const char *text, apr_uint32_t port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+    memset(out, 0, sizeof(*out));
+    if (port > 65535) {
+        return 0;
+    }
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((apr_uint16_t)port);
+        return sizeof(*v4);
+    }
+    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((apr_uint16_t)port);
+        return sizeof(*v6);
+    }
+    return 0;
+}
+
 char *sc_sock_name(const struct sockaddr_storage *a, char out[SC_HOST_MAX + 8])
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;

@@ -411,6 +411,9 @@ static apr_status_t create_channel(sc_engine_t *e, const sc_uid_t *uid, apr_pool
         transport_up = sc_channel_transport_up(e->channel);
         rv = sc_net_create(&e->net, e->loop, &net, &transport_up, pool);
     }
+    if (rv == APR_SUCCESS) {
+        sc_channel_set_udp_port(e->channel, sc_net_udp_port(e->net));
+    }
     return rv;
 }
 
