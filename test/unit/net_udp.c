@@ -302,19 +302,6 @@ static int open_files(pid_t pid)
     return n;
 }
 
-static int is_gone(pid_t pid)
-{
-    apr_time_t end = sc_mono(&sc_clock_system) + apr_time_from_sec(10);
-
-    while (sc_mono(&sc_clock_system) < end) {
-        if (kill(pid, 0) != 0) {
-            return 1;
-        }
-        apr_sleep(1000);
-    }
-    return 0;
-}
-
 /** Ended, though perhaps not taken leave of yet. */
 static int has_ended(pid_t pid)
 {
@@ -361,7 +348,7 @@ static void test_resolver(void)
     CU_ASSERT_EQUAL(found.n, 0);
     CU_ASSERT_EQUAL(helper(), first); /* one process for all questions */
     peer_stop(env, 0);
-    CU_ASSERT_TRUE(is_gone(first));
+    CU_ASSERT_TRUE(has_ended(first));
     CU_ASSERT_EQUAL(other.calls, 0);
     peer_env_end(env);
 }
@@ -401,7 +388,7 @@ static void test_resolver_lost(void)
     i = found.calls;
     peer_stop(env, 0);
     CU_ASSERT_EQUAL(found.calls, i);
-    CU_ASSERT_TRUE(is_gone(first));
+    CU_ASSERT_TRUE(has_ended(first));
     peer_env_end(env);
 }
 
