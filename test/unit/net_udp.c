@@ -384,8 +384,9 @@ static void test_resolver_lost(void)
     }
     /* asked and not told any more */
     CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "127.0.0.1", resolved, &found), APR_SUCCESS);
-    first = helper();
     i = found.calls;
+    for (first = 0; first == 0; first = helper()) { /* it gives itself its name */
+    }
     peer_stop(env, 0);
     CU_ASSERT_EQUAL(found.calls, i);
     CU_ASSERT_TRUE(has_ended(first));
