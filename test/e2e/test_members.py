@@ -69,6 +69,16 @@ def owner(pid):
     return int(re.search(r"^Uid:\s+(\d+)", read_file(f"/proc/{pid}/status").decode(), re.M)[1])
 
 
+def engine_of(helper):
+    return proc_parent(helper)
+
+
+def span(line):
+    """Bytes of a mapping, from its line in /proc/pid/maps."""
+    low, high = line.split()[0].split("-")
+    return int(high, 16) - int(low, 16)
+
+
 def test_dns_members(farm, names):
     """Found by their name; the process that looks it up lives as long as the engine, no longer."""
     cluster = NamedCluster(farm, names, some_addresses(3)).cluster.start()
@@ -81,6 +91,13 @@ def test_dns_members(farm, names):
     assert owner(helper) == pwd.getpwnam("www-data").pw_uid
     fds = a.fds(helper)
     assert sum(f.startswith("socket:") for f in fds) == 1 and len(fds) <= 4, fds
+
+    # and it has not got the sessions
+    shared = [line for line in read_file(f"/proc/{engine_of(helper)}/maps").decode().splitlines()
+              if " rw-s " in line]
+    assert any(span(line) >= 64 << 20 for line in shared), "the engine has the store"
+    maps = read_file(f"/proc/{helper}/maps").decode().splitlines()
+    assert maps and not [line for line in maps if span(line) >= 64 << 20 and " rw-s " in line]
 
     # restarts do not touch it
     engine = a.engine_pid()
