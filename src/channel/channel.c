@@ -145,7 +145,8 @@ static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
     peer_t *peer;
 
     if (!m->ours) {
-        if (!sc_foreign_added(&ch->foreign, m)) {
+        /* one that is not accepted comes up here when an interceptor knows it */
+        if (ch->cfg.config->mcast.accept_foreign && !sc_foreign_added(&ch->foreign, m)) {
             ch->membership.cls->dropped(&ch->membership, m);
         }
         return;

@@ -292,7 +292,8 @@ def test_advertised_address(farm, bound):
     a, b = cluster.nodes
     outside = ("127.0.0.3", free_port())
     a.place = At(bound, [])
-    a.receiver = f"advertiseAddress={outside[0]} advertisePort={outside[1]}"
+    a.directives += (f"SessionClusterReceiver advertiseAddress={outside[0]} "
+                     f"advertisePort={outside[1]}\n")
     b.membership = (f"SessionClusterMembership {MEMBERSHIP}\n"
                     f"SessionClusterMember {outside[0]}:{outside[1]} route=n1\n")
     # the same list with itself in it: it knows its own address from outside
@@ -347,7 +348,7 @@ def test_accepted_foreign_member(farm, options):
         cluster = farm.cluster(2, membership=open_group(address, port), options=options,
                                balancers=1)
         for node in cluster.nodes:
-            node.receiver = f"udpPort={free_port()}"
+            node.directives += f"SessionClusterReceiver udpPort={free_port()}\n"
         cluster.start()
         a, b = cluster.nodes
         for node in cluster.nodes:
@@ -450,12 +451,12 @@ def test_group_after_an_interface_was_lost(farm, lab):
     one.op("set=a:1")
     lab.remove(b)
     wait_until(lambda: a.lost("n2") and b.lost("n1"), 15, "they have lost each other")
-    b.wait_log(r"SC0456: \d+ datagrams in a row")
-    b.wait_log(r"SC0457: .*cannot be joined again yet")
+    b.wait_log(r"SC0435: \d+ datagrams in a row")
+    b.wait_log(r"SC0436: .*cannot be joined again yet")
     one.op("set=a:2")
     lab.bring_back(b)
     cluster.wait_together(30)
-    b.wait_log(r"SC0458: the group 228\.0\.0\.4:45565 was joined again")
+    b.wait_log(r"SC0437: the group 228\.0\.0\.4:45565 was joined again")
     wait_until(lambda: b.client(cookies=one.cookies).values() == {"a": "2"}, 10, "caught up")
     # what it uses now is its own; the next engine begins with the parent's again
     engine = b.engine_pid()

@@ -205,8 +205,8 @@ static void test_udp_garbage(void)
     CU_ASSERT_TRUE(seen);
     CU_ASSERT_EQUAL(b->packets, 2);
     CU_ASSERT_EQUAL(b->board.count.datagrams_refused, 4);
-    CU_ASSERT_PTR_NOT_NULL(strstr(b->log, "SC0455"));
-    CU_ASSERT_PTR_NULL(strstr(strstr(b->log, "SC0455") + 1, "SC0455"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(b->log, "SC0439"));
+    CU_ASSERT_PTR_NULL(strstr(strstr(b->log, "SC0439") + 1, "SC0439"));
     sc_buf_free(&f);
     close(fd);
     peer_env_end(env);
@@ -228,7 +228,7 @@ static void test_udp_ports(void)
     c->config.receiver.udp_tries = 1;
     peer_start(env, 2);
     CU_ASSERT_EQUAL(c->member.udp_port, -1);
-    CU_ASSERT_PTR_NOT_NULL(strstr(c->log, "SC0454"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(c->log, "SC0438"));
     CU_ASSERT_EQUAL(env->node[0].member.udp_port, -1); /* none was asked for */
     peer_env_end(env);
 }
