@@ -606,8 +606,8 @@ class Cluster:
             if self.membership.startswith("static"):
                 for m in every:
                     route = f" route={m.route}" if m.route and route_names else ""
-                    one.membership += \
-                        f"SessionClusterMember {m.cluster_host}:{m.rx_port}{route}\n"
+                    host = f"[{m.cluster_host}]" if ":" in m.cluster_host else m.cluster_host
+                    one.membership += f"SessionClusterMember {host}:{m.rx_port}{route}\n"
 
     def start(self, timeout=25.0):
         every = self.nodes + self.balancers
