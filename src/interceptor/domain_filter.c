@@ -124,8 +124,7 @@ static apr_status_t filter_received(sc_interceptor_t *self, const sc_packet_t *p
     filter_t *f = self->state;
     char name[SC_MEMBER_NAME];
 
-    if (inside(f, &packet->from) ||
-        !sc_option_applies(f->attr[OPTION_FLAG], packet->options)) {
+    if (inside(f, &packet->from) || !sc_option_applies(f->attr[OPTION_FLAG], packet->options)) {
         return sc_pass_received(self, packet);
     }
     f->refused++;

@@ -16,8 +16,8 @@
  * - A token that its next member does not take goes to the one behind, without that member in it;
  *   with it the token of a source that died would travel on until everybody knew.
  * - A token that goes on and on is dropped, and the election begins anew at the next heartbeat.
- * - A node that learns from a token that it is first starts an election at once; or tells its source
- *   the view, if that one has only missed it.
+ * - A node that learns from a token that it is first starts an election at once; or tells its
+ * source the view, if that one has only missed it.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -195,8 +195,9 @@ static const char *fixed_check(const sc_config_interceptor_t *c, apr_pool_t *poo
         }
         for (k = 0; k < n; k++) {
             if (listed[k].port == listed[n].port && strcmp(listed[k].host, listed[n].host) == 0) {
-                return apr_psprintf(pool, "interceptor StaticMembership: member %s:%u is given "
-                                          "twice",
+                return apr_psprintf(pool,
+                                    "interceptor StaticMembership: member %s:%u is given "
+                                    "twice",
                                     listed[n].host, listed[n].port);
             }
         }
@@ -441,8 +442,9 @@ static const char *objection(const target_t *t, const sc_member_t *m)
         return "it has another domain than is listed";
     }
     if (!m->ours) {
-        return t->listed.has_uid ? NULL : "it is no node of this kind (a Tomcat?) and its uniqueId "
-                                          "is not listed";
+        return t->listed.has_uid ? NULL
+                                 : "it is no node of this kind (a Tomcat?) and its uniqueId "
+                                   "is not listed";
     }
     return route_conflict(t->f, m);
 }
@@ -498,8 +500,7 @@ static apr_status_t fixed_received(sc_interceptor_t *self, const sc_packet_t *pa
         t->left = packet->from.uid;
         t->left_said = packet->timestamp_ms;
         take_down(t, 1);
-    } else if (t != NULL && !stop &&
-               (start || (t->up && sc_member_same(&t->m, &packet->from)))) {
+    } else if (t != NULL && !stop && (start || (t->up && sc_member_same(&t->m, &packet->from)))) {
         heard(t, packet);
     }
     return start || stop ? APR_SUCCESS : sc_pass_received(self, packet);

@@ -124,8 +124,8 @@ static void tick_due(void *baton, apr_time_t now)
     ping_t *p = baton;
     apr_size_t i;
 
-    (void)sc_timer_set(p->self->env->timers, &p->tick,
-                       now + apr_time_from_msec(p->attr[INTERVAL]), tick_due, p);
+    (void)sc_timer_set(p->self->env->timers, &p->tick, now + apr_time_from_msec(p->attr[INTERVAL]),
+                       tick_due, p);
     if (sc_pass_verify(p->self)) {
         return;
     }
@@ -141,8 +141,8 @@ static void ping_start(sc_interceptor_t *self)
     ping_t *p = self->state;
     apr_time_t now = sc_mono(self->env->clock);
 
-    (void)sc_timer_set(self->env->timers, &p->tick,
-                       now + apr_time_from_msec(p->attr[INTERVAL]), tick_due, p);
+    (void)sc_timer_set(self->env->timers, &p->tick, now + apr_time_from_msec(p->attr[INTERVAL]),
+                       tick_due, p);
 }
 
 static void ping_stop(sc_interceptor_t *self)

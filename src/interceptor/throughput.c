@@ -105,15 +105,16 @@ static void report(const throughput_t *t)
     apr_interval_time_t busy = t->busy + (t->outstanding > 0 ? now - t->busy_since : 0);
     apr_interval_time_t receiving = t->first_received != 0 ? now - t->first_received : 0;
 
-    sc_log(t->self->env->log, SC_LOG_NOTICE, 0,
-           "SC0481: throughput: sent %" APR_UINT64_T_FMT " messages, %.2f MB on the wire, %.2f MB "
-           "of messages, in %.2f s, %.2f MB/s on the wire, %.2f MB/s of messages, %" APR_UINT64_T_FMT
-           " failed; received %" APR_UINT64_T_FMT " messages, %.2f MB on the wire, %.2f MB of "
-           "messages, %.2f MB/s since the first",
-           t->out.messages, megabytes(t->out.framed), megabytes(t->out.bytes),
-           (double)busy / APR_USEC_PER_SEC, per_second(t->out.framed, busy),
-           per_second(t->out.bytes, busy), t->failed, t->in.messages, megabytes(t->in.framed),
-           megabytes(t->in.bytes), per_second(t->in.framed, receiving));
+    sc_log(
+        t->self->env->log, SC_LOG_NOTICE, 0,
+        "SC0481: throughput: sent %" APR_UINT64_T_FMT " messages, %.2f MB on the wire, %.2f MB "
+        "of messages, in %.2f s, %.2f MB/s on the wire, %.2f MB/s of messages, %" APR_UINT64_T_FMT
+        " failed; received %" APR_UINT64_T_FMT " messages, %.2f MB on the wire, %.2f MB of "
+        "messages, %.2f MB/s since the first",
+        t->out.messages, megabytes(t->out.framed), megabytes(t->out.bytes),
+        (double)busy / APR_USEC_PER_SEC, per_second(t->out.framed, busy),
+        per_second(t->out.bytes, busy), t->failed, t->in.messages, megabytes(t->in.framed),
+        megabytes(t->in.bytes), per_second(t->in.framed, receiving));
 }
 
 static void throughput_ended(void *baton, apr_status_t rv)
