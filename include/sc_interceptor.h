@@ -138,8 +138,8 @@ typedef struct sc_attr_refused_t {
     (((options) & (apr_uint32_t)(flag)) == (apr_uint32_t)(flag))
 
 /** Look for n attributes that have no meaning here. @return NULL, or a message with the reason */
-const char *sc_interceptor_refused(const sc_config_interceptor_t *c,
-                                   const sc_attr_refused_t *table, apr_size_t n, apr_pool_t *pool);
+const char *sc_interceptor_refused(const sc_config_interceptor_t *c, const sc_attr_refused_t *table,
+                                   apr_size_t n, apr_pool_t *pool);
 /** Value of a text attribute, dflt when it is not given. */
 const char *sc_interceptor_text(const sc_config_interceptor_t *c, const char *name,
                                 const char *dflt);

@@ -338,8 +338,8 @@ const char *sc_interceptor_attrs(const sc_config_interceptor_t *c, const sc_attr
     return NULL;
 }
 
-const char *sc_interceptor_refused(const sc_config_interceptor_t *c,
-                                   const sc_attr_refused_t *table, apr_size_t n, apr_pool_t *pool)
+const char *sc_interceptor_refused(const sc_config_interceptor_t *c, const sc_attr_refused_t *table,
+                                   apr_size_t n, apr_pool_t *pool)
 {
     apr_size_t i;
     apr_size_t k;

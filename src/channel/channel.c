@@ -657,8 +657,7 @@ static void view_coordinator(const sc_channel_t *ch, sc_view_t *view)
         const sc_member_t *m = link->cls->coordinator != NULL ? link->cls->coordinator(link) : NULL;
 
         if (m != NULL) {
-            apr_cpystrn(view->coordinator,
-                        m->route[0] != '\0' ? m->route : sc_member_name(m, name),
+            apr_cpystrn(view->coordinator, m->route[0] != '\0' ? m->route : sc_member_name(m, name),
                         sizeof(view->coordinator));
         }
     }
