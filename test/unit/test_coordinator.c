@@ -290,6 +290,31 @@ static void test_not_heard(void)
     rig_destroy(rig);
 }
 
+/** One takes tokens and knows nothing of them: no view, no storm; and a view when it has learned.
+ */
+static void test_without(void)
+{
+    rig_t *rig = rig_with(NON_BLOCKING, 0);
+    int frames;
+    int i;
+
+    rig->node[1].config.ninterceptors = 0;
+    for (i = 0; i < 3; i++) {
+        rig_start(rig, i, 0);
+    }
+    rig_run(rig, SECONDS(60));
+    CU_ASSERT_STRING_EQUAL(coordinator(rig, 0), "");
+    CU_ASSERT_STRING_EQUAL(coordinator(rig, 1), "");
+    frames = rig->node[0].control_frames + rig->node[2].control_frames;
+    CU_ASSERT(frames < 60);
+    rig->node[1].config.ninterceptors = 3;
+    rig_start(rig, 1, 1);
+    rig_run(rig, SECONDS(20));
+    agree(rig, "n1");
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[2].log, "first of 3"));
+    rig_destroy(rig);
+}
+
 /** Stopped in the middle of everything: nothing of it stays (sanitizers look). */
 static void test_stop(void)
 {
@@ -344,6 +369,7 @@ void sc_suite_coordinator(void)
     CU_add_test(s, "restarts", test_restart);
     CU_add_test(s, "messages that are refused", test_refused);
     CU_add_test(s, "a member that nobody hears", test_not_heard);
+    CU_add_test(s, "one that has no coordinator", test_without);
     CU_add_test(s, "stopped in the middle", test_stop);
     CU_add_test(s, "SimpleCoordinator", test_simple);
 }
