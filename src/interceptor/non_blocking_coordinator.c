@@ -11,7 +11,8 @@
  *
  * What differs from Tomcat, and why:
  * - Nothing waits in a thread: a token whose members are being connected to is kept aside, at most
- *   TOKENS_MAX of them.
+ *   TOKENS_MAX of them; and no more come in while as many connections are being tried as a view can
+ *   have members.
  * - Members that only the token knows stay in it; this node does not take them for members.
  * - A token that its next member does not take goes to the one behind, without that member in it;
  *   with it the token of a source that died would travel on until everybody knew.
@@ -68,6 +69,7 @@ typedef struct coordinator_t {
     seen_t seen[SEEN_MAX];
     apr_size_t next_seen;
     int tokens; /* token_t that exist */
+    int doubts; /* doubt_t that exist */
     sc_log_limit_t bad_log;
     int stopped;
 } coordinator_t;
@@ -471,6 +473,7 @@ static void doubt_ended(void *baton, apr_status_t rv)
         sc_members_remove(&t->e.members, &d->m);
     }
     free(d);
+    t->c->doubts--;
     if (--t->probes == 0) {
         token_arrived(t);
     }
@@ -485,6 +488,7 @@ static void doubt(token_t *t, const sc_member_t *m)
         d->t = t;
         d->m = *m;
         t->probes++;
+        t->c->doubts++;
         transport->probe(transport->ctx, &d->m, NULL, PROBE_TIMEOUT, doubt_ended, d);
     }
 }
@@ -573,7 +577,7 @@ static apr_status_t coordinator_received(sc_interceptor_t *self, const sc_packet
     if (c->stopped) {
         return APR_EGENERAL;
     }
-    t = token_create(c);
+    t = c->doubts < SC_MEMBERS_MAX ? token_create(c) : NULL;
     if (t == NULL) {
         return refuse(c, packet, "there are too many at once");
     }

@@ -254,6 +254,31 @@ static void test_refused(void)
         (void)n->transport_up.packet(n->transport_up.baton, &packet);
     }
     CU_ASSERT(n->probes < 100); /* so many at once */
+    {
+        sc_buf_t b;
+        int k;
+
+        memset(&election, 0, sizeof(election));
+        for (k = 1; k <= SC_MEMBERS_MAX; k++) {
+            sc_member_t m = coordinator_numbered(k);
+
+            sc_members_put(&election.members, &m);
+        }
+        election.leader = election.source = election.members.m[0];
+        sc_buf_init(&b, SC_ELECTION_MAX);
+        sc_election_put(&b, &election);
+        rig_run(rig, SECONDS(10));
+        i = n->probes;
+        packet.body = b.data;
+        packet.body_len = b.len;
+        for (k = 0; k < 100; k++) {
+            (void)n->transport_up.packet(n->transport_up.baton, &packet);
+        }
+        CU_ASSERT(n->probes - (int)i <= 2 * SC_MEMBERS_MAX);
+        sc_buf_free(&b);
+        packet.body = body;
+        packet.body_len = len;
+    }
     rig_run(rig, SECONDS(40));
     agree(rig, "n1");
     /* a confirmed view of others is none of ours */
