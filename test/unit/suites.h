@@ -22,6 +22,12 @@
     X(membership)                                                                                  \
     X(transport)                                                                                   \
     X(interceptor)                                                                                 \
+    X(chain)                                                                                       \
+    X(encrypt)                                                                                     \
+    X(gzip)                                                                                        \
+    X(fragmentation)                                                                               \
+    X(order)                                                                                       \
+    X(two_phase_commit)                                                                            \
     X(session)                                                                                     \
     X(message)                                                                                     \
     X(message_digest)                                                                              \
