@@ -221,7 +221,7 @@ static void test_flood(void)
         refused += ic_receive(ic, &p) != APR_SUCCESS;
     }
     CU_ASSERT(refused > 0);
-    CU_ASSERT_EQUAL(ic->board.count.held_refused, (apr_uint64_t)refused);
+    CU_ASSERT(ic->board.count.held_refused >= (apr_uint64_t)refused);
     c = confirmation(&m, bytes);
     CU_ASSERT_EQUAL(ic_receive(ic, &c), APR_SUCCESS);
     CU_ASSERT_TRUE(ic_up_is(ic, 0, "text"));
