@@ -66,6 +66,8 @@ typedef struct sc_interceptor_class_t {
     void (*member_suspected)(sc_interceptor_t *self, const sc_member_t *m, int suspect);
     /** membership's first round is over; held back while members heard in it are being verified */
     void (*settled)(sc_interceptor_t *self);
+    /** Bytes that it may add to a message at most; the channel leaves room for them in a frame. */
+    apr_size_t grows;
     /** Ask every member that it has announced for a sign of life, now. */
     void (*verify)(sc_interceptor_t *self);
     /** Whether a member is one from its own list. */
@@ -146,6 +148,11 @@ const char *sc_interceptor_text(const sc_config_interceptor_t *c, const char *na
 
 extern const sc_interceptor_class_t sc_tcp_failure_detector_class;
 extern const sc_interceptor_class_t sc_message_dispatch_class;
+extern const sc_interceptor_class_t sc_encrypt_class;
+extern const sc_interceptor_class_t sc_gzip_class;
+extern const sc_interceptor_class_t sc_fragmentation_class;
+extern const sc_interceptor_class_t sc_order_class;
+extern const sc_interceptor_class_t sc_two_phase_commit_class;
 extern const sc_interceptor_class_t sc_throughput_class;
 extern const sc_interceptor_class_t sc_domain_filter_class;
 extern const sc_interceptor_class_t sc_static_membership_class;

@@ -18,6 +18,11 @@
 static const sc_interceptor_class_t *const classes[] = {
     &sc_tcp_failure_detector_class,
     &sc_message_dispatch_class,
+    &sc_encrypt_class,
+    &sc_gzip_class,
+    &sc_fragmentation_class,
+    &sc_order_class,
+    &sc_two_phase_commit_class,
     &sc_throughput_class,
     &sc_domain_filter_class,
     &sc_static_membership_class,
@@ -186,12 +191,18 @@ const char *sc_interceptor_names(apr_pool_t *pool)
     return names;
 }
 
+#define PROBE "the detector's probe is sent past the links below it, and they would change it"
+
 /* Orders in which something cannot work: above stands nearer to the application than below. */
 static const struct {
     const char *above;
     const char *below;
     const char *reason;
 } order_rules[] = {
+    {"TcpFailureDetector", "Encrypt", PROBE},
+    {"TcpFailureDetector", "Fragmentation", PROBE},
+    {"TcpFailureDetector", "Order", PROBE},
+    {"TcpFailureDetector", "TwoPhaseCommit", PROBE},
     {"StaticMembership", "TcpFailureDetector",
      "static members have to come up through the failure detector, or nobody verifies them"},
     {"StaticMembership", "TcpPing",
