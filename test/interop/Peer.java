@@ -44,6 +44,7 @@ import org.apache.catalina.tribes.transport.ReplicationTransmitter;
  *   NAME open key=value...            a channel (see open); "ready", or "broken" and why
  *   NAME send TAG OPTIONS TO FILE     TO: host:port; "sent TAG ok", or "failed" and why; what the
  *                                     error handler hears of an asynchronous one: "done TAG ..."
+ *   NAME object OPTIONS TO TEXT       the same with a Java object; "sent object ..."
  *   NAME fail on|off                  whether the listener throws
  *   NAME members | coordinator        "members host:port...", "coordinator host:port"
  *   NAME close                        a graceful leave; "closed"
@@ -349,9 +350,15 @@ public final class Peer {
 
     private void send(String tag, int options, String to, String file) {
         try {
-            byte[] bytes = Files.readAllBytes(Paths.get(file));
+            sendObject(tag, options, to, new ByteMessage(Files.readAllBytes(Paths.get(file))));
+        } catch (Exception e) {
+            say("sent " + tag + " failed error " + e);
+        }
+    }
 
-            channel.send(new Member[] {member(to)}, new ByteMessage(bytes), options, new Ends(tag));
+    private void sendObject(String tag, int options, String to, java.io.Serializable what) {
+        try {
+            channel.send(new Member[] {member(to)}, what, options, new Ends(tag));
             say("sent " + tag + " ok");
         } catch (ChannelException e) {
             say("sent " + tag + " failed " + why(e));
@@ -384,6 +391,10 @@ public final class Peer {
         case "send":
             senders.execute(
                     () -> send(words[2], Integer.parseInt(words[3]), words[4], words[5]));
+            break;
+        case "object":
+            senders.execute(
+                    () -> sendObject("object", Integer.parseInt(words[2]), words[3], words[4]));
             break;
         case "fail":
             fails = words[2].equals("on");

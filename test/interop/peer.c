@@ -8,6 +8,7 @@
  *   peer key=value...                 see keys[] and the functions behind it; "ready", or exit 1
  *   send TAG OPTIONS TO FILE          TO: host:port; "sent TAG ok", or "failed" and why
  *   members                           "members host:port..."
+ *   counter NAME                      "counter NAME value", of the noticeboard's
  *   close                             a graceful leave; "closed"
  *
  * Events: "added host:port uid", "gone host:port goodbye|silent", "message host:port options length
@@ -405,6 +406,16 @@ static void command_members(const peer_t *p)
     fflush(stdout);
 }
 
+static void command_counter(const peer_t *p, const char *name)
+{
+#define SC_X(x)                                                                                    \
+    if (strcmp(name, #x) == 0) {                                                                   \
+        say("counter %s %" APR_UINT64_T_FMT, name, p->board.count.x);                              \
+    }
+    SC_COUNTERS(SC_X)
+#undef SC_X
+}
+
 static void obey(peer_t *p, char *line)
 {
     char *state;
@@ -421,6 +432,8 @@ static void obey(peer_t *p, char *line)
         command_send(p, word[1], word[2], word[3], word[4]);
     } else if (strcmp(word[0], "members") == 0) {
         command_members(p);
+    } else if (strcmp(word[0], "counter") == 0 && word[1] != NULL) {
+        command_counter(p, word[1]);
     } else if (strcmp(word[0], "close") == 0) {
         sc_loop_stop(p->loop);
     } else {
