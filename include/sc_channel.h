@@ -102,18 +102,6 @@ typedef sc_sent_fn_t sc_posted_fn_t;
 apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
                              apr_size_t len, apr_uint32_t options, sc_posted_fn_t *done,
                              void *baton);
-/**
- * Send a byte message of another application on the channel, no envelope: what the other side's
- * message() gets. It passes the interceptors.
- * @param to also one that the channel does not have; only its host, port and unique id matter
- * @param options SC_OPT_* and interceptors' flags; BYTE_MESSAGE is added. A member waits for an
- *        acknowledgement only with USE_ACK: SYNCHRONIZED_ACK alone asks for none
- * @param done may be NULL; as sc_sent_fn_t, with ASYNCHRONOUS APR_SUCCESS when queued
- * @return APR_SUCCESS; done is not called for all others: APR_EINVAL: larger than a frame may be,
- *         or it begins like an envelope; APR_ENOTIMPL: UDP or MULTICAST; APR_EGENERAL: not started
- */
-apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
-                             apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton);
 /** What was missed because of a gap has been made up: progress is reported again. */
 void sc_channel_resynced(sc_channel_t *ch, const sc_member_t *from);
 

@@ -606,39 +606,6 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
     return sc_outbox_post(peer->outbox, bytes, len, options, ch->up.lsn(ch->up.baton), done, baton);
 }
 
-static void nobody_waits(void *baton, apr_status_t rv)
-{
-    (void)baton;
-    (void)rv;
-}
-
-apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
-                             apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton)
-{
-    sc_outgoing_t out;
-
-    if (!ch->started) {
-        return APR_EGENERAL;
-    }
-    if (options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
-        return APR_ENOTIMPL;
-    }
-    if (len > ch->office.max_record || sc_envelope_is(bytes, len)) {
-        return APR_EINVAL;
-    }
-    memset(&out, 0, sizeof(out));
-    out.packet.options = options | SC_OPT_BYTE_MESSAGE;
-    sc_packet_stamp(&ch->env, &out.packet);
-    out.packet.body = bytes;
-    out.packet.body_len = len;
-    out.to = to;
-    out.lane = SC_LANE_DATA;
-    out.done = done != NULL ? done : nobody_waits;
-    out.baton = baton;
-    sc_pass_send(&ch->links[0], &out);
-    return APR_SUCCESS;
-}
-
 void sc_channel_resynced(sc_channel_t *ch, const sc_member_t *from)
 {
     peer_t *peer = find_peer(ch, from);

@@ -11,8 +11,8 @@
  *   counter NAME                      "counter NAME value", of the noticeboard's
  *   close                             a graceful leave; "closed"
  *
- * Events: "added host:port uid", "gone host:port goodbye|silent", "message host:port options length
- * sha1". The log goes to stderr. It leaves when stdin ends.
+ * Events: "added host:port uid", "gone host:port", "message host:port options length sha1". The log
+ * goes to stderr. It leaves when stdin ends.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,9 +32,13 @@
 
 #define LINE_MAX_BYTES 4096
 #define DRAIN_TIME apr_time_from_sec(2)
+#define LOOK_INTERVAL apr_time_from_msec(10)
 
 typedef struct peer_t {
     sc_config_t config;
+    sc_member_t foreign[SC_MEMBERS_MAX]; /* those that have been told */
+    apr_size_t nforeign;
+    sc_timer_t look;
     sc_board_t board;
     sc_loop_t *loop;
     sc_channel_t *channel;
@@ -147,6 +151,11 @@ static void set_uid(peer_t *p, const char *value)
     }
 }
 
+static void set_foreign(peer_t *p, const char *value)
+{
+    p->config.mcast.accept_foreign = strcmp(value, "accept") == 0;
+}
+
 static void set_member(peer_t *p, const char *value)
 {
     sc_config_member_t *m = &p->config.member[p->config.nmembers++];
@@ -195,11 +204,15 @@ static void set_one(peer_t *p, const char *key, const char *value)
         {"uid", set_uid, NULL, NULL, 0},
         {"member", set_member, NULL, NULL, 0},
         {"interceptor", set_interceptor, NULL, NULL, 0},
+        {"foreign", set_foreign, NULL, NULL, 0},
+        {"advertisePort", NULL, &c->receiver.advertise_port, NULL, 0},
+        {"udpPort", NULL, &c->receiver.udp_port, NULL, 0},
         {"host", NULL, NULL, c->receiver.address, sizeof(c->receiver.address)},
         {"port", NULL, &c->receiver.port, NULL, 0},
         {"maxFrame", NULL, &c->receiver.max_frame, NULL, 0},
         {"timeout", NULL, &c->sender.timeout_ms, NULL, 0},
         {"maxRetryAttempts", NULL, &c->sender.max_retries, NULL, 0},
+        {"route", NULL, NULL, c->route, sizeof(c->route)},
         {"m.address", NULL, NULL, c->mcast.address, sizeof(c->mcast.address)},
         {"m.port", NULL, &c->mcast.port, NULL, 0},
         {"m.bind", NULL, NULL, c->mcast.bind, sizeof(c->mcast.bind)},
@@ -286,14 +299,26 @@ static void up_message(void *baton, const sc_packet_t *packet)
         packet->options, packet->body_len, text);
 }
 
-static void up_member_added(void *baton, const sc_member_t *m)
+static void say_added(const sc_member_t *m)
 {
     char uid[2 * sizeof(m->uid.b) + 1];
     char a[SC_MEMBER_NAME];
 
-    (void)baton;
     hex(m->uid.b, sizeof(m->uid.b), uid);
     say("added %s %s", address(m, a, sizeof(a)), uid);
+}
+
+static void say_gone(const sc_member_t *m)
+{
+    char a[SC_MEMBER_NAME];
+
+    say("gone %s", address(m, a, sizeof(a)));
+}
+
+static void up_member_added(void *baton, const sc_member_t *m)
+{
+    (void)baton;
+    say_added(m);
 }
 
 static void up_member_changed(void *baton, const sc_member_t *m)
@@ -304,10 +329,48 @@ static void up_member_changed(void *baton, const sc_member_t *m)
 
 static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
 {
-    char a[SC_MEMBER_NAME];
-
     (void)baton;
-    say("gone %s %s", address(m, a, sizeof(a)), goodbye ? "goodbye" : "silent");
+    (void)goodbye;
+    say_gone(m);
+}
+
+static int among(const sc_member_t *m, const sc_member_t *const *members, apr_size_t n)
+{
+    apr_size_t i;
+
+    for (i = 0; i < n; i++) {
+        if (sc_member_same(members[i], m)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** The layer above the channel is not told of foreign members, so look for changes now and then. */
+static void look_due(void *baton, apr_time_t now)
+{
+    peer_t *p = baton;
+    const sc_member_t *is[SC_MEMBERS_MAX];
+    const sc_member_t *was[SC_MEMBERS_MAX];
+    apr_size_t n = sc_channel_foreign(p->channel, is, SC_MEMBERS_MAX);
+    apr_size_t i;
+
+    for (i = 0; i < p->nforeign; i++) {
+        was[i] = &p->foreign[i];
+        if (!among(was[i], is, n)) {
+            say_gone(was[i]);
+        }
+    }
+    for (i = 0; i < n; i++) {
+        if (!among(is[i], was, p->nforeign)) {
+            say_added(is[i]);
+        }
+    }
+    for (i = 0; i < n; i++) {
+        p->foreign[i] = *is[i];
+    }
+    p->nforeign = n;
+    (void)sc_timer_set(sc_loop_timers(p->loop), &p->look, now + LOOK_INTERVAL, look_due, p);
 }
 
 static apr_uint64_t up_lsn(void *baton)
@@ -338,28 +401,27 @@ static void sent(void *baton, apr_status_t rv)
     free(s);
 }
 
-/** The member of this address, from the view when it is there. */
+/** All members, ours first. */
+static apr_size_t all_members(const peer_t *p, const sc_member_t **members)
+{
+    apr_size_t n = sc_channel_members(p->channel, members, SC_MEMBERS_MAX);
+
+    return n + sc_channel_foreign(p->channel, members + n, SC_MEMBERS_MAX - n);
+}
+
+/** The member of this address; an unknown one for the channel to refuse. */
 static void find_member(const peer_t *p, const char *to, sc_member_t *m)
 {
     const sc_member_t *members[SC_MEMBERS_MAX];
-    apr_size_t n = sc_channel_members(p->channel, members, SC_MEMBERS_MAX);
-    char host[SC_HOST_MAX + 1];
+    apr_size_t n = all_members(p, members);
     char a[SC_MEMBER_NAME];
-    apr_uint32_t port;
     apr_size_t i;
 
+    memset(m, 0, sizeof(*m));
     for (i = 0; i < n; i++) {
         if (strcmp(address(members[i], a, sizeof(a)), to) == 0) {
             *m = *members[i];
-            return;
         }
-    }
-    memset(m, 0, sizeof(*m));
-    m->secure_port = m->udp_port = -1;
-    split_address(to, host, &port);
-    m->port = (apr_int32_t)port;
-    if (sc_member_set_host(m, host) != APR_SUCCESS) {
-        die(to, APR_EINVAL);
     }
 }
 
@@ -394,7 +456,7 @@ static void command_send(peer_t *p, const char *tag, const char *options, const 
 static void command_members(const peer_t *p)
 {
     const sc_member_t *members[SC_MEMBERS_MAX];
-    apr_size_t n = sc_channel_members(p->channel, members, SC_MEMBERS_MAX);
+    apr_size_t n = all_members(p, members);
     char a[SC_MEMBER_NAME];
     apr_size_t i;
 
@@ -557,6 +619,7 @@ int main(int argc, char *argv[])
     open_sockets(&peer);
     open_channel(&peer);
     watch_stdin(&peer);
+    look_due(&peer, sc_mono(&sc_clock_system));
     rv = sc_loop_run(peer.loop);
     sc_channel_stop(peer.channel);
     sc_net_drain(peer.net, DRAIN_TIME);

@@ -174,6 +174,7 @@ class Peer:
         self.port = port
         self.address = f"127.0.0.1:{port}"
         self.tags = itertools.count()
+        self.group = None
         self.events = Events(f"{type(self).__name__} {self.address}")
         self.wait = self.events.wait
 
@@ -200,8 +201,8 @@ class Peer:
     def sees(self, other, times=1):
         return self.wait(f"added {re.escape(other.address)} (.*)", times=times)
 
-    def lost(self, other, how="", times=1):
-        self.wait(f"gone {re.escape(other.address)}.*{how}", times=times)
+    def lost(self, other, times=1):
+        self.wait(f"gone {re.escape(other.address)}", times=times)
 
     def close(self):
         """A graceful leave."""
@@ -236,6 +237,13 @@ class Node(Peer):
 
     def closed(self):
         return self.process.child.poll() is not None
+
+    def logged(self, pattern):
+        """A line of its log."""
+        def look():
+            with open(self.process.log, encoding="utf-8", errors="replace") as f:
+                return re.search(pattern, f.read())
+        wait_until(look, f"{self.events.title}: a line \"{pattern}\" in its log")
 
 
 # ---- Tomcat's side -------------------------------------------------------------------------------
@@ -279,20 +287,58 @@ class Tomcat(Peer):
 
 # ---- between them --------------------------------------------------------------------------------
 
-class Relay:
-    """Stands before a peer's port, writes down what passes, and can keep the answers back."""
+# without a failure detector whose probes would be among what passes
+PLAIN = {"interceptor": "MessageDispatch"}
 
-    def __init__(self, to):
+
+class Group:
+    """A multicast group on loopback, and what each side is told of it."""
+
+    def __init__(self):
+        self.address = f"239.{random.randint(1, 250)}.{random.randint(1, 250)}.7"
+        self.port = free_port()
+        self.node = {"membership": "multicast", "foreign": "accept"}
+        self.tomcat = {"membership": "multicast",
+                       "interceptor": ["MessageDispatch", "TcpFailureDetector"]}
+        for one in (self.node, self.tomcat):
+            one.update(m_address=self.address, m_port=self.port, m_bind="127.0.0.1",
+                       m_frequency=100, m_dropTime=3000)
+
+
+def heartbeat(port, uid=None, alive=1):
+    """Member data of a Tomcat at that port (tribes-protocol 1.1)."""
+    body = (alive.to_bytes(8, "big") + port.to_bytes(4, "big") + b"\xff" * 8 + b"\4" +
+            socket.inet_aton("127.0.0.1") + bytes(8) + (uid or random.randbytes(16)) + bytes(4))
+    return b"TRIBES-B\1\0" + len(body).to_bytes(4, "big") + body + b"TRIBES-E\1\0"
+
+
+class Relay:
+    """Stands before a peer's port, writes down what passes, and can keep the answers back. Members
+    of a group take it for a Tomcat of its own."""
+
+    def __init__(self, to, group):
         self.to = to.port
-        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.group = group
+        self.sock = socket.create_server(("127.0.0.1", free_port()))
         self.port = self.sock.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self.asked = bytearray()     # all connections' bytes, one behind the other
         self.answered = bytearray()  # also what was kept back
         self.hold = False
         self.open = []
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.over = threading.Event()
+        for work in (self._accept, self._announce):
+            threading.Thread(target=work, daemon=True).start()
+
+    def _announce(self):
+        uid, alive = random.randbytes(16), 1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF,
+                            socket.inet_aton("127.0.0.1"))
+            while not self.over.wait(0.1):
+                alive += 100
+                sock.sendto(heartbeat(self.port, uid, alive),
+                            (self.group.address, self.group.port))
 
     def _accept(self):
         while True:
@@ -301,7 +347,6 @@ class Relay:
                 other = socket.create_connection(("127.0.0.1", self.to))
             except OSError:
                 return
-            self.connections += 1
             self.open += [one, other]
             threading.Thread(target=self._pass, args=(one, other, self.asked, False),
                              daemon=True).start()
@@ -325,10 +370,18 @@ class Relay:
             except OSError:
                 pass
 
-    def close(self):
-        self.sock.close()
-        for sock in self.open:
+    def deafen(self):
+        """Nobody listens here any more; it still announces itself."""
+        for sock in [self.sock] + self.open:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
             sock.close()
+
+    def close(self):
+        self.over.set()
+        self.deafen()
 
 
 # ---- all that a test has opened ------------------------------------------------------------------
@@ -374,12 +427,20 @@ class Ring:
         return made
 
     def pair(self, node=(), tomcat=()):
-        """Two that do not know each other as members; messages need no membership."""
-        return (self.node(membership="none", **dict(node)), self.tomcat(**dict(tomcat)))
+        """One of each in a group of their own, members of each other."""
+        group = Group()
+        pair = (self.node(**{**group.node, **dict(node)}),
+                self.tomcat(**{**group.tomcat, **dict(tomcat)}))
+        for one, other in (pair, pair[::-1]):
+            one.group = group
+            one.sees(other)
+        return pair
 
-    def relay(self, to):
-        made = Relay(to)
+    def relay(self, to, known_to):
+        """@param known_to waits until this one sees it"""
+        made = Relay(to, to.group)
         self.relays.append(made)
+        known_to.sees(made)
         return made
 
     def close(self):

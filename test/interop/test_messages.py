@@ -3,7 +3,7 @@
 
 import pytest
 
-from rig import ACK, FAIL_ACK, wait_until
+from rig import ACK, FAIL_ACK, PLAIN, wait_until
 
 BYTE, USE_ACK, SYNC, ASYNC = 1, 2, 4, 8
 # 4 without 2 asks for no acknowledgement; 256 is no flag of an interceptor here and just travels
@@ -47,8 +47,8 @@ def test_many(ring):
 
 def test_acknowledged_on_the_wire(ring):
     """21 bytes for each message that asks for them, nothing for the others."""
-    for sender, receiver in both_ways(ring.pair()):
-        relay = ring.relay(receiver)
+    for sender, receiver in both_ways(ring.pair(PLAIN, PLAIN)):
+        relay = ring.relay(receiver, sender)
         acks = 0
         for options in OPTIONS:
             message = ring.message(40)
@@ -60,9 +60,9 @@ def test_acknowledged_on_the_wire(ring):
 
 def test_acknowledgement_kept_back(ring):
     """Who waits for it, and who does not."""
-    quick = {"timeout": 700}, {"sender_timeout": 700}
+    quick = {"timeout": 700, **PLAIN}, {"sender_timeout": 700, **PLAIN}
     for sender, receiver in both_ways(ring.pair(*quick)):
-        relay = ring.relay(receiver)
+        relay = ring.relay(receiver, sender)
         relay.hold = True
         for options in (0, SYNC, ASYNC, ASYNC | USE_ACK):
             sender.send_ok(ring.message(40), relay, options)
@@ -76,8 +76,8 @@ def test_acknowledgement_kept_back(ring):
 
 def test_fail_ack_of_tomcat(ring):
     """Its listener throws: only SYNCHRONIZED_ACK is told, after one more attempt."""
-    node, tomcat = ring.pair()
-    relay = ring.relay(tomcat)
+    node, tomcat = ring.pair(PLAIN, PLAIN)
+    relay = ring.relay(tomcat, node)
     tomcat.tell("fail on")
     message = ring.message(40)
     assert node.wait(node.send(message, relay, USE_ACK | SYNC)).group(1) == "failed fail-ack"
@@ -92,8 +92,8 @@ def test_fail_ack_of_tomcat(ring):
 def test_fail_ack_of_ours(ring):
     """A Tomcat that sends what looks like session messages has its frame refused, and stays able
     to send others."""
-    node, tomcat = ring.pair()
-    relay = ring.relay(node)
+    node, tomcat = ring.pair(PLAIN, PLAIN)
+    relay = ring.relay(node, tomcat)
     session = ring.message(b"SCE1" + bytes(60))
     said = tomcat.wait(tomcat.send(session, relay, USE_ACK | SYNC)).group(1)
     assert said.startswith("failed fail-ack"), said
@@ -118,9 +118,10 @@ def test_java_objects_are_none_of_our_business(ring):
 
 
 def test_nobody_there(ring):
-    """A peer that is gone is an error on both sides, at once."""
-    node, tomcat = ring.pair()
-    other = ring.node(membership="none")
-    other.close()
-    for sender in (node, tomcat):
-        assert sender.wait(sender.send(ring.message(1), other, USE_ACK)).group(1).startswith("failed")
+    """Nobody listens: an error on both sides, at once."""
+    pair = ring.pair(PLAIN, PLAIN)
+    relay = ring.relay(*pair)
+    pair[0].sees(relay)
+    relay.deafen()
+    for sender in pair:
+        assert sender.wait(sender.send(ring.message(1), relay, USE_ACK)).group(1).startswith("failed")
