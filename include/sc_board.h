@@ -43,6 +43,7 @@ typedef enum sc_member_state_t {
 
 #define SC_ROLE_NODE 0
 #define SC_ROLE_BALANCER 1
+#define SC_ROLE_FOREIGN 2 /**< on the board only: a member without our mark */
 
 typedef struct sc_board_member_t {
     char route[SC_ROUTE_MAX + 1];   /**< "" for a balancer or a foreign member */
@@ -59,7 +60,7 @@ typedef struct sc_board_member_t {
     apr_uint32_t lagging;    /**< 1: it has not acknowledged in time, nobody waits for it */
     apr_uint32_t leased;     /**< 1: it has heard this node lately (sc_manager.h, leases) */
     apr_uint32_t queued;     /**< frames and records waiting for it */
-    apr_uint32_t reserved;   /**< 0; keeps the words below on their border without padding */
+    apr_uint32_t foreign;    /**< 1: a member without our mark: it has no part in sessions */
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
     apr_time_t heard; /**< mono time of the last sign of life */
@@ -110,6 +111,9 @@ typedef struct sc_view_t {
     X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
     X(datagrams_refused)                                                                           \
     X(records_refused) /* malformed session messages inside good frames */                         \
+    X(messages_in)     /* byte messages of other applications received */                          \
+    X(messages_out)    /* sent */                                                                  \
+    X(calls_refused)   /* remote calls of foreign members answered: nobody here takes them */      \
     X(link_requests)   /* messages from the children */                                            \
     X(link_refused)    /* malformed ones */
 

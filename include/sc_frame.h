@@ -36,6 +36,9 @@ void sc_frame_put(sc_buf_t *b, const sc_packet_t *p);
 /** The 21 bytes of an acknowledgement. */
 const unsigned char *sc_frame_ack(int fail);
 
+/** Whether bytes begin like a frame. */
+int sc_frame_is(const void *bytes, apr_size_t len);
+
 typedef struct sc_parser_t {
     sc_buf_t in;
     apr_size_t max_data; /**< a longer frame is refused before it is read */

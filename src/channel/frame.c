@@ -31,6 +31,11 @@ const unsigned char *sc_frame_ack(int fail)
     return fail ? fail_ack_frame : ack_frame;
 }
 
+int sc_frame_is(const void *bytes, apr_size_t len)
+{
+    return len >= MARK_LEN && memcmp(bytes, start_mark, MARK_LEN) == 0;
+}
+
 void sc_frame_put(sc_buf_t *b, const sc_packet_t *p)
 {
     apr_size_t length = b->len + MARK_LEN;

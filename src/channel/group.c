@@ -5,6 +5,11 @@
  *
  * The socket is bound to the group's own address where the system allows it, so that it gets
  * nothing but the group's datagrams: no unicast to the port and none of another group on it.
+ *
+ * An interface that goes away takes the membership in the group with it, and when it comes back it
+ * is another one to the kernel. So after recoveryCounter sends in a row that failed the socket is
+ * made again, each recoverySleepTime until that works (tribes-protocol 1.6; unlike Tribes without a
+ * good-bye: nobody has left). Who has been heard stays until dropTime.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,39 +24,23 @@
 
 #define DATAGRAM_MAX 65536
 #define BURST 64
+#define RECOVERY_LOG_INTERVAL apr_time_from_sec(60)
 
 struct sc_group_t {
     const sc_net_env_t *env;
     sc_sock_t sock;
     struct sockaddr_storage to;
     socklen_t to_len;
+    int own;             /* the socket was made here, not by the parent */
+    apr_uint32_t errors; /* sends in a row that failed */
+    int recovered;       /* and nothing has been sent since */
+    sc_timer_t recovery;
+    sc_log_limit_t errors_log;
+    sc_log_limit_t recovery_log;
     unsigned char in[DATAGRAM_MAX];
 };
 
 /* ---- opening: in the parent ----------------------------------------------------------------- */
-
-/** Numeric address and port as the system wants them. @return length, 0 if it is none */
-static socklen_t parse_address(const char *text, apr_uint32_t port, struct sockaddr_storage *out)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-
-    memset(out, 0, sizeof(*out));
-    if (port > 65535) {
-        return 0;
-    }
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((apr_uint16_t)port);
-        return sizeof(*v4);
-    }
-    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((apr_uint16_t)port);
-        return sizeof(*v6);
-    }
-    return 0;
-}
 
 static int is_multicast(const struct sockaddr_storage *a)
 {
@@ -104,23 +93,23 @@ static apr_status_t choose_interface(const sc_config_t *c, int family, unsigned 
 
     *index = 0;
     if (c->mcast.bind[0] != '\0') {
-        if (parse_address(c->mcast.bind, 0, &a) == 0) {
+        if (sc_sock_numeric(c->mcast.bind, 0, &a) == 0) {
             return APR_EINVAL;
         }
         *index = interface_of(&a);
         return *index != 0 ? APR_SUCCESS : EADDRNOTAVAIL;
     }
-    if (parse_address(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
+    if (sc_sock_numeric(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
         *index = interface_of(&a);
     }
     return APR_SUCCESS;
 }
 
 static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, int ttl,
-                  const char **what)
+                  int no_loopback, const char **what)
 {
     struct ip_mreqn mreq;
-    int on = 1;
+    int on = !no_loopback;
     int off = 0;
 
     memset(&mreq, 0, sizeof(mreq));
@@ -147,11 +136,11 @@ static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, i
 }
 
 static int set_v6(int fd, const struct sockaddr_in6 *group, unsigned int index, int ttl,
-                  const char **what)
+                  int no_loopback, const char **what)
 {
     struct ipv6_mreq mreq;
     int i = (int)index;
-    int on = 1;
+    int on = !no_loopback;
 
     memset(&mreq, 0, sizeof(mreq));
     mreq.ipv6mr_multiaddr = group->sin6_addr;
@@ -222,9 +211,11 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
         return errno;
     }
     if (group->ss_family == AF_INET) {
-        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl, what);
+        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl,
+                    (int)c->mcast.no_loopback, what);
     } else {
-        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl, what);
+        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl,
+                    (int)c->mcast.no_loopback, what);
     }
     return on != 0 ? errno : APR_SUCCESS;
 }
@@ -232,7 +223,7 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
 apr_status_t sc_group_open(const sc_config_t *c, int *fd, const char **what)
 {
     struct sockaddr_storage group;
-    socklen_t len = parse_address(c->mcast.address, c->mcast.port, &group);
+    socklen_t len = sc_sock_numeric(c->mcast.address, c->mcast.port, &group);
     apr_status_t rv;
     int s;
 
@@ -287,7 +278,7 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     if (env->cfg.group_fd < 0) {
         return APR_SUCCESS;
     }
-    g->to_len = parse_address(c->mcast.address, c->mcast.port, &g->to);
+    g->to_len = sc_sock_numeric(c->mcast.address, c->mcast.port, &g->to);
     if (g->to_len == 0) {
         return APR_EINVAL;
     }
@@ -298,8 +289,71 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     return rv;
 }
 
+/* ---- recovery ------------------------------------------------------------------------------- */
+
+static apr_status_t use_socket(sc_group_t *g, int fd)
+{
+    sc_sock_t made;
+    apr_status_t rv = sc_sock_open(&made, fd, g->env->loop, g->env->pool);
+
+    if (rv != APR_SUCCESS) {
+        close(fd);
+        return rv;
+    }
+    sc_sock_close(&g->sock, g->own);
+    g->sock = made;
+    g->own = 1;
+    return sc_sock_watch(&g->sock, APR_POLLIN, group_event, g);
+}
+
+static void recovery_due(void *baton, apr_time_t now)
+{
+    sc_group_t *g = baton;
+    const sc_config_t *c = g->env->cfg.config;
+    const char *what = "";
+    int fd = -1;
+    apr_status_t rv = sc_group_open(c, &fd, &what);
+
+    if (rv == APR_SUCCESS) {
+        what = "watching it";
+        rv = use_socket(g, fd);
+    }
+    if (rv == APR_SUCCESS) {
+        g->errors = 0;
+        g->recovered = 1;
+        return;
+    }
+    if (sc_log_allowed(&g->recovery_log, now, RECOVERY_LOG_INTERVAL, NULL)) {
+        sc_log(g->env->cfg.log, SC_LOG_WARNING, rv,
+               "SC0457: the group %s:%u cannot be joined again yet (%s)", c->mcast.address,
+               c->mcast.port, what);
+    }
+    (void)sc_timer_set(sc_loop_timers(g->env->loop), &g->recovery,
+                       now + apr_time_from_msec(c->mcast.recovery_ms), recovery_due, g);
+}
+
+static void send_failed(sc_group_t *g, apr_status_t rv)
+{
+    const sc_config_t *c = g->env->cfg.config;
+
+    /* a full buffer and a datagram that is too long say nothing about the group */
+    if (c->mcast.no_recovery || g->recovery.index != 0 || rv == EAGAIN || rv == EMSGSIZE ||
+        ++g->errors < c->mcast.recovery_errors) {
+        return;
+    }
+    if (sc_log_allowed(&g->errors_log, sc_loop_now(g->env->loop), RECOVERY_LOG_INTERVAL, NULL)) {
+        sc_log(g->env->cfg.log, SC_LOG_WARNING, rv,
+               "SC0456: %u datagrams in a row could not be sent to the group %s:%u; it is joined "
+               "again",
+               g->errors, c->mcast.address, c->mcast.port);
+    }
+    (void)sc_timer_set(sc_loop_timers(g->env->loop), &g->recovery, sc_loop_now(g->env->loop),
+                       recovery_due, g);
+}
+
 apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
 {
+    apr_status_t rv = APR_SUCCESS;
     ssize_t n;
 
     if (g->sock.fd < 0) {
@@ -309,10 +363,22 @@ apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
         n = sendto(g->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&g->to,
                    g->to_len);
     } while (n < 0 && errno == EINTR);
-    return n < 0 ? errno : APR_SUCCESS;
+    if (n < 0) {
+        rv = errno;
+        send_failed(g, rv);
+    } else {
+        g->errors = 0;
+        if (g->recovered) {
+            g->recovered = 0;
+            sc_log(g->env->cfg.log, SC_LOG_NOTICE, 0, "SC0458: the group %s:%u was joined again",
+                   g->env->cfg.config->mcast.address, g->env->cfg.config->mcast.port);
+        }
+    }
+    return rv;
 }
 
 void sc_group_close(sc_group_t *g)
 {
-    sc_sock_close(&g->sock, 0);
+    sc_timer_cancel(sc_loop_timers(g->env->loop), &g->recovery);
+    sc_sock_close(&g->sock, g->own);
 }

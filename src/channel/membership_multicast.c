@@ -11,7 +11,8 @@
  * A Tomcat takes every member on its group for a Tomcat and may ask it for sessions, so a node of
  * ours never announces itself where a foreign member was heard first: it stays alone until it is
  * restarted, and says so. A foreign member that comes to a group on which we are established
- * already is reported, but a running cluster does not end because of it.
+ * already is reported, but a running cluster does not end because of it. With foreign=accept
+ * foreign members are as welcome as others; the channel keeps sessions from them.
  */
 #include <string.h>
 
@@ -104,7 +105,7 @@ static void complain_blocked(sc_membership_t *self)
         self->env->log, SC_LOG_ERROR, 0,
         "SC0432: foreign member %s (a Tomcat?) is on the group %s:%u: this node does not announce "
         "itself there and stays alone until it is restarted; give this cluster another port "
-        "(SessionClusterMembership multicast port=)",
+        "(SessionClusterMembership multicast port=), or accept it (foreign=accept)",
         sc_member_name(&mc->foreigner, name), c->mcast.address, c->mcast.port);
 }
 
@@ -130,6 +131,10 @@ static void heard_foreign(sc_membership_t *self, const sc_member_t *m)
     multicast_t *mc = self->state;
     char name[SC_MEMBER_NAME];
 
+    if (self->env->config->mcast.accept_foreign) {
+        sc_roster_heard(mc->roster, m, 0);
+        return;
+    }
     if (self->env->board != NULL) {
         sc_count(self->env->board, datagrams_refused, 1);
     }

@@ -340,7 +340,7 @@ static void add_conn(sc_receiver_t *r, int fd, const struct sockaddr_storage *pe
     }
     c->r = r;
     c->peer = *peer;
-    sc_sock_tune(fd);
+    sc_sock_tune(fd, &r->env->cfg.config->receiver.sock);
     sc_parser_init(&c->parser, r->env->cfg.config->receiver.max_frame);
     c->next = r->conns;
     c->link = &r->conns;

@@ -15,6 +15,8 @@
  * word: it has read the frame and will not have it, and whoever sent it knows what to do about
  * that.
  *
+ * A connection that is old enough, or has carried enough frames, is closed between two frames.
+ *
  * Ends are told from a list, after the line has been dealt with, so that whoever is told may send,
  * forget and probe at will.
  */
@@ -63,7 +65,10 @@ typedef struct line_t {
     sc_timer_t deadline;         /* of the first one */
     sc_timer_t kick;             /* connect, or deal with `error`, when it is due */
     apr_status_t error;
-    int known; /* a node of ours that has acknowledged something: it knows this one */
+    apr_time_t opened;    /* its connection */
+    apr_uint32_t written; /* frames on it */
+    sc_timer_t worn;      /* its connection has become old */
+    int known;            /* a node of ours that has acknowledged something: it knows this one */
     unsigned char answer[SC_ACK_FRAME];
     apr_size_t answered;
 } line_t;
@@ -150,6 +155,7 @@ static line_t *line_create(sc_sender_t *s, const sc_member_t *to, sc_lane_t lane
 
 static void line_close(line_t *line)
 {
+    sc_timer_cancel(timers_of(line->s), &line->worn);
     sc_sock_close(&line->sock, 1);
     line->state = LINE_CLOSED;
     line->answered = 0;
@@ -170,6 +176,44 @@ static void line_reap(line_t *line)
     free(line);
 }
 
+/** Whether its connection has served its time (keepAliveCount, keepAliveTime), and no frame is on
+ *  its way. */
+static int is_worn(const line_t *line)
+{
+    const sc_config_t *c = line->s->env->cfg.config;
+    apr_int64_t age = apr_time_as_msec(now_of(line->s) - line->opened);
+
+    if (line->written == 0 || (line->head != NULL && line->head->sent > 0)) {
+        return 0;
+    }
+    return (c->sender.keep_count >= 0 && line->written > (apr_uint32_t)c->sender.keep_count) ||
+           (c->sender.keep_ms >= 0 && age >= c->sender.keep_ms);
+}
+
+static void worn_due(void *baton, apr_time_t now)
+{
+    line_t *line = baton;
+
+    (void)now;
+    if (line->head == NULL) { /* else it is closed when that is done */
+        line_close(line);
+        line_reap(line);
+    }
+}
+
+static void line_opened(line_t *line)
+{
+    apr_int32_t keep_ms = line->s->env->cfg.config->sender.keep_ms;
+
+    line->state = LINE_OPEN;
+    line->opened = now_of(line->s);
+    line->written = 0;
+    if (keep_ms >= 0) {
+        (void)sc_timer_set(timers_of(line->s), &line->worn,
+                           line->opened + apr_time_from_msec(keep_ms), worn_due, line);
+    }
+}
+
 static void deadline_due(void *baton, apr_time_t now);
 
 /** The first frame of the queue has ended. */
@@ -183,6 +227,7 @@ static void head_ended(line_t *line, apr_status_t rv)
     }
     line->bytes -= f->bytes.len;
     line->frames--;
+    line->written++;
     end_frame(line->s, f, rv);
     if (line->head != NULL) {
         (void)sc_timer_set(timers_of(line->s), &line->deadline, now_of(line->s) + line->timeout,
@@ -269,7 +314,7 @@ static void line_connect(line_t *line)
         kick(line, errno, 0);
         return;
     }
-    sc_sock_tune(fd);
+    sc_sock_tune(fd, &line->s->env->cfg.config->sender.sock);
     if (connect(fd, (struct sockaddr *)&addr, len) != 0 && errno != EINPROGRESS) {
         rv = errno;
     }
@@ -417,8 +462,17 @@ static apr_status_t line_read(line_t *line)
 static void line_go(line_t *line)
 {
     apr_int16_t events = APR_POLLIN;
-    apr_status_t rv = line_write(line);
+    apr_status_t rv;
 
+    if (is_worn(line)) {
+        line_close(line);
+        if (line->head != NULL) {
+            kick(line, APR_SUCCESS, 0);
+        }
+        line_reap(line);
+        return;
+    }
+    rv = line_write(line);
     if (rv == APR_EAGAIN) {
         events |= APR_POLLOUT;
         rv = APR_SUCCESS;
@@ -448,7 +502,7 @@ static void connected(line_t *line)
         line_broken(line, error);
         return;
     }
-    line->state = LINE_OPEN;
+    line_opened(line);
     if (line->head != NULL && line->head->bytes.len == 0) {
         head_ended(line, APR_SUCCESS); /* a probe without a packet: connected is all it wanted */
     }

@@ -205,6 +205,21 @@ static void check_membership(check_t *c, const sc_server_conf_t *conf)
         complain(c, "SC0105: SessionClusterMember is for SessionClusterMembership static; with "
                     "multicast members find each other");
     }
+    if (e->membership == SC_MEMBERSHIP_DNS && e->nmembers > 0) {
+        complain(c, "SC0105: SessionClusterMember is for SessionClusterMembership static; with "
+                    "dns members are the addresses of the name");
+    }
+    if (e->membership == SC_MEMBERSHIP_DNS && (!e->dns.name[0] || e->dns.port == 0)) {
+        complain(c, "SC0131: SessionClusterMembership dns needs name= and port=: the name that has "
+                    "the addresses of all members, and the port of their receivers");
+    }
+    if (e->membership == SC_MEMBERSHIP_MULTICAST && e->mcast.bind[0] &&
+        !strchr(e->mcast.bind, ':') != !strchr(e->mcast.address, ':')) {
+        complain(c,
+                 "SC0132: SessionClusterMembership multicast: bind=%s and address=%s must both "
+                 "be IPv4 or both IPv6",
+                 e->mcast.bind, e->mcast.address);
+    }
     if (e->mcast.drop_ms < 2 * e->mcast.frequency_ms) {
         complain(c,
                  "SC0106: SessionClusterMembership dropTime=%u would lose members that miss "
@@ -224,6 +239,12 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
     if (conf->receiver_port + conf->receiver_auto_bind - 1 > 65535) {
         complain(c, "SC0107: SessionClusterReceiver port=%u autoBind=%u goes beyond port 65535",
                  conf->receiver_port, conf->receiver_auto_bind);
+    }
+    if (sc_is_any(conf->receiver_address) && !e->receiver.advertise_address[0]) {
+        complain(c,
+                 "SC0133: SessionClusterReceiver address=%s is none that the other members can "
+                 "connect to; add advertiseAddress=, or name one address",
+                 conf->receiver_address);
     }
     if (conf->secret_none || (e->membership == SC_MEMBERSHIP_STATIC && e->nmembers == 0)) {
         return; /* without members there is nobody whose direction "auto" could mean */
@@ -283,7 +304,11 @@ static void check_sizes(check_t *c, const sc_server_conf_t *conf)
 static int is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
 {
     return (m->route[0] && strcmp(m->route, conf->engine.route) == 0) ||
-           (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0);
+           (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0) ||
+           (conf->engine.receiver.advertise_address[0] &&
+            strcmp(m->host, conf->engine.receiver.advertise_address) == 0 &&
+            m->port == (conf->engine.receiver.advertise_port ? conf->engine.receiver.advertise_port
+                                                             : conf->receiver_port));
 }
 
 /* How many nodes a static list makes, this one included. When others are listed with their routes,
@@ -320,11 +345,11 @@ static void check_quorum(check_t *c, sc_server_conf_t *conf)
                     "has nobody to agree with; take it out");
         return;
     }
-    if (e->membership == SC_MEMBERSHIP_MULTICAST) {
+    if (e->membership != SC_MEMBERSHIP_STATIC) {
         if (e->quorum == SC_QUORUM_MAJORITY) {
             complain(c, "SC0115: SessionClusterQuorum On does not know how many nodes a multicast "
-                        "group should have; give the number that must be alive, for instance 2 of "
-                        "3");
+                        "group or a DNS name should have; give the number that must be alive, for "
+                        "instance 2 of 3");
         }
     } else if (e->quorum == SC_QUORUM_MAJORITY) {
         e->quorum = nodes / 2 + 1;

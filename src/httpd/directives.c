@@ -74,7 +74,7 @@ static const char *set_role(cmd_parms *cmd, void *dir, const char *arg)
 
 static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    static const char right[] = "multicast or static, then key=value";
+    static const char right[] = "multicast, static or dns, then key=value";
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
 
@@ -98,10 +98,8 @@ static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *con
         return sc_options_parse(cmd, conf, sc_static_options, NULL, argc - 1, argv + 1);
     }
     if (ap_cstr_casecmp(argv[0], "dns") == 0) {
-        return apr_psprintf(cmd->pool,
-                            "%s: dns is not in this version, which knows multicast "
-                            "and static",
-                            cmd->cmd->name);
+        conf->engine.membership = SC_MEMBERSHIP_DNS;
+        return sc_options_parse(cmd, conf, sc_dns_options, NULL, argc - 1, argv + 1);
     }
     return wrong(cmd, right, argv[0]);
 }

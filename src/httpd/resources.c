@@ -80,6 +80,7 @@ static apr_status_t make_receiver(sc_retained_t *kept, sc_server_conf_t *conf, s
     apr_uint32_t port = conf->receiver_port;
     apr_status_t rv;
 
+    c->receiver.udp_tries = conf->receiver_auto_bind;
     if (kept->listen_fd >= 0 && strcmp(kept->receiver.address, c->receiver.address) == 0 &&
         kept->receiver.first_port == conf->receiver_port &&
         kept->receiver.auto_bind == conf->receiver_auto_bind) {
@@ -116,7 +117,7 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
 
     if (kept->group_fd >= 0 && strcmp(kept->group.address, c->mcast.address) == 0 &&
         strcmp(kept->group.bind, c->mcast.bind) == 0 && kept->group.port == c->mcast.port &&
-        kept->group.ttl == c->mcast.ttl) {
+        kept->group.ttl == c->mcast.ttl && kept->group.no_loopback == c->mcast.no_loopback) {
         return APR_SUCCESS;
     }
     if (kept->group_fd >= 0) {
@@ -137,6 +138,7 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
     apr_cpystrn(kept->group.bind, c->mcast.bind, sizeof(kept->group.bind));
     kept->group.port = c->mcast.port;
     kept->group.ttl = c->mcast.ttl;
+    kept->group.no_loopback = c->mcast.no_loopback;
     return APR_SUCCESS;
 }
 

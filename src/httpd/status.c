@@ -27,7 +27,7 @@
  * | node.restarts              | restarts of httpd that the store has survived                    |
  * | view.generation            | rises when a member joined, left or changed its state            |
  * | view.members[]             | this node and the others, also those that are gone               |
- * | ...route, host, port, role | name, address and port of its receiver, node or balancer         |
+ * | ...route, host, port, role | name, address and port of its receiver, node, balancer, foreign  |
  * | ...state                   | alive, suspect (silent, being asked), gone                       |
  * | ...node_state              | what it says of itself: see node.state                           |
  * | ...self                    | true: this node                                                  |
@@ -35,8 +35,9 @@
  * | ...heard_ms_ago            | milliseconds since its last sign of life, null: none known       |
  * | ...domain                  | its rack, "" without one                                         |
  * | ...no_backups              | true: it holds no backups of others' sessions                    |
- * | ...lagging                 | true: it has not acknowledged in time, nobody waits for it       |
- * | ...leased                  | true: it has heard this node lately                              |
+ * | ...foreign                 | true: it has not this cluster's mark (a Tomcat), gets no sessions
+ * | | ...lagging                 | true: it has not acknowledged in time, nobody waits for it | |
+ * ...leased                  | true: it has heard this node lately                              |
  * | ...queued, queued_bytes    | frames and records waiting to be sent to it                      |
  * | store.bytes                | SessionClusterMemory                                             |
  * | store.cells, cells_free    | its pieces of 128 bytes                                          |
@@ -318,7 +319,7 @@ static void put_age(page_t *page, const char *name, apr_time_t now, apr_time_t t
 
 static const char *role_name(apr_uint32_t role)
 {
-    return role == SC_ROLE_BALANCER ? "balancer" : "node";
+    return role == SC_ROLE_BALANCER ? "balancer" : role == SC_ROLE_FOREIGN ? "foreign" : "node";
 }
 
 /* Text in shared memory ends within its bounds, whatever stands there. */
@@ -385,6 +386,7 @@ static void put_member(page_t *page, const sc_board_member_t *m, apr_time_t now)
     put_age(page, "heard_ms_ago", now, m->self ? now : m->heard, 1000);
     put_text(page, "domain", bounded(page->r, m->domain, sizeof(m->domain)));
     put_flag(page, "no_backups", (m->flags & SC_MEMBER_NO_BACKUPS) != 0);
+    put_flag(page, "foreign", m->foreign != 0);
     put_flag(page, "lagging", m->lagging != 0);
     put_flag(page, "leased", m->leased != 0);
     put_number(page, "queued", m->queued);

@@ -342,7 +342,7 @@ static int supersedes(const sc_member_t *m, const sc_member_t *old)
         return 0;
     }
     return sc_member_same_address(m, old) || (m->store_id != 0 && m->store_id == old->store_id) ||
-           (m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
+           (m->ours && old->ours && m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
             strcmp(m->route, old->route) == 0);
 }
 

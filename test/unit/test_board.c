@@ -68,7 +68,7 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
         m->lagging = x + 8;
         m->leased = x + 9;
         m->queued = x + 10;
-        m->reserved = 0;
+        m->foreign = x + 14;
         m->queued_bytes = x + 11;
         m->since = x + 12;
         m->heard = x + 13;
