@@ -320,44 +320,87 @@ static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *by
     sc_pass_send(&ch->links[0], &out);
 }
 
-/** A Java object of a foreign member: a call of a procedure, or nothing that this node
- *  understands. */
-static void object_received(sc_channel_t *ch, const sc_member_t *from, const sc_packet_t *packet)
+static void send_object(sc_channel_t *ch, const sc_member_t *to, const sc_buf_t *b)
 {
-    sc_rpc_t rpc;
-    sc_buf_t b;
+    if (b->err == APR_SUCCESS) {
+        send_message(ch, to, b->data, b->len, SC_OPT_ASYNCHRONOUS, NULL, NULL);
+    }
+}
 
-    if (sc_rpc_get(&rpc, packet->body, packet->body_len) != APR_SUCCESS || rpc.reply) {
+/** A Java object of a foreign member: static membership's, or a call of a procedure, or nothing
+ *  that this node understands. @return as foreign_received */
+static apr_status_t object_received(sc_channel_t *ch, const sc_packet_t *packet)
+{
+    sc_foreign_member_t *from;
+    sc_packet_t said;
+    sc_java_t j;
+    sc_buf_t b;
+    int known = 0;
+
+    if (sc_java_get(&j, packet->body, packet->body_len) != APR_SUCCESS) {
+        j.kind = SC_JAVA_PLAIN;
+    } else if (sc_foreign_said(packet, &j, &said)) {
+        known = ch->membership.cls->packet(&ch->membership, &said);
+    }
+    from = sc_foreign_find(&ch->foreign, &packet->from);
+    if (from != NULL) {
+        from->heard = now_of(ch);
+        if (known) {
+            sc_foreign_knows(from, &j);
+        }
+    } else if (!known) {
         COUNT(ch, ignored);
-        return;
+        return APR_EGENERAL;
     }
-    COUNT(ch, calls_refused);
+    if (j.kind != SC_JAVA_REQUEST) {
+        COUNT(ch, ignored);
+        return APR_SUCCESS;
+    }
+    if (!known) {
+        COUNT(ch, calls_refused);
+    }
     sc_buf_init(&b, 4096);
-    sc_rpc_put_no_channel(&b, &rpc);
-    if (b.err == APR_SUCCESS) {
-        send_message(ch, from, b.data, b.len, SC_OPT_ASYNCHRONOUS, NULL, NULL);
-    }
+    sc_foreign_answer(&ch->foreign, &b, &j, known);
+    /* also to one that is still being verified: its start waits for the answer */
+    send_object(ch, &packet->from, &b);
     sc_buf_free(&b);
+    return APR_SUCCESS;
 }
 
 /** From a member without our mark. @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
  */
 static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet)
 {
-    sc_foreign_member_t *from = sc_foreign_find(&ch->foreign, &packet->from);
+    sc_foreign_member_t *from;
 
+    if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
+        return object_received(ch, packet);
+    }
+    from = sc_foreign_find(&ch->foreign, &packet->from);
     if (from == NULL) {
         COUNT(ch, ignored);
         return APR_EGENERAL;
     }
     from->heard = now_of(ch);
-    if (packet->options & SC_OPT_BYTE_MESSAGE) {
-        COUNT(ch, messages_in);
-        ch->up.message(ch->up.baton, packet);
-    } else {
-        object_received(ch, &from->member, packet);
-    }
+    COUNT(ch, messages_in);
+    ch->up.message(ch->up.baton, packet);
     return APR_SUCCESS;
+}
+
+/** Tell those whose static membership is made of Java objects that this node leaves. */
+static void foreign_goodbye(sc_channel_t *ch)
+{
+    apr_size_t i;
+
+    for (i = 0; i < ch->foreign.n; i++) {
+        sc_buf_t b;
+
+        sc_buf_init(&b, 4096);
+        if (sc_foreign_goodbye(&ch->foreign, &b, ch->foreign.at[i])) {
+            send_object(ch, &ch->foreign.at[i]->member, &b);
+        }
+        sc_buf_free(&b);
+    }
 }
 
 static apr_status_t top_received(sc_interceptor_t *self, const sc_packet_t *packet)
@@ -691,6 +734,7 @@ void sc_channel_stop(sc_channel_t *ch)
 
     if (ch->started) {
         sc_post_office_flush(&ch->office);
+        foreign_goodbye(ch);
         ch->membership.cls->stop(&ch->membership);
         ch->started = 0;
     }

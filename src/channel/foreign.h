@@ -11,6 +11,7 @@
 #ifndef SC_FOREIGN_H
 #define SC_FOREIGN_H
 
+#include "java_object.h"
 #include "sc_interceptor.h"
 
 #define SC_FOREIGN_MAX 16
@@ -18,8 +19,12 @@
 typedef struct sc_foreign_member_t {
     sc_member_t member;
     int suspect;
-    apr_time_t since; /**< of its last change of state */
-    apr_time_t heard; /**< its last message; heartbeats are membership's */
+    apr_time_t since;          /**< of its last change of state */
+    apr_time_t heard;          /**< its last message; heartbeats are membership's */
+    unsigned char *membership; /**< name of the static membership in which it has this node */
+    apr_size_t membership_len;
+    apr_uint64_t member_serial; /**< sc_java_t */
+    apr_uint64_t static_serial;
 } sc_foreign_member_t;
 
 typedef struct sc_foreign_t {
@@ -37,22 +42,22 @@ void sc_foreign_suspected(sc_foreign_t *f, const sc_member_t *m, int suspect);
 void sc_foreign_gone(sc_foreign_t *f, const sc_member_t *m, int goodbye);
 void sc_foreign_clear(sc_foreign_t *f);
 
-/* ---- remote procedure calls of Tribes (tribes-protocol 6) ----------------------------------- */
+/* ---- Java objects (java_object.h) ----------------------------------------------------------- */
 
-/** A longer name of a channel is none that a Tomcat gives. */
-#define SC_RPC_ID_MAX 900
-
-typedef struct sc_rpc_t {
-    int reply;
-    const unsigned char *uuid; /**< 16 bytes */
-    const unsigned char *id;   /**< name of the channel of calls */
-    apr_size_t id_len;
-} sc_rpc_t;
-
-/** Read what a Java object says of itself when it is an RpcMessage; what it carries is not looked
- *  at. @return APR_SUCCESS, or APR_EINVAL when it is anything else */
-apr_status_t sc_rpc_get(sc_rpc_t *rpc, const void *bytes, apr_size_t len);
-/** Append the object that says that nobody here answers such calls. */
-void sc_rpc_put_no_channel(sc_buf_t *b, const sc_rpc_t *request);
+/**
+ * What an object makes of its sender, which membership is to be told in the texts that it knows
+ * (sc_membership_class_t.packet).
+ * @return 1: said is the packet to tell; 0: the object is none of static membership's, or it says
+ *         it of somebody else than its sender
+ */
+int sc_foreign_said(const sc_packet_t *packet, const sc_java_t *j, sc_packet_t *said);
+/** Remember by what name the sender of an object of static membership knows this one. */
+void sc_foreign_knows(sc_foreign_member_t *e, const sc_java_t *j);
+/** Append the answer to a call: of static membership what the local member says of itself
+ *  (known = 1), of all others that nobody here answers such calls. */
+void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call, int known);
+/** Append what says good-bye to a member that knows this one by static membership.
+ *  @return 0: it does not */
+int sc_foreign_goodbye(const sc_foreign_t *f, sc_buf_t *b, const sc_foreign_member_t *e);
 
 #endif

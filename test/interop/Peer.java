@@ -218,7 +218,7 @@ public final class Peer {
 
     /**
      * Keys: host, port, name, heartbeat, membership=multicast|static|interceptor, m.ATTRIBUTE (of
-     * the service), sender.ATTRIBUTE, self and member=host:port:uid[:domain],
+     * the service), sender.ATTRIBUTE, local and member=host:port:uid[:domain],
      * interceptor=Name{attribute=value;...} (repeated, the one nearest to the application first).
      */
     private void open(String[] words) throws Exception {
@@ -249,7 +249,7 @@ public final class Peer {
                 attributes.add(new String[] {pair[0].substring(2), pair[1]});
             } else if (pair[0].startsWith("sender.")) {
                 setOrFail(sender.getTransport(), pair[0].substring(7), pair[1]);
-            } else if (pair[0].equals("self")) {
+            } else if (pair[0].equals("local")) {
                 self = staticMember(pair[1]);
             } else if (pair[0].equals("member")) {
                 others.add(staticMember(pair[1]));

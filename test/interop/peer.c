@@ -578,6 +578,7 @@ static void open_channel(peer_t *p)
         rv = sc_net_create(&p->net, p->loop, &net, &transport_up, p->pool);
     }
     if (rv == APR_SUCCESS) {
+        sc_channel_set_udp_port(p->channel, sc_net_udp_port(p->net));
         rv = sc_channel_start(p->channel, sc_net_transport(p->net));
     }
     if (rv != APR_SUCCESS) {

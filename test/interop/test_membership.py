@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Who sees whom: multicast and static membership, leaving, dying, hanging, probes."""
 
+import os
 import signal
 
 import pytest
@@ -160,3 +161,25 @@ def test_probes(ring, read):
     for one in (node, tomcat):
         assert one.events.count("message .*") == 1
         assert not one.events.count("gone .*")
+
+
+# ---- static membership -----------------------------------------------------------------------------
+
+def uid():
+    return os.urandom(16).hex()
+
+
+def test_static_by_java_objects(ring):
+    """Tribes' StaticMembershipService: START, PING and STOP as Java objects."""
+    port, own = free_port(), uid()
+    node = ring.node(membership="static", foreign="accept", m_frequency=200, m_dropTime=3000,
+                     member=f"127.0.0.1:{port}")
+    tomcat = ring.tomcat(port=port, name="grp", membership="static", m_useThread="true",
+                         m_pingInterval=200, m_expirationTime=3000,
+                         local=f"127.0.0.1:{port}:{own}",
+                         member=f"{node.address}:{uid()}")  # nobody knows our id beforehand
+    assert node.sees(tomcat).group(1) == own
+    tomcat.sees(node)
+    exchange(ring, node, tomcat)
+    node.close()
+    tomcat.lost(node)
