@@ -207,33 +207,26 @@ static apr_int64_t send_option(const char *word)
 /** Why a number is no good, or NULL. */
 static const char *bad_send_options(apr_int64_t n)
 {
-    switch (n) {
-    case SC_OPT_SYNCHRONIZED_ACK:
-    case SC_OPT_SYNCHRONIZED_ACK | SC_OPT_USE_ACK:
-    case SC_OPT_ASYNCHRONOUS:
-    case SC_OPT_ASYNCHRONOUS | SC_OPT_USE_ACK:
-        return NULL;
-    default:
-        break;
-    }
-    if (n & SC_OPT_UDP || n & SC_OPT_MULTICAST) {
+    const apr_int64_t known = SC_OPT_USE_ACK | SC_OPT_SYNCHRONIZED_ACK | SC_OPT_ASYNCHRONOUS;
+
+    if (n & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
         return SC_NO_UDP;
     }
     if (n & SC_OPT_SECURE) {
         return "Tribes reserves this bit and does nothing with it";
     }
-    if (n & SC_OPT_BYTE_MESSAGE) {
-        return "the channel sets this bit itself";
+    if (n < 0 || n & ~known) {
+        return "there are no other bits for session messages";
     }
-    if (n == 0 || n == SC_OPT_USE_ACK) {
+    if (!(n & (SC_OPT_SYNCHRONIZED_ACK | SC_OPT_ASYNCHRONOUS))) {
         return "nobody would wait until the other members have the change; 8 says so openly";
     }
-    return "a change is either waited for or not";
+    return NULL;
 }
 
 static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    static const char right[] = "4, 6, 8 or 10, or words of synchronized_ack, use_ack, "
+    static const char right[] = "4, 6, 8, 10, 12 or 14, or words of synchronized_ack, use_ack, "
                                 "asynchronous with commas between";
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
@@ -260,6 +253,8 @@ static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *c
             n |= bit;
         }
     }
+    /* session messages are byte messages, whoever says so */
+    n &= ~(apr_int64_t)SC_OPT_BYTE_MESSAGE;
     why = bad_send_options(n);
     if (why) {
         return apr_psprintf(cmd->pool, "%s; %s", wrong(cmd, right, argv[0]), why);

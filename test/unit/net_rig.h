@@ -64,6 +64,11 @@ typedef struct rig_node_t {
     int datagrams;
     int probes;
     int forgets;
+    int lookups;                   /**< names that were asked for */
+    apr_status_t lookup_rv;        /**< what asking says; not APR_SUCCESS: it cannot be asked */
+    sc_resolved_fn_t *lookup_done; /**< whom to tell; NULL: nothing is being looked up */
+    void *lookup_baton;
+    char lookup_name[64];
     apr_size_t data_bytes;
     apr_uint32_t last_options; /**< of the last data frame */
     char log[8192];            /**< what it has logged, a line each */
@@ -97,6 +102,11 @@ void rig_leave(rig_t *rig, int i);
 void rig_freeze(rig_t *rig, int i);
 void rig_thaw(rig_t *rig, int i);
 void rig_cut(rig_t *rig, int a, int b, int on);
+
+/** Answer what a node has asked its resolver: 10.0.0.<n> for each number up to a 0. */
+void rig_found(rig_t *rig, int i, const int *numbers);
+/** Its look-up fails. */
+void rig_not_found(rig_t *rig, int i, apr_status_t rv);
 
 /** Let time pass. */
 void rig_run(rig_t *rig, apr_interval_time_t time);
