@@ -4,7 +4,7 @@
 #   sh build/deps.sh demo     only what the demo needs
 set -eu
 
-want="gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libssl-dev python3 curl procps"
+want="gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libssl-dev zlib1g-dev python3 curl procps"
 if [ "${1:-test}" != demo ]; then
     want="$want libcunit1-dev python3-pytest iproute2 faketime valgrind apache2-utils libaprutil1-dbd-sqlite3"
 fi

@@ -110,12 +110,18 @@ typedef struct sc_view_t {
     X(frames_out)                                                                                  \
     X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
     X(datagrams_refused)                                                                           \
-    X(records_refused) /* malformed session messages inside good frames */                         \
-    X(messages_in)     /* byte messages of other applications received */                          \
-    X(messages_out)    /* sent */                                                                  \
-    X(calls_refused)   /* remote calls of foreign members answered: nobody here takes them */      \
-    X(link_requests)   /* messages from the children */                                            \
-    X(link_refused)    /* malformed ones */
+    X(records_refused)   /* malformed session messages inside good frames */                       \
+    X(messages_in)       /* byte messages of other applications received */                        \
+    X(messages_out)      /* sent */                                                                \
+    X(calls_refused)     /* remote calls of foreign members answered: nobody here takes them */    \
+    X(decrypt_refused)   /* messages that Encrypt could not decrypt */                             \
+    X(replays_refused)   /* messages that Encrypt has seen before, or that are too old or new */   \
+    X(inflate_refused)   /* messages that Gzip could not expand, or only to too many bytes */      \
+    X(fragments_refused) /* pieces that fit to nothing, or are too many */                         \
+    X(held_refused)      /* messages that Order or TwoPhaseCommit could not take */                \
+    X(held_expired)      /* messages whose pieces, predecessors or confirmation did not come */    \
+    X(link_requests)     /* messages from the children */                                          \
+    X(link_refused)      /* malformed ones */
 
 typedef struct sc_counters_t {
 #define SC_X(name) apr_uint64_t name;

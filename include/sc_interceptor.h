@@ -61,6 +61,8 @@ typedef struct sc_interceptor_class_t {
     void (*member_suspected)(sc_interceptor_t *self, const sc_member_t *m, int suspect);
     /** membership's first round is over; held back while members heard in it are being verified */
     void (*settled)(sc_interceptor_t *self);
+    /** Bytes that it may add to a message at most; the channel leaves room for them in a frame. */
+    apr_size_t grows;
 } sc_interceptor_class_t;
 
 struct sc_interceptor_t {
@@ -87,10 +89,13 @@ const char *sc_interceptor_names(apr_pool_t *pool);
 /** Check a configured chain: names, attributes, order. @return NULL or a message (in pool) */
 const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool);
 
-/** One attribute of a class: true/false, or a number within bounds. */
+#define SC_ATTR_TEXT 2
+
+/** One attribute of a class: true/false, a number within bounds, or a text, which
+ *  sc_interceptor_text yields. */
 typedef struct sc_attr_rule_t {
     const char *name;
-    int is_bool;
+    int is_bool; /**< 0, 1, SC_ATTR_TEXT */
     apr_int64_t dflt;
     apr_int64_t min;
     apr_int64_t max;
@@ -104,7 +109,34 @@ typedef struct sc_attr_rule_t {
 const char *sc_interceptor_attrs(const sc_config_interceptor_t *c, const sc_attr_rule_t *rules,
                                  apr_size_t n, apr_int64_t *values, apr_pool_t *pool);
 
+/** An attribute of Tomcat's that has no meaning here. */
+typedef struct sc_attr_refused_t {
+    const char *name;
+    const char *why;
+} sc_attr_refused_t;
+
+/** The attribute "optionFlag", which all classes have (tribes-protocol 3). */
+#define SC_OPTION_FLAG                                                                             \
+    {                                                                                              \
+        "optionFlag", 0, 0, 0, 0x7fffffff, "option bits"                                           \
+    }
+/** Whether an interceptor with this optionFlag handles a message with these options. */
+#define sc_option_applies(flag, options)                                                           \
+    (((options) & (apr_uint32_t)(flag)) == (apr_uint32_t)(flag))
+
+/** Look for n attributes that have no meaning here. @return NULL, or a message with the reason */
+const char *sc_interceptor_refused(const sc_config_interceptor_t *c, const sc_attr_refused_t *table,
+                                   apr_size_t n, apr_pool_t *pool);
+/** Value of a text attribute, dflt when it is not given. */
+const char *sc_interceptor_text(const sc_config_interceptor_t *c, const char *name,
+                                const char *dflt);
+
 extern const sc_interceptor_class_t sc_tcp_failure_detector_class;
 extern const sc_interceptor_class_t sc_message_dispatch_class;
+extern const sc_interceptor_class_t sc_encrypt_class;
+extern const sc_interceptor_class_t sc_gzip_class;
+extern const sc_interceptor_class_t sc_fragmentation_class;
+extern const sc_interceptor_class_t sc_order_class;
+extern const sc_interceptor_class_t sc_two_phase_commit_class;
 
 #endif

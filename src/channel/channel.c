@@ -651,7 +651,11 @@ static void make_office(sc_channel_t *ch)
 {
     const sc_config_t *c = ch->cfg.config;
     apr_size_t head = SC_FRAME_OVERHEAD + SC_FRAME_HEAD_MAX + SC_ENVELOPE_HEAD_MAX + 10;
+    apr_size_t i;
 
+    for (i = 0; i < ch->nlinks; i++) {
+        head += ch->links[i].cls->grows;
+    }
     ch->office.env = &ch->env;
     ch->office.ctx = ch;
     ch->office.send = office_send;
@@ -685,7 +689,6 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
     ch->env.serial = &ch->serial;
     ch->foreign.env = &ch->env;
     ch->since = now_of(ch);
-    make_office(ch);
     ch->membership.cls = kind;
     ch->membership.env = &ch->env;
     ch->membership.local = &ch->local;
@@ -700,6 +703,7 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
         rv = make_chain(ch, pool);
     }
     if (rv == APR_SUCCESS) {
+        make_office(ch);
         rv = kind->create(&ch->membership, pool);
     }
     if (rv == APR_SUCCESS) {

@@ -345,8 +345,9 @@ static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *co
             return err;
         }
         if (strlen(key) >= sizeof(a->name) || strlen(value) >= sizeof(a->value)) {
+            /* the value may be a key: it is not repeated */
             return apr_psprintf(cmd->pool, "%s: \"%s\" is too long (name %d, value %d bytes)",
-                                cmd->cmd->name, argv[i], (int)sizeof(a->name) - 1,
+                                cmd->cmd->name, key, (int)sizeof(a->name) - 1,
                                 (int)sizeof(a->value) - 1);
         }
         sc_config_text(a->name, sizeof(a->name), key);
