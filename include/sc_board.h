@@ -71,6 +71,7 @@ typedef struct sc_view_t {
     apr_uint32_t gen;      /**< rises whenever the view is written, once a second at least */
     apr_uint32_t changes;  /**< rises only when a member joined, left or changed its state */
     apr_uint32_t reserved; /**< 0; keeps the members on a word border */
+    char coordinator[SC_ROUTE_MAX + 1]; /**< its route or address; "": none is elected */
     sc_board_member_t member[SC_MEMBERS_MAX];
 } sc_view_t;
 

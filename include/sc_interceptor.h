@@ -45,9 +45,14 @@ typedef struct sc_interceptor_class_t {
     /** Check the attributes. Used at configtest, so no side effects.
      *  @return NULL, or a message (in pool) that says what would be right */
     const char *(*check)(const sc_config_interceptor_t *c, apr_pool_t *pool);
+    /** Check whether it fits the rest of the configuration; as check. */
+    const char *(*fits)(const sc_config_t *config, const sc_config_interceptor_t *c,
+                        apr_pool_t *pool);
     /** Make self->state. @param c checked before */
     apr_status_t (*create)(sc_interceptor_t *self, const sc_config_interceptor_t *c,
                            apr_pool_t *pool);
+    /** The channel starts: the transport is there, membership does not run yet. */
+    void (*start)(sc_interceptor_t *self);
     void (*stop)(sc_interceptor_t *self);
     void (*send)(sc_interceptor_t *self, const sc_outgoing_t *out);
     /** @return as sc_transport_up_t.packet */
@@ -63,6 +68,12 @@ typedef struct sc_interceptor_class_t {
     void (*settled)(sc_interceptor_t *self);
     /** Bytes that it may add to a message at most; the channel leaves room for them in a frame. */
     apr_size_t grows;
+    /** Ask every member that it has announced for a sign of life, now. */
+    void (*verify)(sc_interceptor_t *self);
+    /** Whether a member is one from its own list. */
+    int (*is_static)(const sc_interceptor_t *self, const sc_member_t *m);
+    /** Who coordinates the group, as far as it knows. @return NULL when it does not, yet */
+    const sc_member_t *(*coordinator)(const sc_interceptor_t *self);
 } sc_interceptor_class_t;
 
 struct sc_interceptor_t {
@@ -81,6 +92,10 @@ void sc_pass_member_changed(sc_interceptor_t *self, const sc_member_t *m);
 void sc_pass_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
 void sc_pass_member_suspected(sc_interceptor_t *self, const sc_member_t *m, int suspect);
 void sc_pass_settled(sc_interceptor_t *self);
+/** Have the members verified by the next link below that can. @return 0: none can */
+int sc_pass_verify(sc_interceptor_t *self);
+/** Whether a member was configured, in a list of membership or of a link below. */
+int sc_ask_static(const sc_interceptor_t *self, const sc_member_t *m);
 
 /** The class of a name. @return NULL when there is none */
 const sc_interceptor_class_t *sc_interceptor_find(const char *name);
@@ -138,5 +153,11 @@ extern const sc_interceptor_class_t sc_gzip_class;
 extern const sc_interceptor_class_t sc_fragmentation_class;
 extern const sc_interceptor_class_t sc_order_class;
 extern const sc_interceptor_class_t sc_two_phase_commit_class;
+extern const sc_interceptor_class_t sc_throughput_class;
+extern const sc_interceptor_class_t sc_domain_filter_class;
+extern const sc_interceptor_class_t sc_static_membership_class;
+extern const sc_interceptor_class_t sc_tcp_ping_class;
+extern const sc_interceptor_class_t sc_non_blocking_coordinator_class;
+extern const sc_interceptor_class_t sc_simple_coordinator_class;
 
 #endif

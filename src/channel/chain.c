@@ -23,6 +23,12 @@ static const sc_interceptor_class_t *const classes[] = {
     &sc_fragmentation_class,
     &sc_order_class,
     &sc_two_phase_commit_class,
+    &sc_throughput_class,
+    &sc_domain_filter_class,
+    &sc_static_membership_class,
+    &sc_tcp_ping_class,
+    &sc_non_blocking_coordinator_class,
+    &sc_simple_coordinator_class,
 };
 
 #define NCLASSES (sizeof(classes) / sizeof(classes[0]))
@@ -113,6 +119,34 @@ void sc_pass_settled(sc_interceptor_t *self)
     }
 }
 
+int sc_pass_verify(sc_interceptor_t *self)
+{
+    sc_interceptor_t *i;
+
+    for (i = self->down; i != NULL; i = i->down) {
+        if (i->cls->verify != NULL) {
+            i->cls->verify(i);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int sc_ask_static(const sc_interceptor_t *self, const sc_member_t *m)
+{
+    const sc_interceptor_t *i;
+
+    if (self->env->config->membership == SC_MEMBERSHIP_STATIC) {
+        return 1;
+    }
+    for (i = self->down; i != NULL; i = i->down) {
+        if (i->cls->is_static != NULL && i->cls->is_static(i, m)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- messages ------------------------------------------------------------------------------- */
 
 /*
@@ -169,6 +203,24 @@ static const struct {
     {"TcpFailureDetector", "Fragmentation", PROBE},
     {"TcpFailureDetector", "Order", PROBE},
     {"TcpFailureDetector", "TwoPhaseCommit", PROBE},
+    {"StaticMembership", "TcpFailureDetector",
+     "static members have to come up through the failure detector, or nobody verifies them"},
+    {"StaticMembership", "TcpPing",
+     "static members have to come up through TcpPing, or it does not know them"},
+    {"StaticMembership", "NonBlockingCoordinator",
+     "static members have to come up through the coordinator, or it elects without them"},
+    {"StaticMembership", "SimpleCoordinator",
+     "static members have to come up through the coordinator, or it elects without them"},
+    {"TcpFailureDetector", "NonBlockingCoordinator",
+     "the coordinator would elect members that nobody has verified"},
+    {"TcpFailureDetector", "SimpleCoordinator",
+     "the coordinator would elect members that nobody has verified"},
+    {"DomainFilter", "NonBlockingCoordinator",
+     "the coordinator would elect members that are filtered out above it"},
+    {"DomainFilter", "SimpleCoordinator",
+     "the coordinator would elect members that are filtered out above it"},
+    {"NonBlockingCoordinator", "SimpleCoordinator", "a chain can have one coordinator"},
+    {"SimpleCoordinator", "NonBlockingCoordinator", "a chain can have one coordinator"},
 };
 
 static const char *order_check(const sc_config_t *c, apr_uint32_t k, apr_uint32_t i,
@@ -210,6 +262,9 @@ const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool)
             }
         }
         message = cls->check != NULL ? cls->check(conf, pool) : NULL;
+        if (message == NULL && cls->fits != NULL) {
+            message = cls->fits(c, conf, pool);
+        }
         for (k = 0; k < i && message == NULL; k++) {
             message = order_check(c, k, i, pool);
         }

@@ -145,7 +145,8 @@ static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
     peer_t *peer;
 
     if (!m->ours) {
-        if (!sc_foreign_added(&ch->foreign, m)) {
+        /* one that is not accepted comes up here when an interceptor knows it */
+        if (ch->cfg.config->mcast.accept_foreign && !sc_foreign_added(&ch->foreign, m)) {
             ch->membership.cls->dropped(&ch->membership, m);
         }
         return;
@@ -717,9 +718,15 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
 apr_status_t sc_channel_start(sc_channel_t *ch, const sc_transport_t *transport)
 {
     apr_status_t rv;
+    apr_size_t i;
 
     ch->env.transport = transport;
     ch->started = 1;
+    for (i = 0; i < ch->nlinks; i++) {
+        if (ch->links[i].cls->start != NULL) {
+            ch->links[i].cls->start(&ch->links[i]);
+        }
+    }
     rv = ch->membership.cls->start(&ch->membership);
     if (rv != APR_SUCCESS) {
         ch->started = 0;
@@ -851,10 +858,31 @@ static void view_member(const sc_member_t *m, sc_board_member_t *b)
     b->flags = m->flags;
 }
 
+/** Its route, or its address when it has none. */
+static void view_coordinator(const sc_channel_t *ch, sc_view_t *view)
+{
+    char name[SC_MEMBER_NAME];
+    apr_size_t i;
+
+    memset(view->coordinator, 0, sizeof(view->coordinator));
+    for (i = 0; i < ch->nlinks; i++) {
+        const sc_interceptor_t *link = &ch->links[i];
+        const sc_member_t *m = link->cls->coordinator != NULL ? link->cls->coordinator(link) : NULL;
+
+        if (m != NULL) {
+            apr_cpystrn(view->coordinator,
+                        m->route[0] != '\0' ? m->route : sc_member_name(m, name),
+                        sizeof(view->coordinator));
+        }
+    }
+}
+
 void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)
 {
     const sc_transport_t *t = ch->env.transport;
     apr_size_t i;
+
+    view_coordinator(ch, view);
 
     view_member(&ch->local, &view->member[0]);
     view->member[0].self = 1;

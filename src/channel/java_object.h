@@ -16,7 +16,7 @@
 #include "sc_member.h"
 
 /** Longest id of a remote call, or name of a static membership, in bytes. */
-#define SC_JAVA_ID_MAX 512
+#define SC_JAVA_ID_MAX 900
 
 typedef enum sc_java_kind_t {
     SC_JAVA_REQUEST,    /**< a remote call */

@@ -26,6 +26,8 @@
  * | node.moving                | changes of location under way                                    |
  * | node.restarts              | restarts of httpd that the store has survived                    |
  * | view.generation            | rises when a member joined, left or changed its state            |
+ * | view.coordinator           | route or address of the member that a coordinator interceptor    |
+ * |                            | has elected, "" without one                                      |
  * | view.members[]             | this node and the others, also those that are gone               |
  * | ...route, host, port, role | name, address and port of its receiver, node, balancer, foreign  |
  * | ...state                   | alive, suspect (silent, being asked), gone                       |
@@ -403,6 +405,7 @@ static void put_view(page_t *page, const sc_board_t *b, apr_time_t now)
     }
     open_object(page, "view");
     put_number(page, "generation", view->changes);
+    put_text(page, "coordinator", bounded(page->r, view->coordinator, sizeof(view->coordinator)));
     open_list(page, "members");
     for (apr_uint32_t i = 0; i < view->count && i < SC_MEMBERS_MAX; i++) {
         put_member(page, &view->member[i], now);

@@ -253,6 +253,10 @@ static void net_send(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_
 
     if (lane == SC_LANE_CONTROL) {
         n->control_frames++;
+        if (n->lose_control > 0) {
+            n->lose_control--;
+            e->lost = 1;
+        }
         return;
     }
     n->data_frames++;

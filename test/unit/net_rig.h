@@ -58,6 +58,7 @@ typedef struct rig_node_t {
     apr_uint64_t lsn;
     apr_status_t record_rv; /**< what record() answers */
     int lose;               /**< so many data frames of this node get lost next */
+    int lose_control;       /**< and so many control frames */
     int repeat;             /**< data frames of this node arrive twice */
     int data_frames;        /**< sent on the data lane */
     int control_frames;

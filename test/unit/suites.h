@@ -23,6 +23,8 @@
     X(membership)                                                                                  \
     X(transport)                                                                                   \
     X(interceptor)                                                                                 \
+    X(links)                                                                                       \
+    X(coordinator)                                                                                 \
     X(session)                                                                                     \
     X(message)                                                                                     \
     X(message_digest)                                                                              \
