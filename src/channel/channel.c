@@ -321,51 +321,10 @@ static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *by
     sc_pass_send(&ch->links[0], &out);
 }
 
-static void send_object(sc_channel_t *ch, const sc_member_t *to, const sc_buf_t *b)
+static void foreign_send(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                         apr_uint32_t options)
 {
-    if (b->err == APR_SUCCESS) {
-        send_message(ch, to, b->data, b->len, SC_OPT_ASYNCHRONOUS, NULL, NULL);
-    }
-}
-
-/** A Java object of a foreign member: static membership's, or a call of a procedure, or nothing
- *  that this node understands. @return as foreign_received */
-static apr_status_t object_received(sc_channel_t *ch, const sc_packet_t *packet)
-{
-    sc_foreign_member_t *from;
-    sc_packet_t said;
-    sc_java_t j;
-    sc_buf_t b;
-    int known = 0;
-
-    if (sc_java_get(&j, packet->body, packet->body_len) != APR_SUCCESS) {
-        j.kind = SC_JAVA_PLAIN;
-    } else if (sc_foreign_said(packet, &j, &said)) {
-        known = ch->membership.cls->packet(&ch->membership, &said);
-    }
-    from = sc_foreign_find(&ch->foreign, &packet->from);
-    if (from != NULL) {
-        from->heard = now_of(ch);
-        if (known) {
-            sc_foreign_knows(from, &j);
-        }
-    } else if (!known) {
-        COUNT(ch, ignored);
-        return APR_EGENERAL;
-    }
-    if (j.kind != SC_JAVA_REQUEST) {
-        COUNT(ch, ignored);
-        return APR_SUCCESS;
-    }
-    if (!known) {
-        COUNT(ch, calls_refused);
-    }
-    sc_buf_init(&b, 4096);
-    sc_foreign_answer(&ch->foreign, &b, &j, known);
-    /* also to one that is still being verified: its start waits for the answer */
-    send_object(ch, &packet->from, &b);
-    sc_buf_free(&b);
-    return APR_SUCCESS;
+    send_message(ctx, to, bytes, len, options, NULL, NULL);
 }
 
 /** From a member without our mark. @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
@@ -375,7 +334,7 @@ static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet
     sc_foreign_member_t *from;
 
     if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
-        return object_received(ch, packet);
+        return sc_foreign_object(&ch->foreign, packet);
     }
     from = sc_foreign_find(&ch->foreign, &packet->from);
     if (from == NULL) {
@@ -386,22 +345,6 @@ static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet
     COUNT(ch, messages_in);
     ch->up.message(ch->up.baton, packet);
     return APR_SUCCESS;
-}
-
-/** Tell those whose static membership is made of Java objects that this node leaves. */
-static void foreign_goodbye(sc_channel_t *ch)
-{
-    apr_size_t i;
-
-    for (i = 0; i < ch->foreign.n; i++) {
-        sc_buf_t b;
-
-        sc_buf_init(&b, 4096);
-        if (sc_foreign_goodbye(&ch->foreign, &b, ch->foreign.at[i])) {
-            send_object(ch, &ch->foreign.at[i]->member, &b);
-        }
-        sc_buf_free(&b);
-    }
 }
 
 static apr_status_t top_received(sc_interceptor_t *self, const sc_packet_t *packet)
@@ -689,6 +632,9 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
     ch->env.config = cfg->config;
     ch->env.serial = &ch->serial;
     ch->foreign.env = &ch->env;
+    ch->foreign.membership = &ch->membership;
+    ch->foreign.send = foreign_send;
+    ch->foreign.ctx = ch;
     ch->since = now_of(ch);
     ch->membership.cls = kind;
     ch->membership.env = &ch->env;
@@ -745,7 +691,7 @@ void sc_channel_stop(sc_channel_t *ch)
 
     if (ch->started) {
         sc_post_office_flush(&ch->office);
-        foreign_goodbye(ch);
+        sc_foreign_goodbye(&ch->foreign);
         ch->membership.cls->stop(&ch->membership);
         ch->started = 0;
     }
@@ -870,8 +816,7 @@ static void view_coordinator(const sc_channel_t *ch, sc_view_t *view)
         const sc_member_t *m = link->cls->coordinator != NULL ? link->cls->coordinator(link) : NULL;
 
         if (m != NULL) {
-            apr_cpystrn(view->coordinator,
-                        m->route[0] != '\0' ? m->route : sc_member_name(m, name),
+            apr_cpystrn(view->coordinator, m->route[0] != '\0' ? m->route : sc_member_name(m, name),
                         sizeof(view->coordinator));
         }
     }

@@ -10,7 +10,13 @@
 #include <string.h>
 
 #include "foreign.h"
-#include "sc_membership.h"
+
+#define COUNT(f, name)                                                                             \
+    do {                                                                                           \
+        if ((f)->env->board != NULL) {                                                             \
+            sc_count((f)->env->board, name, 1);                                                    \
+        }                                                                                          \
+    } while (0)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
@@ -100,18 +106,21 @@ void sc_foreign_clear(sc_foreign_t *f)
 
 /* ---- Java objects --------------------------------------------------------------------------- */
 
-int sc_foreign_said(const sc_packet_t *packet, const sc_java_t *j, sc_packet_t *said)
+/** Tell membership in its own texts what the sender says of itself. @return 1: it knows it */
+static int tell_membership(sc_foreign_t *f, const sc_packet_t *packet, const sc_java_t *j)
 {
+    sc_packet_t said = *packet;
+
     if (j->say == SC_JAVA_NOTHING || !sc_member_same(&j->member, &packet->from)) {
         return 0;
     }
-    *said = *packet;
-    sc_membership_text(j->say == SC_JAVA_STOP ? SC_TEXT_STOP : SC_TEXT_PING, &said->body,
-                       &said->body_len);
-    return 1;
+    sc_membership_text(j->say == SC_JAVA_STOP ? SC_TEXT_STOP : SC_TEXT_PING, &said.body,
+                       &said.body_len);
+    return f->membership->cls->packet(f->membership, &said);
 }
 
-void sc_foreign_knows(sc_foreign_member_t *e, const sc_java_t *j)
+/** Remember by what name it knows this node. */
+static void remember(sc_foreign_member_t *e, const sc_java_t *j)
 {
     unsigned char *name;
 
@@ -130,6 +139,14 @@ void sc_foreign_knows(sc_foreign_member_t *e, const sc_java_t *j)
     }
 }
 
+static void send_object(const sc_foreign_t *f, const sc_member_t *to, sc_buf_t *b)
+{
+    if (b->err == APR_SUCCESS) {
+        f->send(f->ctx, to, b->data, b->len, SC_OPT_ASYNCHRONOUS);
+    }
+    sc_buf_free(b);
+}
+
 void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call, int known)
 {
     sc_java_t answer = *call;
@@ -139,13 +156,45 @@ void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call
     sc_java_put(b, &answer);
 }
 
-int sc_foreign_goodbye(const sc_foreign_t *f, sc_buf_t *b, const sc_foreign_member_t *e)
+apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet)
+{
+    apr_status_t read;
+    sc_foreign_member_t *from;
+    sc_java_t j;
+    sc_buf_t b;
+    int known;
+
+    read = sc_java_get(&j, packet->body, packet->body_len);
+    known = read == APR_SUCCESS && tell_membership(f, packet, &j);
+    from = sc_foreign_find(f, &packet->from);
+    if (from != NULL) {
+        from->heard = sc_mono(f->env->clock);
+        if (known) {
+            remember(from, &j);
+        }
+    } else if (!known) {
+        COUNT(f, ignored);
+        return APR_EGENERAL;
+    }
+    if (read != APR_SUCCESS || j.kind != SC_JAVA_REQUEST) {
+        COUNT(f, ignored);
+        return APR_SUCCESS;
+    }
+    if (!known) {
+        COUNT(f, calls_refused);
+    }
+    sc_buf_init(&b, 4096);
+    sc_foreign_answer(f, &b, &j, known);
+    /* also to one that is still being verified: its start waits for the answer */
+    send_object(f, &packet->from, &b);
+    return APR_SUCCESS;
+}
+
+static void say_goodbye(const sc_foreign_t *f, const sc_foreign_member_t *e)
 {
     sc_java_t stop;
+    sc_buf_t b;
 
-    if (e->membership == NULL) {
-        return 0;
-    }
     memset(&stop, 0, sizeof(stop));
     stop.kind = SC_JAVA_PLAIN;
     stop.say = SC_JAVA_STOP;
@@ -156,6 +205,18 @@ int sc_foreign_goodbye(const sc_foreign_t *f, sc_buf_t *b, const sc_foreign_memb
     stop.membership_len = e->membership_len;
     stop.member_serial = e->member_serial;
     stop.static_serial = e->static_serial;
-    sc_java_put(b, &stop);
-    return 1;
+    sc_buf_init(&b, 4096);
+    sc_java_put(&b, &stop);
+    send_object(f, &e->member, &b);
+}
+
+void sc_foreign_goodbye(const sc_foreign_t *f)
+{
+    apr_size_t i;
+
+    for (i = 0; i < f->n; i++) {
+        if (f->at[i]->membership != NULL) {
+            say_goodbye(f, f->at[i]);
+        }
+    }
 }

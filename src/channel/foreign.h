@@ -12,7 +12,7 @@
 #define SC_FOREIGN_H
 
 #include "java_object.h"
-#include "sc_interceptor.h"
+#include "sc_membership.h"
 
 #define SC_FOREIGN_MAX 16
 
@@ -29,6 +29,11 @@ typedef struct sc_foreign_member_t {
 
 typedef struct sc_foreign_t {
     const sc_chain_env_t *env;
+    sc_membership_t *membership;
+    /** Down the chain; bytes are copied. */
+    void (*send)(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                 apr_uint32_t options);
+    void *ctx;
     sc_foreign_member_t *at[SC_FOREIGN_MAX];
     apr_size_t n;
 } sc_foreign_t;
@@ -45,19 +50,15 @@ void sc_foreign_clear(sc_foreign_t *f);
 /* ---- Java objects (java_object.h) ----------------------------------------------------------- */
 
 /**
- * What an object makes of its sender, which membership is to be told in the texts that it knows
- * (sc_membership_class_t.packet).
- * @return 1: said is the packet to tell; 0: the object is none of static membership's, or it says
- *         it of somebody else than its sender
+ * One has come from a member without our mark: static membership's, a call of a procedure, or
+ * nothing that this node understands.
+ * @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
  */
-int sc_foreign_said(const sc_packet_t *packet, const sc_java_t *j, sc_packet_t *said);
-/** Remember by what name the sender of an object of static membership knows this one. */
-void sc_foreign_knows(sc_foreign_member_t *e, const sc_java_t *j);
+apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet);
 /** Append the answer to a call: of static membership what the local member says of itself
  *  (known = 1), of all others that nobody here answers such calls. */
 void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call, int known);
-/** Append what says good-bye to a member that knows this one by static membership.
- *  @return 0: it does not */
-int sc_foreign_goodbye(const sc_foreign_t *f, sc_buf_t *b, const sc_foreign_member_t *e);
+/** Say good-bye to those whose static membership is made of Java objects. */
+void sc_foreign_goodbye(const sc_foreign_t *f);
 
 #endif
