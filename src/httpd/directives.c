@@ -209,10 +209,10 @@ static const char *bad_send_options(apr_int64_t n)
 {
     const apr_int64_t known = SC_OPT_USE_ACK | SC_OPT_SYNCHRONIZED_ACK | SC_OPT_ASYNCHRONOUS;
 
-    if (n & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
+    if (n > 0 && n & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
         return SC_NO_UDP;
     }
-    if (n & SC_OPT_SECURE) {
+    if (n > 0 && n & SC_OPT_SECURE) {
         return "Tribes reserves this bit and does nothing with it";
     }
     if (n < 0 || n & ~known) {

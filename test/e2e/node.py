@@ -533,6 +533,7 @@ class Node(Httpd):
         self.extra = extra            # further configuration, may be changed before a restart
         self.directives = directives  # cluster-wide directives, too
         self.rx_port = free_port()
+        self.receiver = ""            # more of SessionClusterReceiver
         self.membership = ""
         super().__init__(farm, name, **kw)
         self.compose()
@@ -543,7 +544,7 @@ class Node(Httpd):
             self.head += f"SessionClusterRoute {self.route}\n" if self.route else ""
             self.head += self.membership
             self.head += (f"SessionClusterReceiver address={self.cluster_host} "
-                          f"port={self.rx_port} autoBind=1\n")
+                          f"port={self.rx_port} autoBind=1 {self.receiver}\n")
             if self.place:
                 self.head += "SessionClusterSecret none\n"
         self.head += self.directives
@@ -606,8 +607,8 @@ class Cluster:
             if self.membership.startswith("static"):
                 for m in every:
                     route = f" route={m.route}" if m.route and route_names else ""
-                    one.membership += \
-                        f"SessionClusterMember {m.cluster_host}:{m.rx_port}{route}\n"
+                    host = f"[{m.cluster_host}]" if ":" in m.cluster_host else m.cluster_host
+                    one.membership += f"SessionClusterMember {host}:{m.rx_port}{route}\n"
 
     def start(self, timeout=25.0):
         every = self.nodes + self.balancers

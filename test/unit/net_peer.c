@@ -114,6 +114,7 @@ void peer_start(peer_env_t *env, int i)
     cfg.log = &n->log_to;
     CU_ASSERT_EQUAL_FATAL(sc_net_create(&n->net, env->loop, &cfg, &up, env->pool), APR_SUCCESS);
     n->t = sc_net_transport(n->net);
+    n->member.udp_port = sc_net_udp_port(n->net) != 0 ? (apr_int32_t)sc_net_udp_port(n->net) : -1;
 }
 
 void peer_stop(peer_env_t *env, int i)
