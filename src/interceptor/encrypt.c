@@ -193,8 +193,10 @@ static void encrypt_send(sc_interceptor_t *self, const sc_outgoing_t *out)
     sc_buf_t b;
 
     sc_buf_init(&b, out->packet.body_len + SC_CIPHER_GROWS);
-    if (RAND_bytes(iv, (int)sc_cipher_iv_len(e->cipher)) == 1) {
-        rv = sc_cipher_seal(e->cipher, iv, out->packet.timestamp_ms, out->packet.body,
+    /* one message may travel in many packets, for longer than the window is wide */
+    below.packet.timestamp_ms = now_ms(e);
+    if (e->cipher != NULL && RAND_bytes(iv, (int)sc_cipher_iv_len(e->cipher)) == 1) {
+        rv = sc_cipher_seal(e->cipher, iv, below.packet.timestamp_ms, out->packet.body,
                             out->packet.body_len, &b);
     }
     if (rv == APR_SUCCESS) {

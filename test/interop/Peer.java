@@ -27,6 +27,8 @@ import org.apache.catalina.tribes.MembershipListener;
 import org.apache.catalina.tribes.RemoteProcessException;
 import org.apache.catalina.tribes.UniqueId;
 import org.apache.catalina.tribes.group.GroupChannel;
+import org.apache.catalina.tribes.group.Response;
+import org.apache.catalina.tribes.group.RpcChannel;
 import org.apache.catalina.tribes.group.interceptors.NonBlockingCoordinator;
 import org.apache.catalina.tribes.group.interceptors.SimpleCoordinator;
 import org.apache.catalina.tribes.group.interceptors.StaticMembershipInterceptor;
@@ -45,6 +47,7 @@ import org.apache.catalina.tribes.transport.ReplicationTransmitter;
  *   NAME send TAG OPTIONS TO FILE     TO: host:port; "sent TAG ok", or "failed" and why; what the
  *                                     error handler hears of an asynchronous one: "done TAG ..."
  *   NAME object OPTIONS TO TEXT       the same with a Java object; "sent object ..."
+ *   NAME call TO MILLISECONDS         a remote call; "called ANSWERS MILLISECONDS"
  *   NAME fail on|off                  whether the listener throws
  *   NAME members | coordinator        "members host:port...", "coordinator host:port"
  *   NAME close                        a graceful leave; "closed"
@@ -367,6 +370,22 @@ public final class Peer {
         }
     }
 
+    private void call(String to, long timeout) {
+        RpcChannel rpc = new RpcChannel("interop".getBytes(StandardCharsets.ISO_8859_1), channel, null);
+
+        try {
+            long begin = System.nanoTime();
+            Response[] answers = rpc.send(new Member[] {member(to)}, "hello", RpcChannel.ALL_REPLY,
+                    Channel.SEND_OPTIONS_DEFAULT, timeout);
+
+            say("called " + answers.length + " " + (System.nanoTime() - begin) / 1000000);
+        } catch (Exception e) {
+            say("called failed " + e);
+        } finally {
+            rpc.breakdown();
+        }
+    }
+
     // ---- commands --------------------------------------------------------------------------
 
     private void coordinator() {
@@ -395,6 +414,9 @@ public final class Peer {
         case "object":
             senders.execute(
                     () -> sendObject("object", Integer.parseInt(words[2]), words[3], words[4]));
+            break;
+        case "call":
+            senders.execute(() -> call(words[2], Long.parseLong(words[3])));
             break;
         case "fail":
             fails = words[2].equals("on");

@@ -8,6 +8,7 @@
  *   peer key=value...                 see keys[] and the functions behind it; "ready", or exit 1
  *   send TAG OPTIONS TO FILE          TO: host:port; "sent TAG ok", or "failed" and why
  *   members                           "members host:port..."
+ *   coordinator                       "coordinator route|host:port|none"
  *   counter NAME                      "counter NAME value", of the noticeboard's
  *   close                             a graceful leave; "closed"
  *
@@ -468,6 +469,15 @@ static void command_members(const peer_t *p)
     fflush(stdout);
 }
 
+static void command_coordinator(const peer_t *p)
+{
+    static sc_view_t view;
+
+    memset(&view, 0, sizeof(view));
+    sc_channel_view(p->channel, &view);
+    say("coordinator %s", view.coordinator[0] != '\0' ? view.coordinator : "none");
+}
+
 static void command_counter(const peer_t *p, const char *name)
 {
 #define SC_X(x)                                                                                    \
@@ -494,6 +504,8 @@ static void obey(peer_t *p, char *line)
         command_send(p, word[1], word[2], word[3], word[4]);
     } else if (strcmp(word[0], "members") == 0) {
         command_members(p);
+    } else if (strcmp(word[0], "coordinator") == 0) {
+        command_coordinator(p);
     } else if (strcmp(word[0], "counter") == 0 && word[1] != NULL) {
         command_counter(p, word[1]);
     } else if (strcmp(word[0], "close") == 0) {

@@ -204,6 +204,12 @@ class Peer:
     def lost(self, other, times=1):
         self.wait(f"gone {re.escape(other.address)}", times=times)
 
+    def coordinator(self):
+        """Who it takes for the group's coordinator: a route, an address or "none"."""
+        before = self.events.count("coordinator .*")
+        self.tell("coordinator")
+        return self.wait("coordinator (.*)", times=before + 1).group(1)
+
     def close(self):
         """A graceful leave."""
         self.tell("close")
@@ -370,6 +376,13 @@ class Relay:
             except OSError:
                 pass
 
+    def replay(self, frame):
+        """The same bytes again on a connection of its own, until they are acknowledged."""
+        with socket.create_connection(("127.0.0.1", self.to)) as sock:
+            sock.settimeout(PATIENCE)
+            sock.sendall(frame)
+            assert sock.recv(21, socket.MSG_WAITALL)
+
     def deafen(self):
         """Nobody listens here any more; it still announces itself."""
         for sock in [self.sock] + self.open:
@@ -405,9 +418,9 @@ class Ring:
             data = self.seed.randbytes(data)
         return Message(self.folder, data)
 
-    def node(self, ready=True, **options):
+    def node(self, port=None, ready=True, **options):
         log = os.path.join(self.folder, f"node{len(self.nodes)}.log")
-        made = Node(log, **options)
+        made = Node(log, port, **options)
         self.nodes.append(made)
         if ready:
             made.wait("ready")

@@ -169,17 +169,45 @@ def uid():
     return os.urandom(16).hex()
 
 
-def test_static_by_java_objects(ring):
+@pytest.mark.parametrize("first", ("ours", "tomcat"))
+def test_static_by_java_objects(ring, first):
     """Tribes' StaticMembershipService: START, PING and STOP as Java objects."""
-    port, own = free_port(), uid()
-    node = ring.node(membership="static", foreign="accept", m_frequency=200, m_dropTime=3000,
-                     member=f"127.0.0.1:{port}")
-    tomcat = ring.tomcat(port=port, name="grp", membership="static", m_useThread="true",
-                         m_pingInterval=200, m_expirationTime=3000,
-                         local=f"127.0.0.1:{port}:{own}",
-                         member=f"{node.address}:{uid()}")  # nobody knows our id beforehand
-    assert node.sees(tomcat).group(1) == own
-    tomcat.sees(node)
-    exchange(ring, node, tomcat)
-    node.close()
-    tomcat.lost(node)
+    ports, own = [free_port(), free_port()], uid()
+
+    def node():
+        return ring.node(ports[0], membership="static", foreign="accept", m_frequency=200,
+                         m_dropTime=2000, member=f"127.0.0.1:{ports[1]}")
+
+    def tomcat():
+        return ring.tomcat(port=ports[1], name="grp", membership="static", m_useThread="true",
+                           m_pingInterval=200, m_expirationTime=60000,
+                           local=f"127.0.0.1:{ports[1]}:{own}",
+                           member=f"127.0.0.1:{ports[0]}:{uid()}")  # our id is known to nobody
+
+    made = {"ours": node, "tomcat": tomcat}
+    one = made.pop(first)()
+    other = made.popitem()[1]()
+    ours, theirs = (one, other) if first == "ours" else (other, one)
+    assert ours.sees(theirs).group(1) == own
+    theirs.sees(ours)
+    exchange(ring, ours, theirs)
+    # its pings keep it a member, longer than dropTime
+    pings = ours.counter("frames_in")
+    wait_until(lambda: ours.counter("frames_in") >= pings + 15, "fifteen pings")
+    assert not ours.events.count("gone .*") and not theirs.events.count("gone .*")
+    if first == "ours":
+        ours.close()
+        theirs.lost(ours)  # it was told: expirationTime is a minute
+    else:
+        theirs.close()
+        ours.lost(theirs)
+        ours.logged("SC0413: .*left")
+
+
+def test_remote_call_is_answered(ring):
+    """Whoever calls a procedure does not wait for an answer that will not come."""
+    node, tomcat = ring.pair()
+    tomcat.tell(f"call {node.address} 20000")
+    took = int(tomcat.wait(r"called 0 (\d+)").group(1))
+    assert took < 10000, took
+    assert node.counter("calls_refused") == 1

@@ -25,6 +25,12 @@
     X(interceptor)                                                                                 \
     X(links)                                                                                       \
     X(coordinator)                                                                                 \
+    X(chain)                                                                                       \
+    X(encrypt)                                                                                     \
+    X(gzip)                                                                                        \
+    X(fragmentation)                                                                               \
+    X(order)                                                                                       \
+    X(two_phase_commit)                                                                            \
     X(session)                                                                                     \
     X(message)                                                                                     \
     X(message_digest)                                                                              \
