@@ -131,7 +131,7 @@ static const char *place_get(listed_t *l, const char *text)
     if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
         text++;
         len -= 2;
-    } else if (memchr(text, ':', len) != NULL) {
+    } else if (memchr(text, ':', len) != NULL || memchr(text, '[', len) != NULL) {
         return NULL; /* an IPv6 address needs its brackets */
     }
     if (rest != end || l->port < 1 || l->port > 65535 || len == 0 || len > SC_HOST_MAX) {

@@ -534,6 +534,8 @@ def test_each_line_of_the_reference(configtest, line):
         if kind in ("Receiver", "Quorum", "Role") or line.split()[1] == "static":
             extra += "SessionClusterMember 192.0.2.2:4000\n"
         extra += ROUTE
+    if "StaticMembership" in line:
+        extra += ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\n"
     code, said = configtest(extra + line)
     assert code == 0, said
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <apr_strings.h>
+
 #include "coordinator_rig.h"
 
 void sc_suite_coordinator(void);
@@ -19,6 +21,11 @@ static sc_election_t election; /* large */
 
 /* ---- clusters with a coordinator ------------------------------------------------------------ */
 
+static void set_name(sc_config_interceptor_t *c, const char *name)
+{
+    apr_cpystrn(c->name, name, sizeof(c->name));
+}
+
 static rig_t *rig_with(const char *name, int nodes)
 {
     rig_t *rig = rig_create(SC_MEMBERSHIP_MULTICAST, nodes);
@@ -28,9 +35,9 @@ static rig_t *rig_with(const char *name, int nodes)
         sc_config_t *c = &rig->node[i].config;
 
         c->ninterceptors = 3;
-        strcpy(c->interceptor[0].name, name);
-        strcpy(c->interceptor[1].name, "MessageDispatch");
-        strcpy(c->interceptor[2].name, "TcpFailureDetector");
+        set_name(&c->interceptor[0], name);
+        set_name(&c->interceptor[1], "MessageDispatch");
+        set_name(&c->interceptor[2], "TcpFailureDetector");
     }
     for (i = 0; i < nodes; i++) {
         rig_start(rig, i, 0);

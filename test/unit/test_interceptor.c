@@ -313,7 +313,8 @@ static void test_check(void)
         strstr(sc_interceptor_names(pool), "TcpFailureDetector, MessageDispatch"));
     CU_ASSERT_PTR_NULL(check(DETECTOR, NULL, NULL));
     CU_ASSERT_PTR_NULL(check(DISPATCH, NULL, NULL));
-    CU_ASSERT_TRUE(refused("Nonsense", NULL, NULL, "there are TcpFailureDetector, MessageDispatch"));
+    CU_ASSERT_TRUE(
+        refused("Nonsense", NULL, NULL, "there are TcpFailureDetector, MessageDispatch"));
     CU_ASSERT_TRUE(refused("TcpFailureDetectorInterceptor", NULL, NULL, "there are"));
     CU_ASSERT_TRUE(refused("", NULL, NULL, "there are"));
     CU_ASSERT_PTR_NULL(check(DETECTOR, "connectTimeout", "500"));
