@@ -570,13 +570,19 @@ static void open_channel(peer_t *p)
                           up_member_gone,
                           up_lsn,
                           up_settled};
-    sc_net_config_t net = {&p->config, p->listen_fd, p->group_fd, &p->board, &log_sink};
+    sc_net_config_t net;
     sc_transport_up_t transport_up;
     apr_status_t rv = sc_loop_create(&p->loop, 1024, &sc_clock_system, p->pool);
 
     if (rv != APR_SUCCESS) {
         die("loop", rv);
     }
+    memset(&net, 0, sizeof(net));
+    net.config = &p->config;
+    net.listen_fd = p->listen_fd;
+    net.group_fd = p->group_fd;
+    net.board = &p->board;
+    net.log = &log_sink;
     cfg.config = &p->config;
     cfg.clock = &sc_clock_system;
     cfg.timers = sc_loop_timers(p->loop);
