@@ -106,17 +106,20 @@ void sc_foreign_clear(sc_foreign_t *f)
 
 /* ---- Java objects --------------------------------------------------------------------------- */
 
-/** Tell membership in its own texts what the sender says of itself. @return 1: it knows it */
-static int tell_membership(sc_foreign_t *f, const sc_packet_t *packet, const sc_java_t *j)
+static int is_heard(const sc_foreign_t *f, const sc_member_t *m)
+{
+    return f->membership->cls->heard(f->membership, m) != 0;
+}
+
+/** Tell membership in its own texts what the sender says of itself. Whether it takes the sender for
+ *  a member is to be asked afterwards: it swallows a text either way. */
+static void tell_membership(const sc_foreign_t *f, const sc_packet_t *packet, sc_java_say_t say)
 {
     sc_packet_t said = *packet;
 
-    if (j->say == SC_JAVA_NOTHING || !sc_member_same(&j->member, &packet->from)) {
-        return 0;
-    }
-    sc_membership_text(j->say == SC_JAVA_STOP ? SC_TEXT_STOP : SC_TEXT_PING, &said.body,
+    sc_membership_text(say == SC_JAVA_STOP ? SC_TEXT_STOP : SC_TEXT_PING, &said.body,
                        &said.body_len);
-    return f->membership->cls->packet(f->membership, &said);
+    (void)f->membership->cls->packet(f->membership, &said);
 }
 
 /** Remember by what name it knows this node. */
@@ -158,14 +161,19 @@ void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call
 
 apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet)
 {
-    apr_status_t read;
+    int was = is_heard(f, &packet->from);
     sc_foreign_member_t *from;
+    apr_status_t read;
     sc_java_t j;
     sc_buf_t b;
-    int known;
+    int known = 0;
 
     read = sc_java_get(&j, packet->body, packet->body_len);
-    known = read == APR_SUCCESS && tell_membership(f, packet, &j);
+    if (read == APR_SUCCESS && j.say != SC_JAVA_NOTHING &&
+        sc_member_same(&j.member, &packet->from)) {
+        tell_membership(f, packet, j.say);
+        known = j.say != SC_JAVA_STOP && is_heard(f, &packet->from);
+    }
     from = sc_foreign_find(f, &packet->from);
     if (from != NULL) {
         from->heard = sc_mono(f->env->clock);
@@ -174,7 +182,7 @@ apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet)
         }
     } else if (!known) {
         COUNT(f, ignored);
-        return APR_EGENERAL;
+        return was ? APR_SUCCESS : APR_EGENERAL; /* it has said good-bye */
     }
     if (read != APR_SUCCESS || j.kind != SC_JAVA_REQUEST) {
         COUNT(f, ignored);

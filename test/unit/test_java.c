@@ -180,6 +180,138 @@ static void test_hostile(void)
     }
 }
 
+/* ---- in a channel --------------------------------------------------------------------------- */
+
+#define NAME "grp-StaticMembership"
+
+static rig_t *one_node(int accept)
+{
+    rig_t *rig = rig_create(SC_MEMBERSHIP_STATIC, RIG_NODES);
+    sc_config_t *c = &rig->node[0].config;
+
+    c->mcast.accept_foreign = (apr_uint32_t)accept;
+    c->ninterceptors = 1;
+    strcpy(c->interceptor[0].name, "MessageDispatch");
+    rig_start(rig, 0, 0);
+    rig_run(rig, RIG_MS(1500));
+    return rig;
+}
+
+static void tomcat(sc_member_t *m, const char *host, int uid)
+{
+    memset(m, 0, sizeof(*m));
+    m->port = 4000;
+    m->secure_port = m->udp_port = -1;
+    CU_ASSERT_EQUAL_FATAL(sc_member_set_host(m, host), APR_SUCCESS);
+    memset(m->uid.b, uid, sizeof(m->uid.b));
+}
+
+/** What `from` says of `of`, in an object of its own or in a call. */
+static apr_status_t hear(rig_t *rig, const sc_member_t *from, const sc_member_t *of,
+                         sc_java_kind_t kind, sc_java_say_t say)
+{
+    rig_node_t *n = &rig->node[0];
+    apr_status_t rv;
+    sc_packet_t p;
+    sc_java_t j;
+    sc_buf_t b;
+
+    memset(&j, 0, sizeof(j));
+    j.kind = kind;
+    j.say = say;
+    j.member = *of;
+    j.id = j.membership = (const unsigned char *)NAME;
+    j.id_len = j.membership_len = strlen(NAME);
+    sc_buf_init(&b, 4096);
+    sc_java_put(&b, &j);
+    memset(&p, 0, sizeof(p));
+    p.options = SC_OPT_ASYNCHRONOUS;
+    p.from = *from;
+    p.body = b.data;
+    p.body_len = b.len;
+    rv = n->transport_up.packet(n->transport_up.baton, &p);
+    sc_buf_free(&b);
+    return rv;
+}
+
+static apr_size_t foreign(rig_t *rig)
+{
+    const sc_member_t *seen[4];
+
+    return sc_channel_foreign(rig->node[0].channel, seen, 4);
+}
+
+static void test_membership(void)
+{
+    rig_t *rig = one_node(1);
+    rig_node_t *n = &rig->node[0];
+    int frames = n->data_frames;
+    sc_member_t m, next;
+    int i;
+
+    tomcat(&m, "10.0.0.5", 50);
+    CU_ASSERT_EQUAL(hear(rig, &m, &m, SC_JAVA_REQUEST, SC_JAVA_START), APR_SUCCESS);
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    CU_ASSERT_EQUAL(n->data_frames, frames + 1);
+    CU_ASSERT_EQUAL(n->last_options, SC_OPT_ASYNCHRONOUS); /* an answer is a Java object, too */
+    CU_ASSERT_EQUAL(n->board.count.calls_refused, 0);
+    /* its pings keep it, each is answered */
+    for (i = 0; i < 20; i++) {
+        rig_run(rig, RIG_MS(450));
+        CU_ASSERT_EQUAL(hear(rig, &m, &m, SC_JAVA_REQUEST, SC_JAVA_PING), APR_SUCCESS);
+    }
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    CU_ASSERT_EQUAL(n->data_frames, frames + 21);
+    /* what it says of another one is not believed */
+    tomcat(&next, "10.0.0.6", 60);
+    CU_ASSERT_EQUAL(hear(rig, &m, &next, SC_JAVA_REQUEST, SC_JAVA_START), APR_SUCCESS);
+    CU_ASSERT_EQUAL(n->board.count.calls_refused, 1);
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    CU_ASSERT_EQUAL(hear(rig, &next, &m, SC_JAVA_PLAIN, SC_JAVA_STOP), APR_SUCCESS);
+    CU_ASSERT_EQUAL(foreign(rig), 2); /* it is in the list itself, and shows that it lives */
+    /* a good-bye is believed at once, and has no answer */
+    frames = n->data_frames;
+    CU_ASSERT_EQUAL(hear(rig, &m, &m, SC_JAVA_PLAIN, SC_JAVA_STOP), APR_SUCCESS);
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "left"));
+    CU_ASSERT_EQUAL(n->data_frames, frames);
+    /* an answer to a call that nobody has made makes a member, and is not answered */
+    CU_ASSERT_EQUAL(hear(rig, &next, &next, SC_JAVA_REPLY, SC_JAVA_PING), APR_SUCCESS);
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    CU_ASSERT_EQUAL(n->data_frames, frames);
+    /* who knows this node so is told when it leaves */
+    rig_leave(rig, 0);
+    CU_ASSERT_EQUAL(n->data_frames, frames + 1);
+    rig_destroy(rig);
+}
+
+static void test_strangers(void)
+{
+    rig_t *rig = one_node(1);
+    rig_node_t *n = &rig->node[0];
+    int frames = n->data_frames;
+    sc_member_t m;
+
+    tomcat(&m, "10.0.0.99", 50); /* in no list */
+    CU_ASSERT_EQUAL(hear(rig, &m, &m, SC_JAVA_REQUEST, SC_JAVA_START), APR_EGENERAL);
+    CU_ASSERT_EQUAL(foreign(rig), 0);
+    CU_ASSERT_EQUAL(n->data_frames, frames);
+    /* silent ones expire */
+    tomcat(&m, "10.0.0.5", 51);
+    CU_ASSERT_EQUAL(hear(rig, &m, &m, SC_JAVA_PLAIN, SC_JAVA_START), APR_SUCCESS);
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    rig_run(rig, apr_time_from_sec(5));
+    CU_ASSERT_EQUAL(foreign(rig), 0);
+    rig_destroy(rig);
+
+    rig = one_node(0); /* foreign=refuse */
+    CU_ASSERT_EQUAL(hear(rig, &m, &m, SC_JAVA_REQUEST, SC_JAVA_START), APR_EGENERAL);
+    CU_ASSERT_EQUAL(foreign(rig), 0);
+    CU_ASSERT_EQUAL(rig->node[0].data_frames, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[0].log, "SC0442"));
+    rig_destroy(rig);
+}
+
 void sc_suite_java(void)
 {
     CU_pSuite s = CU_add_suite("java", NULL, NULL);
@@ -188,4 +320,6 @@ void sc_suite_java(void)
     CU_add_test(s, "remote calls and objects of others", test_calls_of_others);
     CU_add_test(s, "a member of ours in one", test_our_member);
     CU_add_test(s, "every length and changed bytes", test_hostile);
+    CU_add_test(s, "static membership of a Tomcat", test_membership);
+    CU_add_test(s, "static membership of strangers", test_strangers);
 }
