@@ -103,18 +103,18 @@ typedef struct sc_view_t {
     X(copies_received)                                                                             \
     X(places_sent) /* locations told to proxies and balancers */                                   \
     X(places_received)                                                                             \
-    X(digests)     /* comparisons with a peer that were made */                                    \
-    X(differences) /* sessions found different in them */                                          \
-    X(bytes_in)    /* of frames received */                                                        \
-    X(bytes_out)   /* of frames sent */                                                            \
+    X(digests)       /* comparisons with a peer that were made */                                  \
+    X(differences)   /* sessions found different in them */                                        \
+    X(messages_in)   /* byte messages of other applications received */                            \
+    X(messages_out)  /* sent */                                                                    \
+    X(calls_refused) /* remote calls of foreign members answered: nobody here takes them */        \
+    X(bytes_in)      /* of frames received */                                                      \
+    X(bytes_out)     /* of frames sent */                                                          \
     X(frames_in)                                                                                   \
     X(frames_out)                                                                                  \
     X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
     X(datagrams_refused)                                                                           \
     X(records_refused)   /* malformed session messages inside good frames */                       \
-    X(messages_in)       /* byte messages of other applications received */                        \
-    X(messages_out)      /* sent */                                                                \
-    X(calls_refused)     /* remote calls of foreign members answered: nobody here takes them */    \
     X(decrypt_refused)   /* messages that Encrypt could not decrypt */                             \
     X(replays_refused)   /* messages that Encrypt has seen before, or that are too old or new */   \
     X(inflate_refused)   /* messages that Gzip could not expand, or only to too many bytes */      \

@@ -5,11 +5,6 @@
  *
  * The socket is bound to the group's own address where the system allows it, so that it gets
  * nothing but the group's datagrams: no unicast to the port and none of another group on it.
- *
- * An interface that goes away takes the membership in the group with it, and when it comes back it
- * is another one to the kernel. So after recoveryCounter sends in a row that failed the socket is
- * made again, each recoverySleepTime until that works (tribes-protocol 1.6; unlike Tribes without a
- * good-bye: nobody has left). Who has been heard stays until dropTime.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,19 +19,18 @@
 
 #define DATAGRAM_MAX 65536
 #define BURST 64
-#define RECOVERY_LOG_INTERVAL apr_time_from_sec(60)
 
 struct sc_group_t {
     const sc_net_env_t *env;
     sc_sock_t sock;
-    struct sockaddr_storage to;
-    socklen_t to_len;
     int own;             /* the socket was made here, not by the parent */
     apr_uint32_t errors; /* sends in a row that failed */
     int recovered;       /* and nothing has been sent since */
     sc_timer_t recovery;
     sc_log_limit_t errors_log;
     sc_log_limit_t recovery_log;
+    struct sockaddr_storage to;
+    socklen_t to_len;
     unsigned char in[DATAGRAM_MAX];
 };
 
@@ -289,8 +283,34 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     return rv;
 }
 
+apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+{
+    ssize_t n;
+
+    if (g->sock.fd < 0) {
+        return APR_EBADF;
+    }
+    do {
+        n = sendto(g->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&g->to,
+                   g->to_len);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? errno : APR_SUCCESS;
+}
+
+void sc_group_close(sc_group_t *g)
+{
+    sc_timer_cancel(sc_loop_timers(g->env->loop), &g->recovery);
+    sc_sock_close(&g->sock, g->own);
+}
+
 /* ---- recovery ------------------------------------------------------------------------------- */
 
+#define RECOVERY_LOG_INTERVAL apr_time_from_sec(60)
+
+/* An interface that goes away takes the membership in the group with it, and when it comes back it
+ * is another one to the kernel. So after recoveryCounter sends in a row that failed the socket is
+ * made again, each recoverySleepTime until that works (tribes-protocol 1.6; unlike Tribes without a
+ * good-bye: nobody has left). Who has been heard stays until dropTime. */
 static apr_status_t use_socket(sc_group_t *g, int fd)
 {
     sc_sock_t made;
@@ -325,7 +345,7 @@ static void recovery_due(void *baton, apr_time_t now)
     }
     if (sc_log_allowed(&g->recovery_log, now, RECOVERY_LOG_INTERVAL, NULL)) {
         sc_log(g->env->cfg.log, SC_LOG_WARNING, rv,
-               "SC0457: the group %s:%u cannot be joined again yet (%s)", c->mcast.address,
+               "SC0436: the group %s:%u cannot be joined again yet (%s)", c->mcast.address,
                c->mcast.port, what);
     }
     (void)sc_timer_set(sc_loop_timers(g->env->loop), &g->recovery,
@@ -343,7 +363,7 @@ static void send_failed(sc_group_t *g, apr_status_t rv)
     }
     if (sc_log_allowed(&g->errors_log, sc_loop_now(g->env->loop), RECOVERY_LOG_INTERVAL, NULL)) {
         sc_log(g->env->cfg.log, SC_LOG_WARNING, rv,
-               "SC0456: %u datagrams in a row could not be sent to the group %s:%u; it is joined "
+               "SC0435: %u datagrams in a row could not be sent to the group %s:%u; it is joined "
                "again",
                g->errors, c->mcast.address, c->mcast.port);
     }
@@ -351,34 +371,18 @@ static void send_failed(sc_group_t *g, apr_status_t rv)
                        recovery_due, g);
 }
 
-apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+void sc_group_sent(sc_group_t *g, apr_status_t rv)
 {
-    apr_status_t rv = APR_SUCCESS;
-    ssize_t n;
+    const sc_config_t *c = g->env->cfg.config;
 
-    if (g->sock.fd < 0) {
-        return APR_EBADF;
-    }
-    do {
-        n = sendto(g->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&g->to,
-                   g->to_len);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        rv = errno;
+    if (rv != APR_SUCCESS) {
         send_failed(g, rv);
-    } else {
-        g->errors = 0;
-        if (g->recovered) {
-            g->recovered = 0;
-            sc_log(g->env->cfg.log, SC_LOG_NOTICE, 0, "SC0458: the group %s:%u was joined again",
-                   g->env->cfg.config->mcast.address, g->env->cfg.config->mcast.port);
-        }
+        return;
     }
-    return rv;
-}
-
-void sc_group_close(sc_group_t *g)
-{
-    sc_timer_cancel(sc_loop_timers(g->env->loop), &g->recovery);
-    sc_sock_close(&g->sock, g->own);
+    g->errors = 0;
+    if (g->recovered) {
+        g->recovered = 0;
+        sc_log(g->env->cfg.log, SC_LOG_NOTICE, 0, "SC0437: the group %s:%u was joined again",
+               c->mcast.address, c->mcast.port);
+    }
 }

@@ -223,9 +223,8 @@ static int is_text(const sc_packet_t *p, const void *text, apr_size_t len)
 static int accepted(fixed_t *f, const sc_member_t *m, const target_t *t)
 {
     sc_membership_t *self = f->self;
-    char name[SC_MEMBER_NAME];
-
     int wanted = m->ours || self->env->config->mcast.accept_foreign;
+    char name[SC_MEMBER_NAME];
 
     if (wanted && t != NULL) {
         return 1;

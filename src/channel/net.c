@@ -51,7 +51,10 @@ static void net_queued(void *ctx, const sc_member_t *member, apr_uint64_t *bytes
 static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
 {
     sc_net_t *net = ctx;
-    return sc_group_send(net->group, bytes, len);
+    apr_status_t rv = sc_group_send(net->group, bytes, len);
+
+    sc_group_sent(net->group, rv);
+    return rv;
 }
 
 static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton)
@@ -72,13 +75,12 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
     net->env.up = *up;
     net->env.pool = pool;
     net->transport.ctx = net;
+    net->transport.resolve = net_resolve;
     net->transport.send = net_send;
     net->transport.probe = net_probe;
     net->transport.forget = net_forget;
     net->transport.queued = net_queued;
     net->transport.group_send = net_group_send;
-    net->transport.resolve = net_resolve;
-    net->resolver = sc_resolver_create(&net->env);
     net->sender = sc_sender_create(&net->env);
     rv = sc_receiver_create(&net->receiver, &net->env);
     if (rv == APR_SUCCESS) {
@@ -88,6 +90,7 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
         }
     }
     if (rv == APR_SUCCESS) {
+        net->resolver = sc_resolver_create(&net->env);
         net->udp = sc_udp_create(&net->env, net->group);
         *out = net;
     }
@@ -106,11 +109,11 @@ const sc_transport_t *sc_net_transport(sc_net_t *net)
 
 void sc_net_close(sc_net_t *net)
 {
+    sc_resolver_close(net->resolver);
     sc_udp_close(net->udp);
     sc_group_close(net->group);
     sc_receiver_close(net->receiver);
     sc_sender_close(net->sender);
-    sc_resolver_close(net->resolver);
 }
 
 void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout)

@@ -110,6 +110,9 @@ void sc_resolver_close(sc_resolver_t *r);
 
 apr_status_t sc_group_create(sc_group_t **g, const sc_net_env_t *env);
 apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len);
+/** How a send has ended: after too many failures the group is joined again. Not when there is none.
+ */
+void sc_group_sent(sc_group_t *g, apr_status_t rv);
 void sc_group_close(sc_group_t *g);
 
 #endif

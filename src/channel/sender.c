@@ -158,6 +158,7 @@ static void line_close(line_t *line)
     sc_timer_cancel(timers_of(line->s), &line->worn);
     sc_sock_close(&line->sock, 1);
     line->state = LINE_CLOSED;
+    line->written = 0;
     line->answered = 0;
 }
 
@@ -207,7 +208,6 @@ static void line_opened(line_t *line)
 
     line->state = LINE_OPEN;
     line->opened = now_of(line->s);
-    line->written = 0;
     if (keep_ms >= 0) {
         (void)sc_timer_set(timers_of(line->s), &line->worn,
                            line->opened + apr_time_from_msec(keep_ms), worn_due, line);

@@ -240,6 +240,8 @@ static void send_group(sent_t *s)
 {
     apr_status_t rv = sc_group_send(s->u->group, s->bytes.data, s->bytes.len);
 
+    sc_group_sent(s->u->group, rv);
+
     if (rv == APR_SUCCESS) {
         SC_NET_COUNT(s->u->env, frames_out, 1);
         SC_NET_COUNT(s->u->env, bytes_out, s->bytes.len);
@@ -305,7 +307,7 @@ static void garbage(sc_udp_t *u, const struct sockaddr_storage *peer)
     SC_NET_COUNT(u->env, datagrams_refused, 1);
     if (sc_log_allowed(&u->garbage_log, now_of(u), LOG_INTERVAL, &more)) {
         sc_log(u->env->cfg.log, SC_LOG_WARNING, 0,
-               "SC0455: a datagram from %s to the UDP receiver is no frame (%" APR_UINT64_T_FMT
+               "SC0439: a datagram from %s to the UDP receiver is no frame (%" APR_UINT64_T_FMT
                " more before)",
                sc_sock_name(peer, name), more);
     }
@@ -442,7 +444,7 @@ static void open_receiver(sc_udp_t *u)
     if (rv != APR_SUCCESS) {
         u->port = 0;
         sc_log(u->env->cfg.log, SC_LOG_ERROR, rv,
-               "SC0454: no UDP receiver on %s, ports from %u on (SessionClusterReceiver udpPort=); "
+               "SC0438: no UDP receiver on %s, ports from %u on (SessionClusterReceiver udpPort=); "
                "this node announces none",
                c->receiver.address, c->receiver.udp_port);
     }

@@ -236,15 +236,15 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
     if (e->membership == SC_MEMBERSHIP_NONE) {
         return;
     }
-    if (conf->receiver_port + conf->receiver_auto_bind - 1 > 65535) {
-        complain(c, "SC0107: SessionClusterReceiver port=%u autoBind=%u goes beyond port 65535",
-                 conf->receiver_port, conf->receiver_auto_bind);
-    }
     if (sc_is_any(conf->receiver_address) && !e->receiver.advertise_address[0]) {
         complain(c,
                  "SC0133: SessionClusterReceiver address=%s is none that the other members can "
                  "connect to; add advertiseAddress=, or name one address",
                  conf->receiver_address);
+    }
+    if (conf->receiver_port + conf->receiver_auto_bind - 1 > 65535) {
+        complain(c, "SC0107: SessionClusterReceiver port=%u autoBind=%u goes beyond port 65535",
+                 conf->receiver_port, conf->receiver_auto_bind);
     }
     if (conf->secret_none || (e->membership == SC_MEMBERSHIP_STATIC && e->nmembers == 0)) {
         return; /* without members there is nobody whose direction "auto" could mean */

@@ -26,6 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <dirent.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -262,6 +263,8 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     setup.control_fd = control;
     setup.control = on_control;
     setup.baton = &p;
+    /* what looks names up for the engine speaks with strangers: it does not get the sessions */
+    (void)madvise(kept->base, kept->bytes, MADV_DONTFORK);
     rv = sc_store_attach(&setup.store, kept->base, kept->bytes, pool);
     if (rv == APR_SUCCESS) {
         rv = sc_engine_create(&p.engine, &setup, pool);

@@ -165,22 +165,6 @@ class Lab:
         self.places.append(made)
         return made
 
-    def remove(self, one):
-        """The interface itself goes away: its addresses, routes and groups with it."""
-        (one,) = _places([one])
-        _ip("-n", one.namespace, "link", "del", "back")
-
-    def bring_back(self, one):
-        """Another interface with the name and the addresses of the one that was removed."""
-        (one,) = _places([one])
-        hub = self.hub_namespace
-        _ip("-n", hub, "link", "add", one.port, "type", "veth", "peer", "name", "back", "netns",
-            one.namespace)
-        _ip("-n", hub, "link", "set", one.port, "master", "back", "up")
-        _ip("-n", one.namespace, "addr", "add", f"{one.back}/24", "dev", "back")
-        _ip("-n", one.namespace, "link", "set", "back", "up")
-        _ip("-n", one.namespace, "route", "add", "224.0.0.0/4", "dev", "back")
-
     # -- cutting: all of these are about "back"
 
     def cut(self, *things):
@@ -225,3 +209,19 @@ class Lab:
         for namespace, address in self.silenced:
             _ip("-n", namespace, "neigh", "del", address, "dev", "back", check=False)
         self.silenced = []
+
+    def remove(self, one):
+        """The interface itself goes away: its addresses, routes and groups with it."""
+        (one,) = _places([one])
+        _ip("-n", one.namespace, "link", "del", "back")
+
+    def bring_back(self, one):
+        """Another interface with the name and the addresses of the one that was removed."""
+        (one,) = _places([one])
+        hub = self.hub_namespace
+        _ip("-n", hub, "link", "add", one.port, "type", "veth", "peer", "name", "back", "netns",
+            one.namespace)
+        _ip("-n", hub, "link", "set", one.port, "master", "back", "up")
+        _ip("-n", one.namespace, "addr", "add", f"{one.back}/24", "dev", "back")
+        _ip("-n", one.namespace, "link", "set", "back", "up")
+        _ip("-n", one.namespace, "route", "add", "224.0.0.0/4", "dev", "back")

@@ -533,7 +533,6 @@ class Node(Httpd):
         self.extra = extra            # further configuration, may be changed before a restart
         self.directives = directives  # cluster-wide directives, too
         self.rx_port = free_port()
-        self.receiver = ""            # more of SessionClusterReceiver
         self.membership = ""
         super().__init__(farm, name, **kw)
         self.compose()
@@ -544,7 +543,7 @@ class Node(Httpd):
             self.head += f"SessionClusterRoute {self.route}\n" if self.route else ""
             self.head += self.membership
             self.head += (f"SessionClusterReceiver address={self.cluster_host} "
-                          f"port={self.rx_port} autoBind=1 {self.receiver}\n")
+                          f"port={self.rx_port} autoBind=1\n")
             if self.place:
                 self.head += "SessionClusterSecret none\n"
         self.head += self.directives

@@ -69,6 +69,16 @@ def owner(pid):
     return int(re.search(r"^Uid:\s+(\d+)", read_file(f"/proc/{pid}/status").decode(), re.M)[1])
 
 
+def engine_of(helper):
+    return proc_parent(helper)
+
+
+def span(line):
+    """Bytes of a mapping, from its line in /proc/pid/maps."""
+    low, high = line.split()[0].split("-")
+    return int(high, 16) - int(low, 16)
+
+
 def test_dns_members(farm, names):
     """Found by their name; the process that looks it up lives as long as the engine, no longer."""
     cluster = NamedCluster(farm, names, some_addresses(3)).cluster.start()
@@ -81,6 +91,13 @@ def test_dns_members(farm, names):
     assert owner(helper) == pwd.getpwnam("www-data").pw_uid
     fds = a.fds(helper)
     assert sum(f.startswith("socket:") for f in fds) == 1 and len(fds) <= 4, fds
+
+    # and it has not got the sessions
+    shared = [line for line in read_file(f"/proc/{engine_of(helper)}/maps").decode().splitlines()
+              if " rw-s " in line]
+    assert any(span(line) >= 64 << 20 for line in shared), "the engine has the store"
+    maps = read_file(f"/proc/{helper}/maps").decode().splitlines()
+    assert maps and not [line for line in maps if span(line) >= 64 << 20 and " rw-s " in line]
 
     # restarts do not touch it
     engine = a.engine_pid()
@@ -275,7 +292,8 @@ def test_advertised_address(farm, bound):
     a, b = cluster.nodes
     outside = ("127.0.0.3", free_port())
     a.place = At(bound, [])
-    a.receiver = f"advertiseAddress={outside[0]} advertisePort={outside[1]}"
+    a.directives += (f"SessionClusterReceiver advertiseAddress={outside[0]} "
+                     f"advertisePort={outside[1]}\n")
     b.membership = (f"SessionClusterMembership {MEMBERSHIP}\n"
                     f"SessionClusterMember {outside[0]}:{outside[1]} route=n1\n")
     # the same list with itself in it: it knows its own address from outside
@@ -330,7 +348,7 @@ def test_accepted_foreign_member(farm, options):
         cluster = farm.cluster(2, membership=open_group(address, port), options=options,
                                balancers=1)
         for node in cluster.nodes:
-            node.receiver = f"udpPort={free_port()}"
+            node.directives += f"SessionClusterReceiver udpPort={free_port()}\n"
         cluster.start()
         a, b = cluster.nodes
         for node in cluster.nodes:
@@ -433,12 +451,12 @@ def test_group_after_an_interface_was_lost(farm, lab):
     one.op("set=a:1")
     lab.remove(b)
     wait_until(lambda: a.lost("n2") and b.lost("n1"), 15, "they have lost each other")
-    b.wait_log(r"SC0456: \d+ datagrams in a row")
-    b.wait_log(r"SC0457: .*cannot be joined again yet")
+    b.wait_log(r"SC0435: \d+ datagrams in a row")
+    b.wait_log(r"SC0436: .*cannot be joined again yet")
     one.op("set=a:2")
     lab.bring_back(b)
     cluster.wait_together(30)
-    b.wait_log(r"SC0458: the group 228\.0\.0\.4:45565 was joined again")
+    b.wait_log(r"SC0437: the group 228\.0\.0\.4:45565 was joined again")
     wait_until(lambda: b.client(cookies=one.cookies).values() == {"a": "2"}, 10, "caught up")
     # what it uses now is its own; the next engine begins with the parent's again
     engine = b.engine_pid()

@@ -516,6 +516,21 @@ static void test_rpc_codec(void)
     CU_ASSERT_EQUAL(b.data[b.len - 1 - 600 - 4 - 16 - 4 - 5], 0x7A);
     CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_SUCCESS);
     CU_ASSERT_EQUAL(answer.id_len, sizeof(id));
+    /* and one that no Tomcat has */
+    sc_buf_clear(&b);
+    sc_put(&b, q.body, 0x40);
+    sc_put_u8(&b, 0x7A);
+    sc_put_u32(&b, 1 + 4 + 16 + 4 + 2000);
+    sc_put_u8(&b, 0);
+    sc_put_u32(&b, 16);
+    sc_put(&b, id, 16);
+    sc_put_u32(&b, 2000);
+    memset(sc_buf_reserve(&b, 2000), 'i', 2000);
+    b.len += 2000;
+    CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_EINVAL);
+    sc_buf_patch_u32(&b, b.len - 2000 - 4, 600);
+    CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_SUCCESS); /* it is only the length */
+    CU_ASSERT_EQUAL(answer.id_len, 600);
     sc_buf_free(&b);
     sc_parser_free(&parser);
     sc_parser_free(&parser2);

@@ -179,6 +179,67 @@ static void test_group(void)
     exchange("ff01::1234", "::1");
 }
 
+/** A message with the option MULTICAST: one frame in one datagram to everybody, never a wait. */
+static void test_group_message(void)
+{
+    peer_env_t *env = peer_env();
+    rig_end_t end = {0, APR_EGENERAL};
+    apr_uint32_t port = group_port();
+    char *big = calloc(1, 70000);
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        if (!join_group(&env->node[i], "228.0.0.5", "127.0.0.1", port)) {
+            peer_env_end(env);
+            free(big);
+            return;
+        }
+        peer_start(env, i);
+    }
+    peer_start(env, 2); /* in no group */
+    peer_send(&env->node[0], &env->node[1].member, "to all", SC_OPT_MULTICAST | SC_OPT_UDP | 6,
+              &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
+    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &env->node[1].datagrams, 1));
+    CU_ASSERT_EQUAL(env->node[1].packets, 0);
+    CU_ASSERT_EQUAL(memcmp(env->node[1].last, "FLT2002", 7), 0);
+    CU_ASSERT(env->node[1].last_len > 100 && env->node[1].last_len < 200);
+    peer_send_bytes(&env->node[0], &env->node[1].member, big, 70000, SC_OPT_MULTICAST, &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 2));
+    CU_ASSERT_EQUAL(end.rv, EMSGSIZE);
+    peer_send(&env->node[2], &env->node[1].member, "to all", SC_OPT_MULTICAST, &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 3));
+    CU_ASSERT_EQUAL(end.rv, APR_EBADF);
+    free(big);
+    peer_env_end(env);
+}
+
+/** localLoopbackDisabled. (The loopback interface itself, where tests live, brings everything
+ * back.)
+ */
+static void test_group_loopback(void)
+{
+    static const char *const groups[] = {"228.0.0.6", "ff15::6"};
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        peer_env_t *env = peer_env();
+        int v6 = i / 2;
+        int value = -1;
+        socklen_t len = sizeof(value);
+
+        env->node[0].config.mcast.no_loopback = (apr_uint32_t)i % 2;
+        if (join_group(&env->node[0], groups[v6], v6 ? "::1" : "127.0.0.1", group_port())) {
+            CU_ASSERT_EQUAL(getsockopt(env->node[0].group_fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                                       v6 ? IPV6_MULTICAST_LOOP : IP_MULTICAST_LOOP, &value, &len),
+                            0);
+            CU_ASSERT_EQUAL(value, i % 2 == 0);
+        }
+        peer_env_end(env);
+    }
+}
+
 static void test_group_errors(void)
 {
     sc_config_t *c = malloc(sizeof(*c));
@@ -411,6 +472,8 @@ void sc_suite_transport_group(CU_pSuite s)
     CU_add_test(s, "address=auto", test_auto);
     CU_add_test(s, "group", test_group);
     CU_add_test(s, "group: what cannot be opened", test_group_errors);
+    CU_add_test(s, "group: a message", test_group_message);
+    CU_add_test(s, "group: not on this host", test_group_loopback);
     CU_add_test(s, "channels, multicast", test_channels_multicast);
     CU_add_test(s, "channels, static", test_channels_static);
 }

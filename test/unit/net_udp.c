@@ -205,8 +205,8 @@ static void test_udp_garbage(void)
     CU_ASSERT_TRUE(seen);
     CU_ASSERT_EQUAL(b->packets, 2);
     CU_ASSERT_EQUAL(b->board.count.datagrams_refused, 4);
-    CU_ASSERT_PTR_NOT_NULL(strstr(b->log, "SC0455"));
-    CU_ASSERT_PTR_NULL(strstr(strstr(b->log, "SC0455") + 1, "SC0455"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(b->log, "SC0439"));
+    CU_ASSERT_PTR_NULL(strstr(strstr(b->log, "SC0439") + 1, "SC0439"));
     sc_buf_free(&f);
     close(fd);
     peer_env_end(env);
@@ -228,7 +228,7 @@ static void test_udp_ports(void)
     c->config.receiver.udp_tries = 1;
     peer_start(env, 2);
     CU_ASSERT_EQUAL(c->member.udp_port, -1);
-    CU_ASSERT_PTR_NOT_NULL(strstr(c->log, "SC0454"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(c->log, "SC0438"));
     CU_ASSERT_EQUAL(env->node[0].member.udp_port, -1); /* none was asked for */
     peer_env_end(env);
 }
@@ -480,6 +480,43 @@ static void test_keep_alive_count(void)
     peer_env_end(env);
 }
 
+/** Not while a frame waits for its acknowledgement, though the one before was the last allowed. */
+static void test_keep_alive_awaits(void)
+{
+    peer_env_t *env = peer_env();
+    rig_end_t end = {0, APR_EGENERAL};
+    char in[4096];
+    sc_member_t m;
+    int fd = peer_listen(&m);
+    apr_size_t size;
+    int ends = 0;
+    int conn;
+
+    env->node[0].config.sender.keep_count = 0;
+    peer_start(env, 0);
+    peer_send(&env->node[0], &m, "first", 0, &end);
+    peer_send(&env->node[0], &m, "second", 2, &end);
+    conn = peer_accept(env, fd);
+    CU_ASSERT_FATAL(conn >= 0);
+    for (size = 0; ends < 2; size++) {
+        CU_ASSERT_FATAL(size < sizeof(in));
+        CU_ASSERT_TRUE_FATAL(peer_read(env, conn, in + size, 1));
+        ends += size >= 6 && memcmp(in + size - 6, "TLF2003", 7) == 0;
+    }
+    CU_ASSERT_EQUAL(send(conn, sc_frame_ack(0), 10, 0), 10);
+    peer_spin(env, 10);
+    CU_ASSERT_EQUAL(end.calls, 1);
+    CU_ASSERT_EQUAL(send(conn, sc_frame_ack(0) + 10, SC_ACK_FRAME - 10, MSG_NOSIGNAL),
+                    SC_ACK_FRAME - 10);
+    CU_ASSERT_TRUE(peer_wait(env, &end.calls, 2));
+    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
+    CU_ASSERT_EQUAL(accept4(fd, NULL, NULL, SOCK_NONBLOCK), -1); /* nothing was sent again */
+    CU_ASSERT_TRUE(peer_closed(env, conn));
+    close(conn);
+    close(fd);
+    peer_env_end(env);
+}
+
 static void test_keep_alive_time(void)
 {
     peer_env_t *env = peer_env();
@@ -555,6 +592,7 @@ void sc_suite_transport_udp(CU_pSuite s)
     CU_add_test(s, "resolver: hangs, dies", test_resolver_lost);
     CU_add_test(s, "options of sockets", test_socket_options);
     CU_add_test(s, "keepAliveCount", test_keep_alive_count);
+    CU_add_test(s, "keepAliveCount and an acknowledgement", test_keep_alive_awaits);
     CU_add_test(s, "keepAliveTime", test_keep_alive_time);
     CU_add_test(s, "a member that does not read", test_slow_member);
 }
