@@ -119,7 +119,7 @@ typedef struct sc_view_t {
     X(replays_refused)   /* messages that Encrypt has seen before, or that are too old or new */   \
     X(inflate_refused)   /* messages that Gzip could not expand, or only to too many bytes */      \
     X(fragments_refused) /* pieces that fit to nothing, or are too many */                         \
-    X(held_refused)      /* messages that Order or TwoPhaseCommit could not take */                \
+    X(held_refused)      /* messages that could not be held back, or no longer */                  \
     X(held_expired)      /* messages whose pieces, predecessors or confirmation did not come */    \
     X(link_requests)     /* messages from the children */                                          \
     X(link_refused)      /* malformed ones */

@@ -147,8 +147,17 @@ static set_t *set_oldest(const sender_t *s, const set_t *but)
     return found;
 }
 
-/** Have room for n more bytes of a set: older ones of the same sender make way, they are left over
- *  from sends that it has given up. */
+/** The oldest set of a sender makes way: it is left over from a send that was given up. */
+static void make_way(fragmentation_t *f, sender_t *s, set_t *set)
+{
+    if (f->self->env->board != NULL) {
+        sc_count(f->self->env->board, fragments_refused, 1);
+    }
+    set_drop(&f->parties, s, set);
+}
+
+/** Have room for n more bytes of a set: older ones of the same sender make way. @return 0: it is
+ * not to be had */
 static int set_charge(fragmentation_t *f, sender_t *s, set_t *set, apr_uint64_t n)
 {
     while (!sc_parties_charge(&f->parties, &s->party, n)) {
@@ -157,7 +166,7 @@ static int set_charge(fragmentation_t *f, sender_t *s, set_t *set, apr_uint64_t 
         if (old == NULL) {
             return 0;
         }
-        set_drop(&f->parties, s, old);
+        make_way(f, s, old);
     }
     set->charged += n;
     return 1;
@@ -178,7 +187,7 @@ static set_t *set_create(fragmentation_t *f, sender_t *s, const sc_packet_t *p, 
     set_t *set;
 
     while (s->nsets >= SETS_MAX) {
-        set_drop(&f->parties, s, set_oldest(s, NULL));
+        make_way(f, s, set_oldest(s, NULL));
     }
     set = calloc(1, sizeof(*set));
     if (set == NULL) {

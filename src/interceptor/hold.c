@@ -57,17 +57,21 @@ sc_party_t *sc_parties_find(const sc_parties_t *ps, const sc_member_t *m)
     return NULL;
 }
 
+/** Before one more stranger is remembered. */
 static void make_room(sc_parties_t *ps)
 {
     sc_party_t *oldest = NULL;
     sc_party_t *p;
 
     for (p = ps->first; p != NULL && ps->strangers >= SC_STRANGERS_MAX; p = p->next) {
-        if (!p->member && (oldest == NULL || p->used < oldest->used)) {
+        if (!p->member && (oldest == NULL || p->used <= oldest->used)) {
             oldest = p;
         }
     }
     if (oldest != NULL) {
+        if (oldest->bytes > 0 && ps->self->env->board != NULL) {
+            sc_count(ps->self->env->board, held_refused, 1);
+        }
         remove_party(ps, oldest);
     }
 }

@@ -153,6 +153,15 @@ static apr_status_t refuse(commit_t *c, const sc_packet_t *packet, const char *w
     return APR_EGENERAL;
 }
 
+/** The oldest message of a sender makes way: its sender has given it up, or means no good. */
+static void make_way(commit_t *c, sender_t *s)
+{
+    if (c->self->env->board != NULL) {
+        sc_count(c->self->env->board, held_refused, 1);
+    }
+    let_go(&c->parties, s, &s->held);
+}
+
 /** Keep a message until it is confirmed. */
 static apr_status_t hold(commit_t *c, const sc_packet_t *packet)
 {
@@ -168,11 +177,11 @@ static apr_status_t hold(commit_t *c, const sc_packet_t *packet)
         let_go(&c->parties, s, link); /* sent again */
     }
     while (s->nheld >= HELD_MAX) {
-        let_go(&c->parties, s, &s->held); /* its sender has given it up */
+        make_way(c, s);
     }
     h = sc_hold(&c->parties, &s->party, packet);
     while (h == NULL && s->held != NULL) {
-        let_go(&c->parties, s, &s->held);
+        make_way(c, s);
         h = sc_hold(&c->parties, &s->party, packet);
     }
     if (h == NULL) {

@@ -62,6 +62,8 @@ STATIC = (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0
 DNS = (ROUTE + "SessionClusterMembership dns name=localhost port=4000\n"
        "SessionClusterReceiver address=127.0.0.1 port=4000\n")
 LONG = "x" * 64
+KEY = "00112233445566778899AABBCCDDEEFF"
+ENCRYPT = f"SessionClusterInterceptor Encrypt encryptionKey={KEY} "
 
 WRONG = [
     # route
@@ -242,6 +244,25 @@ WRONG = [
     ("SessionClusterInterceptor TcpFailureDetector color=red", r"connectTimeout"),
     ("SessionClusterInterceptor TcpFailureDetector connectTimeout=soon", r"connectTimeout"),
     ("SessionClusterInterceptor MessageDispatch\n" * 2, r"twice"),
+    ("SessionClusterInterceptor Encrypt", r"encryptionKey must be 32, 48 or 64 hexadecimal digits"),
+    (ENCRYPT + "encryptionAlgorithm=AES/ECB/PKCS5Padding", r"must be AES/GCM/NoPadding, or.*"
+                                                           r"not \"AES/ECB/PKCS5Padding\""),
+    (ENCRYPT + "providerName=SunJCE", r"no providerName: OpenSSL's libcrypto"),
+    (ENCRYPT + "optionFlag=256", r"optionFlag must be 0: all messages are encrypted"),
+    (ENCRYPT + "replayWindowTime=1h", r"milliseconds from 1 to 3600000"),
+    ("SessionClusterInterceptor TcpFailureDetector\n" + ENCRYPT,
+     r"TcpFailureDetector must not stand above \(before\) Encrypt: the detector's probe"),
+    ("SessionClusterInterceptor TcpFailureDetector\nSessionClusterInterceptor Fragmentation",
+     r"must not stand above \(before\) Fragmentation"),
+    ("SessionClusterInterceptor TcpFailureDetector\nSessionClusterInterceptor Order",
+     r"must not stand above \(before\) Order"),
+    ("SessionClusterInterceptor TcpFailureDetector\nSessionClusterInterceptor TwoPhaseCommit",
+     r"must not stand above \(before\) TwoPhaseCommit"),
+    ("SessionClusterInterceptor Gzip optionFlag=2", r"128 or higher"),
+    ("SessionClusterInterceptor Gzip compressionMinSize=-1", r"bytes from 0"),
+    ("SessionClusterInterceptor Fragmentation maxSize=1", r"bytes from 16"),
+    ("SessionClusterInterceptor Order maxQueue=0", r"messages from 1"),
+    ("SessionClusterInterceptor TwoPhaseCommit deepclone=true", r"no deepclone"),
     # secret, quorum, sizes
     ("SessionClusterSecret file:/etc/key", r"not in this version.*\"none\""),
     ("SessionClusterSecret exec:/bin/key", r"not in this version"),
@@ -297,6 +318,20 @@ def test_wrong_value(configtest, lines, message):
     code, said = configtest(lines)
     assert code != 0, said
     assert re.search(message, said, re.S), said
+
+
+@pytest.mark.parametrize("lines", [
+    f"SessionClusterInterceptor Encrypt encryptionKey={KEY}0",
+    f"SessionClusterInterceptor Encrypt encryptionKey={KEY}XX{KEY[2:]}",
+    f"SessionClusterInterceptor Encrypt encryptionKey={KEY * 3}",
+    f"SessionClusterInterceptor Encrypt encryptionkey={KEY}",
+    f"SessionClusterInterceptor Order encryptionKey={KEY}",
+    ENCRYPT + "optionFlag=1", ENCRYPT + "encryptionAlgorithm=DES",
+])
+def test_a_key_is_not_repeated(configtest, lines):
+    code, said = configtest(lines)
+    assert code != 0, said
+    assert KEY not in said, said
 
 
 GLOBAL_ONLY = ["Route n1", "Role node", "Membership static", "Member h:1", "Receiver port=1",
@@ -418,6 +453,13 @@ RIGHT = [
     STATIC.replace(ROUTE, "SessionClusterRole balancer\n"),
     STATIC + "SessionClusterInterceptor MessageDispatch\n"
     "SessionClusterInterceptor TcpFailureDetector connectTimeout=500",
+    STATIC + "SessionClusterInterceptor Gzip compressionMinSize=100 optionFlag=512\n"
+    "SessionClusterInterceptor Order expire=1 forwardExpired=false maxQueue=5 optionFlag=1024\n"
+    "SessionClusterInterceptor TwoPhaseCommit expire=1\n"
+    "SessionClusterInterceptor Fragmentation maxSize=16 expire=3600000\n" +
+    ENCRYPT + "encryptionAlgorithm=aes/cbc/pkcs5padding\nSessionClusterInterceptor MessageDispatch\n"
+    "SessionClusterInterceptor TcpFailureDetector",
+    "SessionClusterInterceptor TcpFailureDetector\nSessionClusterInterceptor Gzip",
     ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\nSessionClusterQuorum 2",
     ROUTE + "sessionclustermembership MULTICAST BIND=127.0.0.1 DROPTIME=1000 domain=",
     "SessionClusterSendOptions synchronized_ack,use_ack timeout=500 onTimeout=fail",

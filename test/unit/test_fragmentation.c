@@ -410,7 +410,7 @@ static void test_flood(void)
 
         (void)receive_piece(ic, &p, text, 0, 10);
     }
-    CU_ASSERT(ic->board.count.fragments_refused > 0 || ic->board.count.held_expired == 0);
+    CU_ASSERT(ic->board.count.fragments_refused > 0 && ic->board.count.held_refused > 0);
     CU_ASSERT_EQUAL(receive_piece(ic, &like, "ended after", 1, 2), APR_SUCCESS);
     CU_ASSERT_TRUE(ic_up_is(ic, 0, "begun before, ended after"));
     /* the member itself leaves unfinished messages behind: the old ones make way */
@@ -424,6 +424,37 @@ static void test_flood(void)
     CU_ASSERT_EQUAL(sc_timers_next(ic->timers), -1);
     free(text);
     ic_close(ic);
+}
+
+/** A stranger that becomes a member takes what is held for it along. */
+static void test_stranger_becomes_member(void)
+{
+    ic_t *ic = pieces_of("16");
+    sc_member_t m = ic_member(7);
+    char *text = malloc(500001);
+    sc_packet_t like[4];
+    int i;
+
+    memset(text, 'x', 500000);
+    text[500000] = '\0';
+    for (i = 0; i < 3; i++) { /* all that strangers may have */
+        like[i] = ic_packet(7, NULL, 0, IC_SYNC);
+        CU_ASSERT_EQUAL(receive_piece(ic, &like[i], text, 0, 2), APR_SUCCESS);
+    }
+    like[3] = ic_packet(8, NULL, 0, IC_SYNC);
+    CU_ASSERT_NOT_EQUAL(receive_piece(ic, &like[3], text, 0, 2), APR_SUCCESS);
+    sc_pass_member_added(&ic->link[ic->nlinks - 1], &m);
+    CU_ASSERT_EQUAL(receive_piece(ic, &like[3], text, 0, 2), APR_SUCCESS);
+    CU_ASSERT_EQUAL(receive_piece(ic, &like[0], "end", 1, 2), APR_SUCCESS);
+    CU_ASSERT_EQUAL(receive_piece(ic, &like[3], "end", 1, 2), APR_SUCCESS);
+    CU_ASSERT_EQUAL(ic->nup, 2);
+    sc_pass_member_gone(&ic->link[ic->nlinks - 1], &m, 0); /* and it takes it away again */
+    for (i = 0; i < 3; i++) {
+        like[i] = ic_packet(8, NULL, 0, IC_SYNC);
+        CU_ASSERT_EQUAL(receive_piece(ic, &like[i], text, 0, 2), APR_SUCCESS);
+    }
+    ic_close(ic);
+    free(text);
 }
 
 void sc_suite_fragmentation(void)
@@ -444,4 +475,5 @@ void sc_suite_fragmentation(void)
     CU_add_test(s, "malformed pieces", test_malformed);
     CU_add_test(s, "endless pieces", test_endless);
     CU_add_test(s, "endless messages", test_flood);
+    CU_add_test(s, "a stranger becomes a member", test_stranger_becomes_member);
 }
