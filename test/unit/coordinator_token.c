@@ -428,6 +428,45 @@ static void test_former_life(void)
     bench_end();
 }
 
+static apr_status_t above_received(sc_interceptor_t *self, const sc_packet_t *packet)
+{
+    (void)self;
+    (void)packet;
+    return APR_ENOTIMPL;
+}
+
+/** Only what it is meant for is swallowed: Tomcat's sign of life, and nothing beside it. */
+static void test_passed(void)
+{
+    static const sc_interceptor_class_t above_class = {.name = "above", .received = above_received};
+    static unsigned char alive[64] = {
+        0x4F, 0x87, 0xE7, 0xF1, 0xC5, 0x05, 0x40, 0x5E, 0xB3, 0x71, 0x89, 0xA8, 0x34,
+        0x72, 0xC8, 0xD2, 0xEE, 0x66, 0x0A, 0x22, 0x81, 0xF7, 0x47, 0x73, 0xBA, 0x48,
+        0x9B, 0x58, 0x48, 0x84, 0x7F, 0x6F, 0x4A, 0x4C, 0x8C, 0x32, 0x6F, 0x67, 0x41,
+        0x03, 0xB3, 0x33, 0xDD, 0x00, 0x77, 0x75, 0x09, 0xE6, 0x77, 0x32, 0xB5, 0x97,
+        0x9A, 0x24, 0x4F, 0x25, 0xBC, 0xAC, 0x85, 0x0F, 0xEA, 0x93, 0x6A, 0xC9};
+    sc_interceptor_t above;
+    sc_packet_t packet;
+
+    bench(1);
+    memset(&above, 0, sizeof(above));
+    above.cls = &above_class;
+    b->link[0].up = &above;
+    memset(&packet, 0, sizeof(packet));
+    packet.from = coordinator_numbered(2);
+    packet.body = alive;
+    packet.body_len = sizeof(alive);
+    CU_ASSERT_EQUAL(sc_pass_received(&b->link[1], &packet), APR_SUCCESS);
+    alive[63] ^= 1;
+    CU_ASSERT_EQUAL(sc_pass_received(&b->link[1], &packet), APR_ENOTIMPL);
+    alive[63] ^= 1;
+    packet.body_len = 63;
+    CU_ASSERT_EQUAL(sc_pass_received(&b->link[1], &packet), APR_ENOTIMPL);
+    packet.body_len = 0;
+    CU_ASSERT_EQUAL(sc_pass_received(&b->link[1], &packet), APR_ENOTIMPL);
+    bench_end();
+}
+
 void coordinator_token_tests(CU_pSuite s)
 {
     CU_add_test(s, "as Tomcat's first message", test_same_as_vector);
@@ -437,4 +476,5 @@ void coordinator_token_tests(CU_pSuite s)
     CU_add_test(s, "told by a token to be first", test_leader);
     CU_add_test(s, "a token that nobody takes out", test_endless);
     CU_add_test(s, "former lives", test_former_life);
+    CU_add_test(s, "what passes", test_passed);
 }

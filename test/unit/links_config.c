@@ -3,7 +3,6 @@
 /*
  * What a configuration of interceptors may say: attributes, and orders that cannot work.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

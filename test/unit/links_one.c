@@ -4,7 +4,7 @@
  * One interceptor between two links that the test plays: the bytes it sends, whom it announces,
  * what it counts.
  */
-#include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -448,6 +448,125 @@ static void test_static_lives(void)
     tap_stop();
 }
 
+/** Each 5 s, and at once when this node's state changes; not while the one before is on its way. */
+static void test_static_said(void)
+{
+    static sc_config_t c;
+
+    memset(&c, 0, sizeof(c));
+    links_add(&c, PLACE, "member=127.0.0.1:4001", NULL);
+    tap_make(&c.interceptor[0]);
+    tap.config.membership = SC_MEMBERSHIP_MULTICAST;
+    tap.link[1].cls->start(&tap.link[1]);
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 1);
+    tap_end(0, ECONNREFUSED);
+    tap_run(RIG_MS(4900));
+    CU_ASSERT_EQUAL(tap.nsent, 1);
+    tap_run(RIG_MS(200));
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 2);
+    tap_end(1, APR_SUCCESS);
+    says(1, 1, "a", hello, 1);
+    tap_seen("+");
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 3); /* an answer at once */
+    tap.local.node_state = SC_NODE_READY;
+    tap_run(RIG_MS(200));
+    CU_ASSERT_EQUAL(tap.nsent, 3);
+    tap_end(2, APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 4);
+    CU_ASSERT_EQUAL(tap.sent[3].from.node_state, SC_NODE_READY);
+    tap_end(3, APR_SUCCESS);
+    tap_run(RIG_MS(400));
+    CU_ASSERT_EQUAL(tap.nsent, 4);
+    tap.local.node_state = SC_NODE_LEAVING;
+    tap_run(RIG_MS(100));
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 5);
+    tap_stop(); /* good-bye, though that one is on its way */
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 6);
+    CU_ASSERT_EQUAL(memcmp(tap.body[5], bye, sizeof(bye) - 1), 0);
+}
+
+/** Membership hears the next life of a member of the list before that has said hello. */
+static void test_static_next_life(void)
+{
+    static sc_config_t c;
+    sc_member_t m;
+
+    memset(&c, 0, sizeof(c));
+    links_add(&c, PLACE, "member=127.0.0.1:4001", NULL);
+    tap_make(&c.interceptor[0]);
+    tap.config.membership = SC_MEMBERSHIP_MULTICAST;
+    tap.link[1].cls->start(&tap.link[1]);
+    says(1, 1, "a", hello, 1);
+    tap_seen("+");
+    memset(&m, 0, sizeof(m));
+    CU_ASSERT_EQUAL(sc_member_set_host(&m, "127.0.0.1"), APR_SUCCESS);
+    m.port = 4001;
+    m.uid.b[1] = 2;
+    m.ours = 1;
+    sc_pass_member_added(&tap.link[2], &m);
+    tap_seen("-+");
+    sc_pass_member_gone(&tap.link[2], &m, 0);
+    tap_seen("-"); /* in no list as what it is now */
+    tap_stop();
+}
+
+/* ---- DomainFilter, TcpPing ------------------------------------------------------------------ */
+
+static void test_domain_moves(void)
+{
+    static sc_config_t c;
+    sc_member_t m;
+
+    memset(&c, 0, sizeof(c));
+    links_add(&c, "DomainFilter", "domain=in", NULL);
+    tap_make(&c.interceptor[0]);
+    memset(&m, 0, sizeof(m));
+    m.ours = 1;
+    sc_pass_member_added(&tap.link[2], &m);
+    sc_pass_member_changed(&tap.link[2], &m);
+    sc_pass_member_gone(&tap.link[2], &m, 0);
+    tap_seen("");
+    sc_pass_member_added(&tap.link[2], &m);
+    m.domain_len = 2;
+    memcpy(m.domain, "in", 2);
+    sc_pass_member_changed(&tap.link[2], &m);
+    tap_seen("+");
+    sc_pass_member_changed(&tap.link[2], &m);
+    tap_seen("~");
+    m.domain_len = 1;
+    sc_pass_member_changed(&tap.link[2], &m);
+    tap_seen("-");
+    m.domain_len = 2;
+    sc_pass_member_added(&tap.link[2], &m);
+    sc_pass_member_gone(&tap.link[2], &m, 1);
+    tap_seen("+!");
+    CU_ASSERT_EQUAL(sc_timers_next(tap.env.timers), -1);
+}
+
+static void test_ping_static_only(void)
+{
+    static sc_config_t c;
+    sc_member_t m;
+
+    memset(&c, 0, sizeof(c));
+    links_add(&c, "TcpPing", "staticOnly=true", NULL);
+    tap_make(&c.interceptor[0]);
+    tap.config.membership = SC_MEMBERSHIP_MULTICAST;
+    tap.link[1].cls->start(&tap.link[1]);
+    memset(&m, 0, sizeof(m));
+    sc_pass_member_added(&tap.link[2], &m);
+    tap_run(SECONDS(3));
+    CU_ASSERT_EQUAL(tap.nsent, 0);
+    tap.config.membership = SC_MEMBERSHIP_STATIC;
+    tap_run(SECONDS(1));
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 1);
+    tap_end(0, APR_SUCCESS);
+    sc_pass_member_gone(&tap.link[2], &m, 0);
+    tap_run(SECONDS(3));
+    CU_ASSERT_EQUAL(tap.nsent, 1);
+    tap_stop();
+}
+
 void links_one_tests(CU_pSuite s, apr_pool_t *p)
 {
     pool = p;
@@ -455,4 +574,8 @@ void links_one_tests(CU_pSuite s, apr_pool_t *p)
     CU_add_test(s, "TcpPing: as Tomcat's", test_ping_vector);
     CU_add_test(s, "StaticMembership: as Tomcat's", test_static_vectors);
     CU_add_test(s, "StaticMembership: lives of a member", test_static_lives);
+    CU_add_test(s, "StaticMembership: what is said when", test_static_said);
+    CU_add_test(s, "StaticMembership: the next life, by multicast", test_static_next_life);
+    CU_add_test(s, "DomainFilter: a member that changes", test_domain_moves);
+    CU_add_test(s, "TcpPing: staticOnly", test_ping_static_only);
 }

@@ -254,6 +254,31 @@ static void test_refused(void)
         (void)n->transport_up.packet(n->transport_up.baton, &packet);
     }
     CU_ASSERT(n->probes < 100); /* so many at once */
+    {
+        sc_buf_t b;
+        int k;
+
+        memset(&election, 0, sizeof(election));
+        for (k = 1; k <= SC_MEMBERS_MAX; k++) {
+            sc_member_t m = coordinator_numbered(k);
+
+            sc_members_put(&election.members, &m);
+        }
+        election.leader = election.source = election.members.m[0];
+        sc_buf_init(&b, SC_ELECTION_MAX);
+        sc_election_put(&b, &election);
+        rig_run(rig, SECONDS(10));
+        i = n->probes;
+        packet.body = b.data;
+        packet.body_len = b.len;
+        for (k = 0; k < 100; k++) {
+            (void)n->transport_up.packet(n->transport_up.baton, &packet);
+        }
+        CU_ASSERT(n->probes - (int)i <= 2 * SC_MEMBERS_MAX);
+        sc_buf_free(&b);
+        packet.body = body;
+        packet.body_len = len;
+    }
     rig_run(rig, SECONDS(40));
     agree(rig, "n1");
     /* a confirmed view of others is none of ours */
@@ -287,6 +312,31 @@ static void test_not_heard(void)
     rig->node[2].mute = 0;
     rig_run(rig, SECONDS(30));
     agree(rig, "n1");
+    rig_destroy(rig);
+}
+
+/** One takes tokens and knows nothing of them: no view, no storm; and a view when it has learned.
+ */
+static void test_without(void)
+{
+    rig_t *rig = rig_with(NON_BLOCKING, 0);
+    int frames;
+    int i;
+
+    rig->node[1].config.ninterceptors = 0;
+    for (i = 0; i < 3; i++) {
+        rig_start(rig, i, 0);
+    }
+    rig_run(rig, SECONDS(60));
+    CU_ASSERT_STRING_EQUAL(coordinator(rig, 0), "");
+    CU_ASSERT_STRING_EQUAL(coordinator(rig, 1), "");
+    frames = rig->node[0].control_frames + rig->node[2].control_frames;
+    CU_ASSERT(frames < 60);
+    rig->node[1].config.ninterceptors = 3;
+    rig_start(rig, 1, 1);
+    rig_run(rig, SECONDS(20));
+    agree(rig, "n1");
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[2].log, "first of 3"));
     rig_destroy(rig);
 }
 
@@ -344,6 +394,7 @@ void sc_suite_coordinator(void)
     CU_add_test(s, "restarts", test_restart);
     CU_add_test(s, "messages that are refused", test_refused);
     CU_add_test(s, "a member that nobody hears", test_not_heard);
+    CU_add_test(s, "one that has no coordinator", test_without);
     CU_add_test(s, "stopped in the middle", test_stop);
     CU_add_test(s, "SimpleCoordinator", test_simple);
 }
