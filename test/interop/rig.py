@@ -244,6 +244,10 @@ class Node(Peer):
     def closed(self):
         return self.process.child.poll() is not None
 
+    def close(self):
+        super().close()
+        assert self.process.child.wait(PATIENCE) == 0  # a sanitizer has nothing to complain about
+
     def logged(self, pattern):
         """A line of its log."""
         def look():
