@@ -371,7 +371,8 @@ public final class Peer {
     }
 
     private void call(String to, long timeout) {
-        RpcChannel rpc = new RpcChannel("interop".getBytes(StandardCharsets.ISO_8859_1), channel, null);
+        byte[] id = "interop".getBytes(StandardCharsets.ISO_8859_1);
+        RpcChannel rpc = new RpcChannel(id, channel, null);
 
         try {
             long begin = System.nanoTime();

@@ -26,8 +26,8 @@ def workspace():
         enter_namespace()
     except NoNamespaces as e:
         if os.environ.get("SC_NO_NETNS") != "1":
-            pytest.exit("these tests make a network namespace of their own, and that cannot be done "
-                        "here; run them as root with iproute2 and CAP_SYS_ADMIN, or with "
+            pytest.exit("these tests make a network namespace of their own, and that cannot be "
+                        "done here; run them as root with iproute2 and CAP_SYS_ADMIN, or with "
                         f"SC_NO_NETNS=1 on this machine's loopback: {e}", 2)
     yield path
     if not os.environ.get("SC_KEEP"):

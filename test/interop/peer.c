@@ -70,6 +70,8 @@ static void say(const char *fmt, ...)
     fflush(stdout);
 }
 
+static void die(const char *what, apr_status_t rv) __attribute__((noreturn));
+
 static void die(const char *what, apr_status_t rv)
 {
     char text[128];

@@ -100,8 +100,8 @@ def test_replayed(ring):
 
 
 def test_order_of_many(ring):
-    """Sent one after the other without acknowledgement, on several connections: Order puts them into
-    the order in which they were sent."""
+    """Sent one after the other without acknowledgement, on several connections: Order puts them
+    into the order in which they were sent."""
     for sender, receiver in both_ways(ring.pair(*CHAINS["order"])):
         messages = [ring.message(200 + n) for n in range(60)]
         for message in messages:
@@ -113,7 +113,7 @@ def test_order_of_many(ring):
         assert sizes == sorted(sizes)
 
 
-# ---- coordinators ----------------------------------------------------------------------------------
+# ---- coordinators --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("kind", ("NonBlockingCoordinator", "SimpleCoordinator"))
 def test_coordinator(ring, kind):
@@ -136,7 +136,7 @@ def test_coordinator(ring, kind):
         rest[0].close()
 
 
-# ---- membership by interceptors --------------------------------------------------------------------
+# ---- membership by interceptors ------------------------------------------------------------------
 
 @pytest.mark.parametrize("ours", ("membership", "interceptor"))
 def test_static_interceptor(ring, ours):
@@ -148,12 +148,13 @@ def test_static_interceptor(ring, ours):
               "heartbeat": 200, "local": f"127.0.0.1:{ports[1]}:{uids[1]}",
               "member": f"127.0.0.1:{ports[0]}:{uids[0]}"}
     if ours == "membership":
-        node = ring.node(ports[0], membership="static", foreign="accept", m_frequency=200, uid=uids[0],
-                         member=f"127.0.0.1:{ports[1]}")
+        node = ring.node(ports[0], membership="static", foreign="accept", m_frequency=200,
+                         uid=uids[0], member=f"127.0.0.1:{ports[1]}")
     else:  # besides multicast, by which they do not hear each other
+        listed = f"member=127.0.0.1:{ports[1]},uniqueId={uids[1]}"
         node = ring.node(ports[0], **Group().node, uid=uids[0],
                          interceptor=[DETECTOR, "TcpPing{interval=200}",
-                                      f"StaticMembership{{member=127.0.0.1:{ports[1]},uniqueId={uids[1]}}}"])
+                                      "StaticMembership{%s}" % listed])
     tomcat = ring.tomcat(port=ports[1], **theirs)
     node.sees(tomcat)
     tomcat.sees(node)

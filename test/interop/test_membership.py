@@ -85,7 +85,7 @@ def test_udp(ring):
             assert receiver.got(message, sender) & 32
 
 
-# ---- leaving, dying, hanging -----------------------------------------------------------------------
+# ---- leaving, dying, hanging ---------------------------------------------------------------------
 
 def test_goodbye(ring):
     """A graceful leave is believed at once, without probe, on both sides."""
@@ -142,7 +142,7 @@ def test_ours_stopped(ring):
     exchange(ring, node, tomcat)
 
 
-# ---- probes ----------------------------------------------------------------------------------------
+# ---- probes --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("read", ("true", "false"))
 def test_probes(ring, read):
@@ -163,7 +163,7 @@ def test_probes(ring, read):
         assert not one.events.count("gone .*")
 
 
-# ---- static membership -----------------------------------------------------------------------------
+# ---- static membership ---------------------------------------------------------------------------
 
 def uid():
     return os.urandom(16).hex()

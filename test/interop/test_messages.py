@@ -37,7 +37,8 @@ def test_many(ring):
     """Without acknowledgements frames travel back to back; each of them arrives once."""
     for sender, receiver in both_ways(ring.pair()):
         messages = [ring.message(n % 3000 + 4) for n in range(300)]
-        ends = [sender.send(m, receiver, (0, ASYNC, USE_ACK)[n % 3]) for n, m in enumerate(messages)]
+        ends = [sender.send(message, receiver, (0, ASYNC, USE_ACK)[n % 3])
+                for n, message in enumerate(messages)]
         for message in messages:
             receiver.got(message, sender)
         for end in ends:
@@ -124,4 +125,5 @@ def test_nobody_there(ring):
     pair[0].sees(relay)
     relay.deafen()
     for sender in pair:
-        assert sender.wait(sender.send(ring.message(1), relay, USE_ACK)).group(1).startswith("failed")
+        ended = sender.wait(sender.send(ring.message(1), relay, USE_ACK)).group(1)
+        assert ended.startswith("failed"), ended
