@@ -15,8 +15,6 @@
  * word: it has read the frame and will not have it, and whoever sent it knows what to do about
  * that.
  *
- * A connection that is old enough, or has carried enough frames, is closed between two frames.
- *
  * Ends are told from a list, after the line has been dealt with, so that whoever is told may send,
  * forget and probe at will.
  */
@@ -54,6 +52,9 @@ typedef struct line_t {
     sc_sender_t *s;
     sc_member_t to;
     sc_lane_t lane;
+    apr_time_t opened;    /* its connection */
+    apr_uint32_t written; /* frames on it */
+    sc_timer_t worn;      /* its connection has become old */
     int probe;
     line_state_t state;
     sc_sock_t sock;
@@ -65,10 +66,7 @@ typedef struct line_t {
     sc_timer_t deadline;         /* of the first one */
     sc_timer_t kick;             /* connect, or deal with `error`, when it is due */
     apr_status_t error;
-    apr_time_t opened;    /* its connection */
-    apr_uint32_t written; /* frames on it */
-    sc_timer_t worn;      /* its connection has become old */
-    int known;            /* a node of ours that has acknowledged something: it knows this one */
+    int known; /* a node of ours that has acknowledged something: it knows this one */
     unsigned char answer[SC_ACK_FRAME];
     apr_size_t answered;
 } line_t;
