@@ -164,7 +164,7 @@ def endless_pieces():
     for _ in range(20):
         sender = member(random.randrange(1, 65535))
         ident = uuid.uuid4().bytes
-        for i in range(60):
+        for i in range(150):
             yield frame(sender, os.urandom(100000) + struct.pack(">II", i, 1000000) + b"\1",
                         ident=ident)
     for _ in range(5000):
@@ -181,7 +181,7 @@ def bombs():
 
 def never_confirmed():
     for i in range(1500):
-        yield frame(member(i + 1), os.urandom(50000))
+        yield frame(member(i % 20 + 1), os.urandom(200000))
     start, end = "7101C602DEC44BB29BF420E3206FD804", "36F35A6E2FE14BE8AFE32434C64D9238"
     for _ in range(10):  # and confirmations of nothing
         yield frame(member(4000), bytes.fromhex(start) + os.urandom(16) + bytes.fromhex(end))
@@ -190,7 +190,7 @@ def never_confirmed():
 def far_numbers():
     sender = member(4000)
     for i in range(1500):
-        yield frame(sender, bytes(50000) + struct.pack(">I", 7 + 3 * i))
+        yield frame(sender, bytes(200000) + struct.pack(">I", 7 + 3 * i))
     for i in range(3):
         yield frame(sender, bytes(i))
 
@@ -201,7 +201,7 @@ def undecryptable():
 
 
 @pytest.mark.parametrize("name, frames, counter, at_least", [
-    ("Fragmentation", endless_pieces, "fragments_refused", 20),
+    ("Fragmentation", endless_pieces, "fragments_refused", 10),
     ("Gzip", bombs, "inflate_refused", 5),
     ("TwoPhaseCommit", never_confirmed, "held_refused", 100),
     ("Order", far_numbers, "held_refused", 3),
@@ -221,8 +221,55 @@ def test_strangers(farm, name, frames, counter, at_least):
     assert on(b, one).values() == {"a": "2"}
     wait_until(lambda: b.count(counter) >= at_least, 10, counter)
     assert b.engine_pid() == engine, "the engine lives on"
-    assert proc_rss(engine) - before < 128 << 20
+    if "SC_PRELOAD" not in os.environ:  # a sanitizer keeps what is freed
+        assert proc_rss(engine) - before < 64 << 20
     assert a.count("degraded") == 0 and a.sees("n2") and b.sees("n1")
     assert b.sessions() == 1
     complaints = re.findall(r"SC049\d", b.log())
     assert 1 <= len(complaints) <= 10, complaints
+
+
+def record(port, during):
+    """Whole frames that go to a port of this machine while something happens."""
+    try:
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    except PermissionError:
+        pytest.skip("listening to the loopback interface needs CAP_NET_RAW")
+    frames = []
+    with tap:
+        tap.bind(("lo", 0))
+        tap.setblocking(False)
+        during()
+        while True:
+            try:
+                packet, (_, _, kind, _, _) = tap.recvfrom(65535)
+            except BlockingIOError:
+                return frames
+            ip = packet[14:]
+            if kind == socket.PACKET_OUTGOING or ip[0] >> 4 != 4 or ip[9] != socket.IPPROTO_TCP:
+                continue
+            tcp = ip[(ip[0] & 15) * 4:struct.unpack(">H", ip[2:4])[0]]
+            if struct.unpack(">H", tcp[2:4])[0] == port:
+                frames += re.findall(b"FLT2002.*?TLF2003", tcp[(tcp[12] >> 4) * 4:], re.S)
+
+
+def test_recorded_traffic(farm):
+    """What went to a node is played to it again, as it was and in another member's name."""
+    cluster = farm.cluster(2, directives=lines(CHAINS["Encrypt"])).start()
+    a, b = cluster.nodes
+    cluster.wait_settled()
+    one = a.client()
+    one.op("set=a:0&set=word:swordfish")
+    frames = record(b.rx_port, lambda: [one.op(f"set=a:{i}") for i in range(1, 6)])
+    changes = [f for f in frames if f[11:15] == bytes([0, 0, 0, 7])]  # by their send options
+    assert len(changes) >= 5 and all(b"swordfish" not in f and b"SCE1" not in f for f in frames)
+    applied = b.count("applied")
+    refused = b.count("replays_refused")
+    throw(b, changes)
+    throw(b, [f.replace(a.route.encode(), b"n9", 1) for f in changes])  # in the head
+    wait_until(lambda: b.count("replays_refused") >= refused + 2 * len(changes), 10, "refused")
+    assert on(b, one).values()["a"] == "5"
+    assert b.count("applied") <= applied + 1  # an access may have come meanwhile
+    one.op("set=a:6")
+    assert on(b, one).values()["a"] == "6"
+    assert a.count("degraded") == 0
