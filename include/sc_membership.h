@@ -73,6 +73,13 @@ struct sc_membership_t {
 
 const sc_membership_class_t *sc_membership_find(sc_membership_kind_t kind);
 
+/** What Tribes' interceptors say of their sender in a message of its own (tribes-protocol 4.9,
+ *  4.10). */
+typedef enum sc_membership_text_t { SC_TEXT_PING, SC_TEXT_STOP } sc_membership_text_t;
+
+/** The text of such a message. */
+void sc_membership_text(sc_membership_text_t which, const unsigned char **text, apr_size_t *len);
+
 extern const sc_membership_class_t sc_membership_multicast_class;
 extern const sc_membership_class_t sc_membership_static_class;
 extern const sc_membership_class_t sc_membership_dns_class;

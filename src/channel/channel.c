@@ -321,43 +321,29 @@ static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *by
     sc_pass_send(&ch->links[0], &out);
 }
 
-/** A Java object of a foreign member: a call of a procedure, or nothing that this node
- *  understands. */
-static void object_received(sc_channel_t *ch, const sc_member_t *from, const sc_packet_t *packet)
+static void foreign_send(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                         apr_uint32_t options)
 {
-    sc_rpc_t rpc;
-    sc_buf_t b;
-
-    if (sc_rpc_get(&rpc, packet->body, packet->body_len) != APR_SUCCESS || rpc.reply) {
-        COUNT(ch, ignored);
-        return;
-    }
-    COUNT(ch, calls_refused);
-    sc_buf_init(&b, 4096);
-    sc_rpc_put_no_channel(&b, &rpc);
-    if (b.err == APR_SUCCESS) {
-        send_message(ch, from, b.data, b.len, SC_OPT_ASYNCHRONOUS, NULL, NULL);
-    }
-    sc_buf_free(&b);
+    send_message(ctx, to, bytes, len, options, NULL, NULL);
 }
 
 /** From a member without our mark. @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
  */
 static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet)
 {
-    sc_foreign_member_t *from = sc_foreign_find(&ch->foreign, &packet->from);
+    sc_foreign_member_t *from;
 
+    if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
+        return sc_foreign_object(&ch->foreign, packet);
+    }
+    from = sc_foreign_find(&ch->foreign, &packet->from);
     if (from == NULL) {
         COUNT(ch, ignored);
         return APR_EGENERAL;
     }
     from->heard = now_of(ch);
-    if (packet->options & SC_OPT_BYTE_MESSAGE) {
-        COUNT(ch, messages_in);
-        ch->up.message(ch->up.baton, packet);
-    } else {
-        object_received(ch, &from->member, packet);
-    }
+    COUNT(ch, messages_in);
+    ch->up.message(ch->up.baton, packet);
     return APR_SUCCESS;
 }
 
@@ -646,6 +632,9 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
     ch->env.config = cfg->config;
     ch->env.serial = &ch->serial;
     ch->foreign.env = &ch->env;
+    ch->foreign.membership = &ch->membership;
+    ch->foreign.send = foreign_send;
+    ch->foreign.ctx = ch;
     ch->since = now_of(ch);
     ch->membership.cls = kind;
     ch->membership.env = &ch->env;
@@ -702,6 +691,7 @@ void sc_channel_stop(sc_channel_t *ch)
 
     if (ch->started) {
         sc_post_office_flush(&ch->office);
+        sc_foreign_goodbye(&ch->foreign);
         ch->membership.cls->stop(&ch->membership);
         ch->started = 0;
     }

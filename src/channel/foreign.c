@@ -1,14 +1,22 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Foreign members, and the one thing that they expect of every member: whoever calls a procedure is
- * told when there is none, because otherwise he waits for an answer for seconds, each time
- * (tribes-protocol 6).
+ * Foreign members, and what they expect of every member: whoever calls a procedure is told when
+ * there is none, because otherwise he waits for an answer for seconds, each time (tribes-protocol
+ * 6). The one call that is answered is that of Tribes' static membership (5.2). What it says is
+ * translated into the texts that our static membership knows, so there is one table of members.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "foreign.h"
+
+#define COUNT(f, name)                                                                             \
+    do {                                                                                           \
+        if ((f)->env->board != NULL) {                                                             \
+            sc_count((f)->env->board, name, 1);                                                    \
+        }                                                                                          \
+    } while (0)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
@@ -65,6 +73,12 @@ void sc_foreign_suspected(sc_foreign_t *f, const sc_member_t *m, int suspect)
     }
 }
 
+static void entry_free(sc_foreign_member_t *e)
+{
+    free(e->membership);
+    free(e);
+}
+
 void sc_foreign_gone(sc_foreign_t *f, const sc_member_t *m, int goodbye)
 {
     const sc_transport_t *t = f->env->transport;
@@ -79,130 +93,138 @@ void sc_foreign_gone(sc_foreign_t *f, const sc_member_t *m, int goodbye)
     t->forget(t->ctx, &f->at[i]->member);
     sc_log(f->env->log, SC_LOG_NOTICE, 0, "SC0413: member %s without this cluster's mark %s",
            sc_member_name(m, name), goodbye ? "left" : "is gone");
-    free(f->at[i]);
+    entry_free(f->at[i]);
     f->at[i] = f->at[--f->n];
 }
 
 void sc_foreign_clear(sc_foreign_t *f)
 {
     while (f->n > 0) {
-        free(f->at[--f->n]);
+        entry_free(f->at[--f->n]);
     }
 }
 
-/* ---- calls ---------------------------------------------------------------------------------- */
+/* ---- Java objects --------------------------------------------------------------------------- */
 
-/* Of Java's serialization only these are needed (tribes-protocol 12). */
-#define STREAM_MAGIC 0xACED0005u
-#define OBJECT 0x73
-#define CLASS 0x72
-#define NOTHING 0x70
-#define BLOCK 0x77
-#define LONG_BLOCK 0x7A
-#define END_OF_BLOCKS 0x78
-#define EXTERNAL 0x0C /* flags: externalizable, in blocks */
-
-#define MESSAGE_SERIAL APR_UINT64_C(0x712A750FF274E509)
-#define NO_CHANNEL_SERIAL APR_UINT64_C(0x7BAB8FB36A4B5BA6)
-
-static const char message_class[] = "org.apache.catalina.tribes.group.RpcMessage";
-static const char no_channel_class[] =
-    "org.apache.catalina.tribes.group.RpcMessage$NoRpcChannelReply";
-
-static int class_is(sc_rd_t *r, const char *name, apr_uint64_t serial)
+static int is_heard(const sc_foreign_t *f, const sc_member_t *m)
 {
-    apr_size_t len = strlen(name);
-    const unsigned char *p;
-    apr_size_t n;
-
-    if (sc_get_u8(r) != CLASS) {
-        return 0;
-    }
-    n = sc_get_u8(r) << 8;
-    n |= sc_get_u8(r);
-    p = sc_get(r, n);
-    return p != NULL && n == len && memcmp(p, name, len) == 0 && sc_get_u64(r) == serial &&
-           sc_get_u8(r) == EXTERNAL && sc_get_u8(r) == 0 && sc_get_u8(r) == 0 &&
-           sc_get_u8(r) == END_OF_BLOCKS;
+    return f->membership->cls->heard(f->membership, m) != 0;
 }
 
-/** The first block of an object's own data. */
-static int block_get(sc_rd_t *r, sc_rd_t *block)
+/** Tell membership in its own texts what the sender says of itself. Whether it takes the sender for
+ *  a member is to be asked afterwards: it swallows a text either way. */
+static void tell_membership(const sc_foreign_t *f, const sc_packet_t *packet, sc_java_say_t say)
 {
-    apr_uint32_t kind = sc_get_u8(r);
-    apr_size_t n = kind == LONG_BLOCK ? sc_get_u32(r) : sc_get_u8(r);
-    const unsigned char *p;
+    sc_packet_t said = *packet;
 
-    if (kind != BLOCK && kind != LONG_BLOCK) {
-        return 0;
-    }
-    p = sc_get(r, n);
-    if (p == NULL) {
-        return 0;
-    }
-    sc_rd_init(block, p, n);
-    return 1;
+    sc_membership_text(say == SC_JAVA_STOP ? SC_TEXT_STOP : SC_TEXT_PING, &said.body,
+                       &said.body_len);
+    (void)f->membership->cls->packet(f->membership, &said);
 }
 
-apr_status_t sc_rpc_get(sc_rpc_t *rpc, const void *bytes, apr_size_t len)
+/** Remember by what name it knows this node. */
+static void remember(sc_foreign_member_t *e, const sc_java_t *j)
 {
-    sc_rd_t block;
-    sc_rd_t r;
+    unsigned char *name;
 
-    memset(rpc, 0, sizeof(*rpc));
-    sc_rd_init(&r, bytes, len);
-    if (sc_get_u32(&r) != STREAM_MAGIC || sc_get_u8(&r) != OBJECT ||
-        !class_is(&r, message_class, MESSAGE_SERIAL) || sc_get_u8(&r) != NOTHING ||
-        !block_get(&r, &block)) {
-        return APR_EINVAL;
+    e->member_serial = j->member_serial;
+    e->static_serial = j->static_serial;
+    if (e->membership != NULL && e->membership_len == j->membership_len &&
+        memcmp(e->membership, j->membership, j->membership_len) == 0) {
+        return;
     }
-    rpc->reply = sc_get_u8(&block) != 0;
-    if (sc_get_u32(&block) != 16) {
-        return APR_EINVAL;
+    name = malloc(j->membership_len + 1);
+    if (name != NULL) {
+        memcpy(name, j->membership, j->membership_len);
+        free(e->membership);
+        e->membership = name;
+        e->membership_len = j->membership_len;
     }
-    rpc->uuid = sc_get(&block, 16);
-    rpc->id_len = sc_get_u32(&block);
-    if (rpc->id_len > SC_RPC_ID_MAX) {
-        return APR_EINVAL;
-    }
-    rpc->id = sc_get(&block, rpc->id_len);
-    return block.bad || r.bad || rpc->uuid == NULL || rpc->id == NULL ? APR_EINVAL : APR_SUCCESS;
 }
 
-static void class_put(sc_buf_t *b, const char *name, apr_uint64_t serial)
+static void send_object(const sc_foreign_t *f, const sc_member_t *to, sc_buf_t *b)
 {
-    apr_size_t len = strlen(name);
-
-    sc_put_u8(b, CLASS);
-    sc_put_u8(b, (unsigned int)(len >> 8));
-    sc_put_u8(b, (unsigned int)(len & 0xff));
-    sc_put(b, name, len);
-    sc_put_u64(b, serial);
-    sc_put_u8(b, EXTERNAL);
-    sc_put_u8(b, 0);
-    sc_put_u8(b, 0);
-    sc_put_u8(b, END_OF_BLOCKS);
+    if (b->err == APR_SUCCESS) {
+        f->send(f->ctx, to, b->data, b->len, SC_OPT_ASYNCHRONOUS);
+    }
+    sc_buf_free(b);
 }
 
-void sc_rpc_put_no_channel(sc_buf_t *b, const sc_rpc_t *request)
+void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call, int known)
 {
-    apr_size_t size = 4 + 16 + 4 + request->id_len;
+    sc_java_t answer = *call;
 
-    sc_put_u32(b, STREAM_MAGIC);
-    sc_put_u8(b, OBJECT);
-    class_put(b, no_channel_class, NO_CHANNEL_SERIAL);
-    class_put(b, message_class, MESSAGE_SERIAL);
-    sc_put_u8(b, NOTHING);
-    if (size < 256) {
-        sc_put_u8(b, BLOCK);
-        sc_put_u8(b, (unsigned int)size);
-    } else {
-        sc_put_u8(b, LONG_BLOCK);
-        sc_put_u32(b, (apr_uint32_t)size);
+    answer.kind = known ? SC_JAVA_REPLY : SC_JAVA_NO_CHANNEL;
+    answer.member = *f->env->local;
+    sc_java_put(b, &answer);
+}
+
+apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet)
+{
+    int was = is_heard(f, &packet->from);
+    sc_foreign_member_t *from;
+    apr_status_t read;
+    sc_java_t j;
+    sc_buf_t b;
+    int known = 0;
+
+    read = sc_java_get(&j, packet->body, packet->body_len);
+    if (read == APR_SUCCESS && j.say != SC_JAVA_NOTHING &&
+        sc_member_same(&j.member, &packet->from)) {
+        tell_membership(f, packet, j.say);
+        known = j.say != SC_JAVA_STOP && is_heard(f, &packet->from);
     }
-    sc_put_u32(b, 16);
-    sc_put(b, request->uuid, 16);
-    sc_put_u32(b, (apr_uint32_t)request->id_len);
-    sc_put(b, request->id, request->id_len);
-    sc_put_u8(b, END_OF_BLOCKS);
+    from = sc_foreign_find(f, &packet->from);
+    if (from != NULL) {
+        from->heard = sc_mono(f->env->clock);
+        if (known) {
+            remember(from, &j);
+        }
+    } else if (!known) {
+        COUNT(f, ignored);
+        return was ? APR_SUCCESS : APR_EGENERAL; /* it has said good-bye */
+    }
+    if (read != APR_SUCCESS || j.kind != SC_JAVA_REQUEST) {
+        COUNT(f, ignored);
+        return APR_SUCCESS;
+    }
+    if (!known) {
+        COUNT(f, calls_refused);
+    }
+    sc_buf_init(&b, 4096);
+    sc_foreign_answer(f, &b, &j, known);
+    /* also to one that is still being verified: its start waits for the answer */
+    send_object(f, &packet->from, &b);
+    return APR_SUCCESS;
+}
+
+static void say_goodbye(const sc_foreign_t *f, const sc_foreign_member_t *e)
+{
+    sc_java_t stop;
+    sc_buf_t b;
+
+    memset(&stop, 0, sizeof(stop));
+    stop.kind = SC_JAVA_PLAIN;
+    stop.say = SC_JAVA_STOP;
+    stop.member = *f->env->local;
+    memcpy(stop.member.command, SC_COMMAND_SHUTDOWN, sizeof(SC_COMMAND_SHUTDOWN) - 1);
+    stop.member.command_len = sizeof(SC_COMMAND_SHUTDOWN) - 1;
+    stop.membership = e->membership;
+    stop.membership_len = e->membership_len;
+    stop.member_serial = e->member_serial;
+    stop.static_serial = e->static_serial;
+    sc_buf_init(&b, 4096);
+    sc_java_put(&b, &stop);
+    send_object(f, &e->member, &b);
+}
+
+void sc_foreign_goodbye(const sc_foreign_t *f)
+{
+    apr_size_t i;
+
+    for (i = 0; i < f->n; i++) {
+        if (f->at[i]->membership != NULL) {
+            say_goodbye(f, f->at[i]);
+        }
+    }
 }

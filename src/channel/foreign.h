@@ -11,19 +11,29 @@
 #ifndef SC_FOREIGN_H
 #define SC_FOREIGN_H
 
-#include "sc_interceptor.h"
+#include "java_object.h"
+#include "sc_membership.h"
 
 #define SC_FOREIGN_MAX 16
 
 typedef struct sc_foreign_member_t {
     sc_member_t member;
     int suspect;
-    apr_time_t since; /**< of its last change of state */
-    apr_time_t heard; /**< its last message; heartbeats are membership's */
+    apr_time_t since;          /**< of its last change of state */
+    apr_time_t heard;          /**< its last message; heartbeats are membership's */
+    unsigned char *membership; /**< name of the static membership in which it has this node */
+    apr_size_t membership_len;
+    apr_uint64_t member_serial; /**< sc_java_t */
+    apr_uint64_t static_serial;
 } sc_foreign_member_t;
 
 typedef struct sc_foreign_t {
     const sc_chain_env_t *env;
+    sc_membership_t *membership;
+    /** Down the chain; bytes are copied. */
+    void (*send)(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                 apr_uint32_t options);
+    void *ctx;
     sc_foreign_member_t *at[SC_FOREIGN_MAX];
     apr_size_t n;
 } sc_foreign_t;
@@ -37,22 +47,18 @@ void sc_foreign_suspected(sc_foreign_t *f, const sc_member_t *m, int suspect);
 void sc_foreign_gone(sc_foreign_t *f, const sc_member_t *m, int goodbye);
 void sc_foreign_clear(sc_foreign_t *f);
 
-/* ---- remote procedure calls of Tribes (tribes-protocol 6) ----------------------------------- */
+/* ---- Java objects (java_object.h) ----------------------------------------------------------- */
 
-/** A longer name of a channel is none that a Tomcat gives. */
-#define SC_RPC_ID_MAX 900
-
-typedef struct sc_rpc_t {
-    int reply;
-    const unsigned char *uuid; /**< 16 bytes */
-    const unsigned char *id;   /**< name of the channel of calls */
-    apr_size_t id_len;
-} sc_rpc_t;
-
-/** Read what a Java object says of itself when it is an RpcMessage; what it carries is not looked
- *  at. @return APR_SUCCESS, or APR_EINVAL when it is anything else */
-apr_status_t sc_rpc_get(sc_rpc_t *rpc, const void *bytes, apr_size_t len);
-/** Append the object that says that nobody here answers such calls. */
-void sc_rpc_put_no_channel(sc_buf_t *b, const sc_rpc_t *request);
+/**
+ * One has come from a member without our mark: static membership's, a call of a procedure, or
+ * nothing that this node understands.
+ * @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
+ */
+apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet);
+/** Append the answer to a call: of static membership what the local member says of itself
+ *  (known = 1), of all others that nobody here answers such calls. */
+void sc_foreign_answer(const sc_foreign_t *f, sc_buf_t *b, const sc_java_t *call, int known);
+/** Say good-bye to those whose static membership is made of Java objects. */
+void sc_foreign_goodbye(const sc_foreign_t *f);
 
 #endif

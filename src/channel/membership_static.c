@@ -34,6 +34,12 @@ static const unsigned char ping_text[64] = {
     0x37, 0x15, 0xBE, 0x87, 0x45, 0x21, 0x4C, 0xA8, 0xBF, 0x0A, 0x4D, 0x13, 0x53, 0x38, 0x15, 0x32,
     0x55, 0xF6, 0x94, 0xB7, 0x3A, 0xDF, 0x21, 0x78, 0x91, 0x04, 0x7D, 0xD7, 0x72, 0x84, 0xC0, 0xD5};
 
+void sc_membership_text(sc_membership_text_t which, const unsigned char **text, apr_size_t *len)
+{
+    *text = which == SC_TEXT_STOP ? (const unsigned char *)stop_text : ping_text;
+    *len = which == SC_TEXT_STOP ? sizeof(stop_text) - 1 : sizeof(ping_text);
+}
+
 typedef struct fixed_t fixed_t;
 
 /** One configured member, or an address that dns has found. */
@@ -140,6 +146,9 @@ static void say(target_t *t, const void *text, apr_size_t len)
     sc_packet_t packet;
 
     memset(&packet, 0, sizeof(packet));
+    /* Tribes sends these without; but a Tomcat that has not the interceptors that swallow them
+     * would take them for Java objects, and complain about each */
+    packet.options = SC_OPT_BYTE_MESSAGE;
     sc_packet_stamp(env, &packet);
     packet.body = text;
     packet.body_len = len;

@@ -487,28 +487,35 @@ static void test_rpc_codec(void)
     unsigned char id[600];
     sc_packet_t q, a;
     sc_parser_t parser, parser2;
-    sc_rpc_t rpc;
+    sc_foreign_t foreign = {0};
+    sc_java_t call, answer;
+    sc_chain_env_t env = {0};
+    sc_member_t local = {0};
     sc_buf_t b;
 
+    foreign.env = &env;
+    env.local = &local;
     request = vector_body("rpc-request-string.bin", &q, &parser);
     reply = vector_body("rpc-no-channel-reply.bin", &a, &parser2);
-    CU_ASSERT_EQUAL_FATAL(sc_rpc_get(&rpc, q.body, q.body_len), APR_SUCCESS);
-    CU_ASSERT_EQUAL(rpc.reply, 0);
-    CU_ASSERT_EQUAL(rpc.id_len, 5);
-    CU_ASSERT_EQUAL(memcmp(rpc.id, "rpc-1", 5), 0);
+    CU_ASSERT_EQUAL_FATAL(sc_java_get(&call, q.body, q.body_len), APR_SUCCESS);
+    CU_ASSERT_EQUAL(call.kind, SC_JAVA_REQUEST);
+    CU_ASSERT_EQUAL(call.id_len, 5);
+    CU_ASSERT_EQUAL(memcmp(call.id, "rpc-1", 5), 0);
     sc_buf_init(&b, 4096);
-    sc_rpc_put_no_channel(&b, &rpc);
+    sc_foreign_answer(&foreign, &b, &call, 0);
     CU_ASSERT_EQUAL_FATAL(b.len, a.body_len);
     CU_ASSERT_EQUAL(memcmp(b.data, a.body, b.len), 0);
-    CU_ASSERT_EQUAL(sc_rpc_get(&rpc, a.body, a.body_len), APR_EINVAL); /* no call itself */
+    CU_ASSERT_EQUAL(sc_java_get(&answer, a.body, a.body_len), APR_SUCCESS);
+    CU_ASSERT_EQUAL(answer.kind, SC_JAVA_NO_CHANNEL); /* no call itself */
     /* a name that needs the long form of a block */
-    CU_ASSERT_EQUAL_FATAL(sc_rpc_get(&rpc, q.body, q.body_len), APR_SUCCESS);
     memset(id, 'i', sizeof(id));
-    rpc.id = id;
-    rpc.id_len = sizeof(id);
+    call.id = id;
+    call.id_len = sizeof(id);
     sc_buf_clear(&b);
-    sc_rpc_put_no_channel(&b, &rpc);
+    sc_foreign_answer(&foreign, &b, &call, 0);
     CU_ASSERT_EQUAL(b.data[b.len - 1 - 600 - 4 - 16 - 4 - 5], 0x7A);
+    CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_SUCCESS);
+    CU_ASSERT_EQUAL(answer.id_len, sizeof(id));
     /* and one that no Tomcat has */
     sc_buf_clear(&b);
     sc_put(&b, q.body, 0x40);
@@ -520,10 +527,10 @@ static void test_rpc_codec(void)
     sc_put_u32(&b, 2000);
     memset(sc_buf_reserve(&b, 2000), 'i', 2000);
     b.len += 2000;
-    CU_ASSERT_EQUAL(sc_rpc_get(&rpc, b.data, b.len), APR_EINVAL);
+    CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_EINVAL);
     sc_buf_patch_u32(&b, b.len - 2000 - 4, 600);
-    CU_ASSERT_EQUAL(sc_rpc_get(&rpc, b.data, b.len), APR_SUCCESS); /* it is only the length */
-    CU_ASSERT_EQUAL(rpc.id_len, 600);
+    CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_SUCCESS); /* it is only the length */
+    CU_ASSERT_EQUAL(answer.id_len, 600);
     sc_buf_free(&b);
     sc_parser_free(&parser);
     sc_parser_free(&parser2);

@@ -17,6 +17,7 @@
     X(loop)                                                                                        \
     X(link)                                                                                        \
     X(member)                                                                                      \
+    X(java)                                                                                        \
     X(frame)                                                                                       \
     X(channel)                                                                                     \
     X(membership)                                                                                  \
