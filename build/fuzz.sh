@@ -26,7 +26,8 @@ for target in "$@"; do
     found=$out/found/$target/
     log=$out/$target.log
     mkdir -p "$corpus" "$new" "$found"
-    set -- -max_len="$(length_of "$target")" -timeout=20 -rss_limit_mb=1024 -artifact_prefix="$found"
+    set -- -max_len="$(length_of "$target")" -timeout=20 -rss_limit_mb=1024 -print_funcs=0 \
+        -artifact_prefix="$found"
     [ ! -f "test/fuzz/corpus/$target.dict" ] || set -- "$@" -dict="test/fuzz/corpus/$target.dict"
     if [ "$seconds" = merge ]; then
         "$bin" "$@" -merge=1 "$corpus" "$new" >"$log" 2>&1 || { tail -n 30 "$log"; failed="$failed $target"; }

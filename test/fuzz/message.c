@@ -1,17 +1,16 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The codecs of all session messages. The reader of the unit tests holds what is accepted to the
- * promises of sc_message.h; what is accepted is not accepted when its end is cut off into the last
- * field that every version has. (Whole managers: manager_delta.c, manager_backup.c, front.c.)
+ * The codecs of all session messages: what is accepted keeps the promises of sc_message.h (whole
+ * managers: manager_delta.c, manager_backup.c, front.c).
  *
- *   An input is a message; or, with 0xff in front, one of the samples and what is changed in it.
+ *   An input is a message; or, with 0xff in front, one of the unit tests' samples and what is
+ *   changed in it; or, with 0xfe, one that is built field by field.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "../unit/message_rig.h"
-#include "fuzz.h"
+#include "manager.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -28,11 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
             b.data[at] = (unsigned char)fuzz_u8(&in);
         }
+    } else if (size > 1 && data[0] == 0xfe) {
+        (void)fuzz_u8(&in);
+        fuzz_record(&in, &b, 0);
+        fuzz_damage(&in, &b);
     } else {
         sc_put(&b, data, size);
     }
     bytes = fuzz_copy(b.data, b.len);
-    (void)wire_read(bytes, b.len);
+    (void)fuzz_read(bytes, b.len);
     (void)sc_event_name(b.len > 0 ? bytes[0] : 0);
     free(bytes);
     sc_buf_free(&b);
