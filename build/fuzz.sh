@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs fuzz targets one after the other. Called by make fuzz, fuzz-check and fuzz-merge:
 #   fuzz.sh FOLDER SECONDS TARGET...   replay the corpus, then fuzz each target for so long
-#   fuzz.sh FOLDER merge TARGET...     add to test/fuzz/corpus what shows something new
+#   fuzz.sh FOLDER merge TARGET...     make test/fuzz/corpus anew, of what is in it and what was found
 # New inputs that show something are kept in FOLDER/new/TARGET, findings in FOLDER/found/TARGET.
 set -eu
 out=$1
@@ -32,8 +32,7 @@ for target in "$@"; do
         -artifact_prefix="$found"
     [ ! -f "test/fuzz/corpus/$target.dict" ] || set -- "$@" -dict="test/fuzz/corpus/$target.dict"
     if [ "$seconds" = merge ]; then
-        "$bin" "$@" -merge=1 "$corpus" "$new" >"$log" 2>&1 || { tail -n 30 "$log"; failed="$failed $target"; }
-        echo "fuzz: $target: $(find "$corpus" -type f | wc -l) inputs"
+        echo "fuzz: $target: $(${PYTHON:-/usr/bin/python3} test/fuzz/merge.py "$bin" "$corpus" "$new" -- "$@")"
         continue
     fi
     # a run replays both folders first, and stops at the first finding

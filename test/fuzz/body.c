@@ -16,8 +16,8 @@
 /* A few names in their order, of which two are one when case is ignored. */
 static void build(fuzz_in_t *in, sc_buf_t *b)
 {
-    static const char *const names[][2] = {
-        {"A", "a"}, {"ab", "aB"}, {"b", "b"}, {"c[", "C["}, {"c{", "c{"}, {"\xc4", "\xe4"}};
+    static const char *const names[][2] = {{"A", "a"},   {"ab", "aB"}, {"b", "b"},
+                                           {"c[", "C["}, {"c{", "c{"}, {"\xc4", "\xe4"}};
     unsigned int i;
     sc_attr_t a;
 

@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * A front end, which only knows where sessions are, over a channel that nobody can trust (rig/manager.h).
+ * A front end, which only knows where sessions are, over a channel that nobody can trust
+ * (rig/manager.h).
  */
 #include "manager.h"
 

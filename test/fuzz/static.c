@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Static membership under a whole channel: START, STOP and PING, in the list or not, from members or
- * from anybody (rig/channel.h).
+ * Static membership under a whole channel: START, STOP and PING, in the list or not, from members
+ * or from anybody (rig/channel.h).
  */
 #include <string.h>
 

@@ -125,8 +125,7 @@ static void as_child(sc_store_t *s, apr_pool_t *pool)
 
         if (sc_store_read(s, (apr_uint16_t)(n % 2), &id, pool, &got) == APR_SUCCESS) {
             /* what is damaged is not given out */
-            FUZZ_CHECK(got.rec.flags != 0 ||
-                       rig_check(got.body, got.rec.body_len, &who, &v));
+            FUZZ_CHECK(got.rec.flags != 0 || rig_check(got.body, got.rec.body_len, &who, &v));
             (void)sc_store_last_access(s, &got);
             sc_store_note_access(s, got.cell, got.gen, SECONDS(3000));
         }

@@ -58,7 +58,8 @@ struct net_t {
     unsigned int serials;
 };
 
-/* ---- what is under way ------------------------------------------------------------------------ */
+/* ---- what is under way ------------------------------------------------------------------------
+ */
 
 /** End a send. Its function may send again, so the slot is free for that before. */
 static void end_kept(kept_t *k, apr_status_t rv)
@@ -109,7 +110,8 @@ static kept_t *kept_of(net_t *net, unsigned int serial)
     return NULL;
 }
 
-/* ---- the transport ---------------------------------------------------------------------------- */
+/* ---- the transport ----------------------------------------------------------------------------
+ */
 
 typedef struct refusal_t {
     net_t *net;
@@ -215,7 +217,8 @@ static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
     return APR_SUCCESS;
 }
 
-/* ---- what the channels tell ------------------------------------------------------------------- */
+/* ---- what the channels tell -------------------------------------------------------------------
+ */
 
 static void posted(void *baton, apr_status_t rv)
 {
@@ -312,7 +315,8 @@ static void up_settled(void *baton)
     FUZZ_CHECK(n->settled++ == 0);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 static apr_time_t net_clock(void *ctx)
 {
@@ -381,7 +385,8 @@ static void run_for(net_t *net, apr_interval_time_t time)
     net->now = end;
 }
 
-/* ---- operations ------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------
+ */
 
 static void op_time(net_t *net, fuzz_in_t *in)
 {
@@ -538,9 +543,12 @@ static void op_datagram(net_t *net, fuzz_in_t *in)
 }
 
 /* The texts by which membership and interceptors know each other's messages. */
-static const char *const known_texts[] = {
-    "Local StaticMember Notification Data", "Local StaticMember Shutdown Data",
-    "TCP-FAIL-DETECT", "NBC-HEADER", "SC-HEADER", "TWO_PHASE_COMMIT"};
+static const char *const known_texts[] = {"Local StaticMember Notification Data",
+                                          "Local StaticMember Shutdown Data",
+                                          "TCP-FAIL-DETECT",
+                                          "NBC-HEADER",
+                                          "SC-HEADER",
+                                          "TWO_PHASE_COMMIT"};
 
 static void build_body(fuzz_in_t *in, sc_buf_t *b)
 {

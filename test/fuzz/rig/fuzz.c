@@ -18,7 +18,8 @@ apr_status_t __wrap_sc_uid_generate(sc_uid_t *uid);
 static apr_pool_t *fuzz_pool;
 static apr_uint64_t ids;
 
-/* ---- determinism ------------------------------------------------------------------------------ */
+/* ---- determinism ------------------------------------------------------------------------------
+ */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -58,7 +59,8 @@ apr_status_t __wrap_sc_uid_generate(sc_uid_t *uid)
     return APR_SUCCESS;
 }
 
-/* ---- findings --------------------------------------------------------------------------------- */
+/* ---- findings ---------------------------------------------------------------------------------
+ */
 
 void fuzz_failed(const char *what, const char *file, int line)
 {
@@ -94,7 +96,8 @@ static void write_log(void *ctx, sc_log_level_t level, apr_status_t rv, const ch
 
 const sc_log_t fuzz_log = {NULL, SC_LOG_TRACE, write_log};
 
-/* ---- input as decisions ----------------------------------------------------------------------- */
+/* ---- input as decisions -----------------------------------------------------------------------
+ */
 
 unsigned int fuzz_u8(fuzz_in_t *in)
 {
@@ -208,7 +211,8 @@ void fuzz_damage(fuzz_in_t *in, sc_buf_t *b)
     }
 }
 
-/* ---- members ---------------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------------------
+ */
 
 void fuzz_peer(sc_member_t *m, unsigned int n)
 {

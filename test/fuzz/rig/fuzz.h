@@ -36,7 +36,8 @@ apr_pool_t *fuzz_start(void);
 /** Formats every line and throws it away. FUZZ_LOG in the environment: to stderr. */
 extern const sc_log_t fuzz_log;
 
-/* ---- input as decisions ----------------------------------------------------------------------- */
+/* ---- input as decisions -----------------------------------------------------------------------
+ */
 
 /** What is left of an input. At its end all numbers are 0 and all strings empty. */
 typedef struct fuzz_in_t {
@@ -60,7 +61,8 @@ unsigned char *fuzz_copy(const void *bytes, size_t len);
 /** Change bytes as the input says: none, some of them, the length. */
 void fuzz_damage(fuzz_in_t *in, sc_buf_t *b);
 
-/* ---- members ---------------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------------------
+ */
 
 /** One of a few members that a test can know: 10.0.0.<n+1>:4000, route n<n+1>, READY. */
 void fuzz_peer(sc_member_t *m, unsigned int n);

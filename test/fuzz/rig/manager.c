@@ -60,7 +60,8 @@ struct net_t {
     unsigned char asked[CALLS];
 };
 
-/* ---- records under way ------------------------------------------------------------------------ */
+/* ---- records under way ------------------------------------------------------------------------
+ */
 
 static kept_t *kept_of(net_t *net, unsigned int serial)
 {
@@ -154,7 +155,8 @@ static void arrive(net_t *net, unsigned int serial, const sc_buf_t *bytes, int t
     }
 }
 
-/* ---- the channel as a manager sees it --------------------------------------------------------- */
+/* ---- the channel as a manager sees it ---------------------------------------------------------
+ */
 
 static int node_of(const net_t *net, const sc_member_t *m)
 {
@@ -244,7 +246,8 @@ static void up_answer(void *ctx, const sc_link_call_t *call, sc_outcome_t outcom
     (void)sc_outcome_name(outcome);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 static apr_time_t node_mono(void *ctx)
 {
@@ -420,7 +423,8 @@ static void honest(net_t *net, int steps, int ms)
     }
 }
 
-/* ---- operations ------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------
+ */
 
 static void op_time(net_t *net, fuzz_in_t *in)
 {
@@ -482,8 +486,8 @@ static void op_record(net_t *net, fuzz_in_t *in, int built)
 
 static void op_request(net_t *net, fuzz_in_t *in)
 {
-    static const sc_link_op_t ops[] = {SC_LINK_CHANGE,    SC_LINK_CHANGE,   SC_LINK_REMOVE,
-                                       SC_LINK_FETCH,     SC_LINK_CHANGE_ID, SC_LINK_TAKEOVER,
+    static const sc_link_op_t ops[] = {SC_LINK_CHANGE, SC_LINK_CHANGE,    SC_LINK_REMOVE,
+                                       SC_LINK_FETCH,  SC_LINK_CHANGE_ID, SC_LINK_TAKEOVER,
                                        SC_LINK_PING};
     static unsigned char large[5000];
     unsigned int how = fuzz_u8(in);
@@ -647,7 +651,8 @@ static void step(net_t *net, fuzz_in_t *in)
     }
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------
+ */
 
 static int open_calls(const net_t *net)
 {

@@ -173,9 +173,8 @@ static void list(fuzz_in_t *in, sc_buf_t *b, sc_event_t event, apr_uint64_t hlc)
         memset(&g, 0, sizeof(g));
         sc_buf_clear(&items);
         g.context = text(fuzz_context(fuzz_u8(in)));
-        g.reason = event == SC_EVT_SESSION_EXPIRED || event == SC_EVT_REMOVE
-                       ? 2 * fuzz_below(in, 2)
-                       : 0;
+        g.reason =
+            event == SC_EVT_SESSION_EXPIRED || event == SC_EVT_REMOVE ? 2 * fuzz_below(in, 2) : 0;
         for (; g.n < n; g.n++) {
             sc_id_t id = any_id(in);
 
@@ -401,14 +400,31 @@ static void small(fuzz_in_t *in, sc_buf_t *b, sc_event_t event)
 
 void fuzz_record(fuzz_in_t *in, sc_buf_t *b, apr_uint64_t hlc)
 {
-    static const unsigned char events[] = {
-        SC_EVT_SESSION_CREATED, SC_EVT_SESSION_EXPIRED, SC_EVT_SESSION_ACCESSED,
-        SC_EVT_GET_ALL_SESSIONS, SC_EVT_ALL_SESSION_DATA, SC_EVT_SESSION_DELTA,
-        SC_EVT_ALL_SESSION_TRANSFERCOMPLETE, SC_EVT_CHANGE_SESSION_ID,
-        SC_EVT_ALL_SESSION_NOCONTEXTMANAGER, SC_EVT_BACKUP, SC_EVT_RETRIEVE, SC_EVT_PROXY,
-        SC_EVT_REMOVE, SC_EVT_STATE, SC_EVT_COPY, SC_EVT_ACCESS, SC_EVT_NOTIFY, SC_EVT_PING,
-        SC_EVT_BACKUP_DIFF, SC_EVT_DIGEST, SC_EVT_DIGEST_LIST, SC_EVT_TAKE,
-        SC_EVT_RETRIEVE_REPLY, SC_EVT_NOTIFY_REPLY, SC_EVT_PING_REPLY};
+    static const unsigned char events[] = {SC_EVT_SESSION_CREATED,
+                                           SC_EVT_SESSION_EXPIRED,
+                                           SC_EVT_SESSION_ACCESSED,
+                                           SC_EVT_GET_ALL_SESSIONS,
+                                           SC_EVT_ALL_SESSION_DATA,
+                                           SC_EVT_SESSION_DELTA,
+                                           SC_EVT_ALL_SESSION_TRANSFERCOMPLETE,
+                                           SC_EVT_CHANGE_SESSION_ID,
+                                           SC_EVT_ALL_SESSION_NOCONTEXTMANAGER,
+                                           SC_EVT_BACKUP,
+                                           SC_EVT_RETRIEVE,
+                                           SC_EVT_PROXY,
+                                           SC_EVT_REMOVE,
+                                           SC_EVT_STATE,
+                                           SC_EVT_COPY,
+                                           SC_EVT_ACCESS,
+                                           SC_EVT_NOTIFY,
+                                           SC_EVT_PING,
+                                           SC_EVT_BACKUP_DIFF,
+                                           SC_EVT_DIGEST,
+                                           SC_EVT_DIGEST_LIST,
+                                           SC_EVT_TAKE,
+                                           SC_EVT_RETRIEVE_REPLY,
+                                           SC_EVT_NOTIFY_REPLY,
+                                           SC_EVT_PING_REPLY};
     sc_event_t event = (sc_event_t)events[fuzz_below(in, sizeof(events))];
 
     switch (event) {
@@ -464,7 +480,8 @@ void fuzz_record(fuzz_in_t *in, sc_buf_t *b, apr_uint64_t hlc)
     }
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 static apr_status_t read_digest(sc_rd_t *r)
 {
