@@ -21,6 +21,9 @@ static const struct {
 } needed[] = {
     {"Encrypt", "encryptionKey", "000102030405060708090a0b0c0d0e0f"},
     {"Fragmentation", "maxSize", "64"},
+    {"StaticMembership", "member", "10.0.0.2:4000"},
+    {"DomainFilter", "domain", "rack"},
+    {"TwoPhaseCommit", "expire", "2000"},
 };
 
 static void add(net_setup_t *setup, const char *name, int with_attributes)

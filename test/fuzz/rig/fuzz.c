@@ -14,6 +14,8 @@
 
 apr_status_t __wrap_sc_id_generate(sc_id_t *id);
 apr_status_t __wrap_sc_uid_generate(sc_uid_t *uid);
+apr_status_t __wrap_sc_random(void *bytes, apr_size_t n);
+int __wrap_RAND_bytes(unsigned char *bytes, int n);
 
 static apr_pool_t *fuzz_pool;
 static apr_uint64_t ids;
@@ -57,6 +59,23 @@ apr_status_t __wrap_sc_uid_generate(sc_uid_t *uid)
 {
     next_id(uid->b);
     return APR_SUCCESS;
+}
+
+/* Whatever else asks for random bytes: OpenSSL's, and the module's own. */
+apr_status_t __wrap_sc_random(void *bytes, apr_size_t n)
+{
+    unsigned char *p = bytes;
+    apr_size_t i;
+
+    for (i = 0; i < n; i++) {
+        p[i] = (unsigned char)(++ids * 0x9d);
+    }
+    return APR_SUCCESS;
+}
+
+int __wrap_RAND_bytes(unsigned char *bytes, int n)
+{
+    return __wrap_sc_random(bytes, (apr_size_t)n) == APR_SUCCESS;
 }
 
 /* ---- findings ---------------------------------------------------------------------------------
