@@ -23,7 +23,8 @@ static int has_news(const sc_manager_t *m, const sc_record_t *rec)
            sc_move_pending(m, rec->context, &rec->id);
 }
 
-/* A location that tells nothing is not given: whoever asks would have to refuse the whole answer. */
+/* A location that tells nothing is not given: whoever asks would have to refuse the whole answer.
+ */
 static int says_nothing(const sc_wire_session_t *s)
 {
     return (s->flags & SC_REC_PROXY) && (s->primary_len == 0 || s->epoch == 0);
