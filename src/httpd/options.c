@@ -153,13 +153,9 @@ const char *sc_parse_host_port(apr_pool_t *p, const char *text, char *host, apr_
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-/* The dot separates id and route in the cookie, and mod_proxy takes what follows the first one. */
 const char *sc_check_route(const char *value)
 {
-    apr_size_t len = strlen(value);
-
-    if (len < 1 || len > SC_ROUTE_MAX ||
-        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != len) {
+    if (!sc_route_valid(value, strlen(value))) {
         return "1 to " APR_STRINGIFY(SC_ROUTE_MAX) " letters, digits, '-' and '_'";
     }
     return NULL;
