@@ -61,6 +61,9 @@ char *sc_id_format(const sc_id_t *id, char out[SC_ID_HEX + 1]);
 /** Write the form that may appear in logs and status pages into out. @return out */
 char *sc_id_mask(const sc_id_t *id, char out[SC_ID_MASKED]);
 
+/** Random bytes from the operating system's generator. @return APR_SUCCESS or its error. */
+apr_status_t sc_random(void *bytes, apr_size_t n);
+
 /** A new random id from the operating system's generator. @return APR_SUCCESS or its error. */
 apr_status_t sc_id_generate(sc_id_t *id);
 

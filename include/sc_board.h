@@ -114,15 +114,21 @@ typedef struct sc_view_t {
     X(frames_out)                                                                                  \
     X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
     X(datagrams_refused)                                                                           \
-    X(records_refused)   /* malformed session messages inside good frames */                       \
-    X(decrypt_refused)   /* messages that Encrypt could not decrypt */                             \
-    X(replays_refused)   /* messages that Encrypt has seen before, or that are too old or new */   \
-    X(inflate_refused)   /* messages that Gzip could not expand, or only to too many bytes */      \
-    X(fragments_refused) /* pieces that fit to nothing, or are too many */                         \
-    X(held_refused)      /* messages that could not be held back, or no longer */                  \
-    X(held_expired)      /* messages whose pieces, predecessors or confirmation did not come */    \
-    X(link_requests)     /* messages from the children */                                          \
-    X(link_refused)      /* malformed ones */
+    X(proven)             /* connections on which both sides proved that they have the secret */   \
+    X(strangers)          /* connections closed because they did not */                            \
+    X(misdirected)        /* connections of members that wanted another one, or a former life */   \
+    X(frames_forged)      /* frames and acknowledgements on proven connections, not authentic */   \
+    X(datagrams_forged)   /* datagrams of the group without the secret's MAC */                    \
+    X(datagrams_replayed) /* authentic ones that were heard before */                              \
+    X(records_refused)    /* malformed session messages inside good frames */                      \
+    X(decrypt_refused)    /* messages that Encrypt could not decrypt */                            \
+    X(replays_refused)    /* messages that Encrypt has seen before, or that are too old or new */  \
+    X(inflate_refused)    /* messages that Gzip could not expand, or only to too many bytes */     \
+    X(fragments_refused)  /* pieces that fit to nothing, or are too many */                        \
+    X(held_refused)       /* messages that could not be held back, or no longer */                 \
+    X(held_expired)       /* messages whose pieces, predecessors or confirmation did not come */   \
+    X(link_requests)      /* messages from the children */                                         \
+    X(link_refused)       /* malformed ones */
 
 typedef struct sc_counters_t {
 #define SC_X(name) apr_uint64_t name;

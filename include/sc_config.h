@@ -13,6 +13,7 @@
 
 #include "sc_base.h"
 #include "sc_board.h"
+#include "sc_secret.h"
 
 #define SC_INTERCEPTORS_MAX 16
 #define SC_ATTRS_MAX 8
@@ -151,6 +152,11 @@ typedef struct sc_config_t {
     apr_uint32_t ninterceptors; /**< 0: the default stack */
     sc_config_interceptor_t
         interceptor[SC_INTERCEPTORS_MAX]; /**< first = nearest the application */
+
+    struct {
+        apr_uint32_t count; /**< 0: none, everything is plain */
+        unsigned char id[SC_SECRETS_MAX][SC_KEY_ID];
+    } secret; /**< which secrets, so that another one is noticed; the keys are not here */
 
     apr_uint32_t quorum;      /**< 0: off */
     apr_uint32_t max_session; /**< bytes of a session's body at most */

@@ -12,6 +12,7 @@
 
 #include "sc_frame.h"
 #include "sc_loop.h"
+#include "sc_secret.h"
 
 /**
  * End of a send. APR_SUCCESS: written (without USE_ACK) or acknowledged; APR_EGENERAL: FAIL_ACK;
@@ -83,6 +84,8 @@ typedef struct sc_net_config_t {
     int group_fd;  /**< UDP socket in the group, made by sc_group_open; -1: none */
     sc_board_t *board;
     const sc_log_t *log;
+    const sc_secrets_t *secrets; /**< NULL or none in it: nothing is sealed; copied */
+    sc_uid_t uid;                /**< of this node, which it proves with a secret */
 } sc_net_config_t;
 
 /** The real transport on an event loop. @param pool as long as the engine */

@@ -15,8 +15,10 @@
 
 static const char hex_digits[] = "0123456789ABCDEF";
 
-static apr_status_t random_bytes(unsigned char *out, apr_size_t n)
+apr_status_t sc_random(void *bytes, apr_size_t n)
 {
+    unsigned char *out = bytes;
+
     while (n > 0) {
         ssize_t got = getrandom(out, n, 0);
         if (got < 0) {
@@ -87,12 +89,12 @@ char *sc_id_mask(const sc_id_t *id, char out[SC_ID_MASKED])
 
 apr_status_t sc_id_generate(sc_id_t *id)
 {
-    return random_bytes(id->b, sizeof(id->b));
+    return sc_random(id->b, sizeof(id->b));
 }
 
 apr_status_t sc_uid_generate(sc_uid_t *uid)
 {
-    apr_status_t rv = random_bytes(uid->b, sizeof(uid->b));
+    apr_status_t rv = sc_random(uid->b, sizeof(uid->b));
 
     if (rv == APR_SUCCESS) {
         uid->b[6] = (unsigned char)(0x40 | (uid->b[6] & 0x0f)); /* version 4 */

@@ -5,6 +5,9 @@
  *
  * The socket is bound to the group's own address where the system allows it, so that it gets
  * nothing but the group's datagrams: no unicast to the port and none of another group on it.
+ *
+ * With a secret each datagram carries a tail, and what carries none, or a wrong one, ends here:
+ * whoever is above sees members' datagrams only.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,6 +22,9 @@
 
 #define DATAGRAM_MAX 65536
 #define BURST 64
+/* So that a flood from elsewhere does not leave members without a place. */
+#define RECEIVE_BUFFER (1024 * 1024)
+#define LOG_INTERVAL apr_time_from_sec(10)
 
 struct sc_group_t {
     const sc_net_env_t *env;
@@ -31,6 +37,9 @@ struct sc_group_t {
     sc_log_limit_t recovery_log;
     struct sockaddr_storage to;
     socklen_t to_len;
+    apr_uint64_t count; /* of datagrams sent with a secret */
+    sc_guard_t guard;
+    sc_log_limit_t forged_log;
     unsigned char in[DATAGRAM_MAX];
 };
 
@@ -189,12 +198,17 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
 {
     unsigned int index;
     apr_status_t rv;
+    int buffer = RECEIVE_BUFFER;
     int on = 1;
 
     *what = "the interface to join the group on";
     rv = choose_interface(c, group->ss_family, &index);
     if (rv != APR_SUCCESS) {
         return rv;
+    }
+    /* without the right to pass the system's limit, less does, too */
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer)) != 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
     }
     *what = "SO_REUSEADDR";
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) {
@@ -242,17 +256,61 @@ apr_status_t sc_group_open(const sc_config_t *c, int *fd, const char **what)
 
 /* ---- using: in the engine ------------------------------------------------------------------- */
 
+static void refused(sc_group_t *g, const char *why)
+{
+    apr_time_t now = sc_loop_now(g->env->loop);
+    apr_uint64_t more = 0;
+
+    if (sc_log_allowed(&g->forged_log, now, LOG_INTERVAL, &more)) {
+        sc_log(g->env->cfg.log, SC_LOG_WARNING, 0,
+               "SC0476: a datagram of the group %s:%u was ignored: %s (%" APR_UINT64_T_FMT
+               " more before)",
+               g->env->cfg.config->mcast.address, g->env->cfg.config->mcast.port, why, more);
+    }
+}
+
+/** Whether a datagram is a member's; its tail is taken off. */
+static int admit(sc_group_t *g, apr_size_t *len)
+{
+    const sc_keyring_t *ring = g->env->ring;
+    apr_status_t rv;
+
+    if (ring->count == 0) {
+        if (!sc_datagram_is_sealed(g->in, *len)) {
+            return 1;
+        }
+        SC_NET_COUNT(g->env, datagrams_refused, 1);
+        refused(g, "it is of a member with a SessionClusterSecret, and this node has none");
+        return 0;
+    }
+    rv = *len <= SC_DATAGRAM_MAX ? sc_datagram_open(&g->guard, ring, g->in, len) : APR_EINVAL;
+    if (rv == APR_EEXIST) {
+        /* networks repeat datagrams, too */
+        SC_NET_COUNT(g->env, datagrams_replayed, 1);
+    } else if (rv != APR_SUCCESS) {
+        SC_NET_COUNT(g->env, datagrams_forged, 1);
+        refused(g, rv == APR_EINVAL ? "it is of nobody with this cluster's secret"
+                                    : "it is of another secret, or was changed");
+    }
+    return rv == APR_SUCCESS;
+}
+
 static void group_event(void *baton, apr_int16_t events)
 {
     sc_group_t *g = baton;
+    /* nothing longer is copied than anybody would look at */
+    apr_size_t size = g->env->ring->count > 0 ? SC_DATAGRAM_MAX : sizeof(g->in);
     int i;
 
     (void)events;
     for (i = 0; i < BURST; i++) {
-        ssize_t n = recv(g->sock.fd, g->in, sizeof(g->in), MSG_DONTWAIT);
+        ssize_t n = recv(g->sock.fd, g->in, size, MSG_DONTWAIT | MSG_TRUNC);
+        apr_size_t len = (apr_size_t)n;
 
         if (n >= 0) {
-            g->env->up.datagram(g->env->up.baton, g->in, (apr_size_t)n);
+            if (admit(g, &len)) {
+                g->env->up.datagram(g->env->up.baton, g->in, len);
+            }
         } else if (errno != EINTR) {
             /* nothing left, or an error that an earlier send has caused: both are over now */
             return;
@@ -283,18 +341,36 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     return rv;
 }
 
-apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+static apr_status_t send_bytes(sc_group_t *g, const void *bytes, apr_size_t len)
 {
     ssize_t n;
 
-    if (g->sock.fd < 0) {
-        return APR_EBADF;
-    }
     do {
         n = sendto(g->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&g->to,
                    g->to_len);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? errno : APR_SUCCESS;
+}
+
+apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+{
+    apr_status_t rv;
+    sc_buf_t b;
+
+    if (g->sock.fd < 0) {
+        return APR_EBADF;
+    }
+    if (g->env->ring->count == 0) {
+        return send_bytes(g, bytes, len);
+    }
+    sc_buf_init(&b, SC_DATAGRAM_MAX);
+    sc_put(&b, bytes, len);
+    rv = sc_datagram_seal(g->env->ring, &g->env->cfg.uid, ++g->count, &b);
+    if (rv == APR_SUCCESS) {
+        rv = send_bytes(g, b.data, b.len);
+    }
+    sc_buf_free(&b);
+    return rv;
 }
 
 void sc_group_close(sc_group_t *g)

@@ -8,6 +8,9 @@
  * listening are reported when it ends, because before its first announcement nobody knows this node
  * and nothing it sent would be accepted.
  *
+ * A heartbeat says what its sender's clock shows. Of two lives of one node the one that spoke last by
+ * that clock is the present one, whatever is played again from a recording.
+ *
  * A Tomcat takes every member on its group for a Tomcat and may ask it for sessions, so a node of
  * ours never announces itself where a foreign member was heard first: it stays alone until it is
  * restarted, and says so. A foreign member that comes to a group on which we are established
@@ -75,9 +78,12 @@ static void say(sc_membership_t *self, const sc_member_t *m)
 static void say_alive(sc_membership_t *self)
 {
     multicast_t *mc = self->state;
+    sc_member_t now;
 
     sc_roster_set_alive(self, mc->started);
-    say(self, self->local);
+    now = *self->local;
+    now.said_ms = (apr_uint64_t)apr_time_as_msec(sc_wall(self->env->clock));
+    say(self, &now);
 }
 
 static void beat_due(void *baton, apr_time_t now)
@@ -227,7 +233,7 @@ static void multicast_datagram(sc_membership_t *self, const void *bytes, apr_siz
     } else if (!m.ours) {
         heard_foreign(self, &m);
     } else if (mc->phase != BLOCKED) {
-        sc_roster_heard(mc->roster, &m, 0);
+        sc_roster_heard(mc->roster, &m, m.said_ms);
     }
 }
 

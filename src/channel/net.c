@@ -74,6 +74,7 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
     net->env.cfg = *cfg;
     net->env.up = *up;
     net->env.pool = pool;
+    net->env.cfg.secrets = NULL; /* only keys are kept */
     net->transport.ctx = net;
     net->transport.resolve = net_resolve;
     net->transport.send = net_send;
@@ -81,6 +82,10 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
     net->transport.forget = net_forget;
     net->transport.queued = net_queued;
     net->transport.group_send = net_group_send;
+    rv = sc_keyring_create(&net->env.ring, cfg->secrets);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     net->sender = sc_sender_create(&net->env);
     rv = sc_receiver_create(&net->receiver, &net->env);
     if (rv == APR_SUCCESS) {
@@ -93,6 +98,8 @@ apr_status_t sc_net_create(sc_net_t **out, sc_loop_t *loop, const sc_net_config_
         net->resolver = sc_resolver_create(&net->env);
         net->udp = sc_udp_create(&net->env, net->group);
         *out = net;
+    } else {
+        sc_keyring_destroy(net->env.ring);
     }
     return rv;
 }
@@ -114,6 +121,8 @@ void sc_net_close(sc_net_t *net)
     sc_group_close(net->group);
     sc_receiver_close(net->receiver);
     sc_sender_close(net->sender);
+    sc_keyring_destroy(net->env.ring);
+    net->env.ring = NULL;
 }
 
 void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout)

@@ -22,6 +22,7 @@ typedef struct sc_net_env_t {
     sc_net_config_t cfg;
     sc_transport_up_t up;
     apr_pool_t *pool;
+    sc_keyring_t *ring; /**< without keys: everything is plain */
 } sc_net_env_t;
 
 #define SC_NET_COUNT(env, name, n)                                                                 \

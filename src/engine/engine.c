@@ -395,7 +395,8 @@ static apr_status_t create_channel(sc_engine_t *e, const sc_uid_t *uid, apr_pool
                           up_member_gone,
                           up_lsn,
                           up_settled};
-    sc_net_config_t net = {s->config, s->listen_fd, s->group_fd, e->board, s->log};
+    sc_net_config_t net = {s->config, s->listen_fd, s->group_fd, e->board,
+                           s->log,    s->secrets,   *uid};
     sc_transport_up_t transport_up;
     apr_status_t rv;
 

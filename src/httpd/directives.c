@@ -12,6 +12,7 @@
 
 #include "options.h"
 #include "provider.h"
+#include "secret.h"
 
 #include "apr_lib.h"
 
@@ -358,7 +359,7 @@ static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *co
     return NULL;
 }
 
-static const char *set_secret(cmd_parms *cmd, void *dir, const char *arg)
+static const char *set_secret(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
@@ -367,17 +368,15 @@ static const char *set_secret(cmd_parms *cmd, void *dir, const char *arg)
     if (err) {
         return err;
     }
-    if (ap_cstr_casecmp(arg, "none") == 0) {
+    if (conf->secret_none || conf->engine.secret.count > 0) {
+        return apr_psprintf(cmd->pool, "%s is given twice; one line may name two files",
+                            cmd->cmd->name);
+    }
+    if (argc == 1 && ap_cstr_casecmp(argv[0], "none") == 0) {
         conf->secret_none = 1;
         return NULL;
     }
-    if (ap_cstr_casecmpn(arg, "file:", 5) == 0 || ap_cstr_casecmpn(arg, "exec:", 5) == 0) {
-        return apr_psprintf(cmd->pool,
-                            "%s: keys (file:, exec:) are not in this version; \"none\" "
-                            "says that only trusted hosts reach the receiver",
-                            cmd->cmd->name);
-    }
-    return wrong(cmd, "none", arg);
+    return sc_secret_read(cmd, conf, argc, argv);
 }
 
 static const char *set_quorum(cmd_parms *cmd, void *dir, const char *arg)
@@ -670,8 +669,9 @@ const command_rec sc_directives[] = {
     AP_INIT_TAKE_ARGV("SessionClusterInterceptor", add_interceptor, NULL, RSRC_CONF,
                       "an interceptor of the channel, then key=value; the first one given is "
                       "nearest to the application"),
-    AP_INIT_TAKE1("SessionClusterSecret", set_secret, NULL, RSRC_CONF,
-                  "none: only trusted hosts reach the receiver"),
+    AP_INIT_TAKE_ARGV("SessionClusterSecret", set_secret, NULL, RSRC_CONF,
+                      "the cluster's secret: file:path, and a second one that is accepted too; "
+                      "exec:program and arguments; none: only trusted hosts reach the receiver"),
     AP_INIT_TAKE1("SessionClusterQuorum", set_quorum, NULL, RSRC_CONF,
                   "On, Off (default) or a number: with fewer live nodes answer 503"),
     AP_INIT_TAKE1("SessionClusterMemory", set_memory, NULL, RSRC_CONF,

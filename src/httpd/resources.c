@@ -214,11 +214,13 @@ static apr_status_t resolve_receiver(sc_server_conf_t *conf, server_rec *s, apr_
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
                      "SC0614: no address found for the receiver; name one with "
                      "SessionClusterReceiver address=");
-    } else if (!conf->secret_none && strncmp(conf->engine.receiver.address, "127.", 4) != 0 &&
+    } else if (!conf->secret_none && conf->engine.secret.count == 0 &&
+               strncmp(conf->engine.receiver.address, "127.", 4) != 0 &&
                strcmp(conf->engine.receiver.address, "::1") != 0) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0615: the receiver would listen on %s without protection; say "
-                     "SessionClusterSecret none if only trusted hosts reach it, or "
+                     "SC0615: the receiver would listen on %s without protection; give all nodes "
+                     "one SessionClusterSecret, or say SessionClusterSecret none if only trusted "
+                     "hosts reach it, or "
                      "SessionClusterReceiver address=127.0.0.1",
                      conf->engine.receiver.address);
         return APR_EACCES;

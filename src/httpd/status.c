@@ -18,6 +18,7 @@
  * | node.engine_starts         | engines that have used this store: 1 + crashes and replacements  |
  * | node.uptime_s              | seconds since the engine started                                 |
  * | node.receiver              | address:port where replication is received, "" stand-alone       |
+ * | node.encrypted             | true: SessionClusterSecret names a secret                        |
  * | node.quorum                | nodes that SessionClusterQuorum asks for, itself too; 0: off     |
  * | node.quorum_lost           | true: fewer live members than that                               |
  * | node.leased                | true: may answer from its copies without asking the others       |
@@ -365,6 +366,7 @@ static void put_node(page_t *page, const sc_board_t *b, const sc_server_conf_t *
     put_number(page, "engine_starts", sc_board_get(b->engine_starts));
     put_age(page, "uptime_s", now, started ? started : now, APR_USEC_PER_SEC);
     put_text(page, "receiver", bounded(page->r, b->receiver, sizeof(b->receiver)));
+    put_flag(page, "encrypted", conf && conf->engine.secret.count > 0);
     put_number(page, "quorum", conf ? conf->engine.quorum : 0);
     put_flag(page, "quorum_lost", sc_board_get(b->quorum_lost) != 0);
     put_lease(page, sc_board_get(b->lease_until), now);

@@ -209,11 +209,29 @@ static const char *fixed_check(const sc_config_interceptor_t *c, apr_pool_t *poo
     return message;
 }
 
+/** Whether a member of the list is none of this module: it keeps its unique id for ever. */
+static int lists_foreign(const sc_config_interceptor_t *c)
+{
+    listed_t l;
+    apr_size_t i;
+
+    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX; i++) {
+        if (strcmp(c->attr[i].name, "member") == 0 && listed_get(&l, c->attr[i].value) == NULL &&
+            l.has_uid) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static const char *fixed_fits(const sc_config_t *config, const sc_config_interceptor_t *c,
                               apr_pool_t *pool)
 {
-    (void)c;
     (void)pool;
+    if (config->secret.count > 0 && lists_foreign(c)) {
+        return "interceptor StaticMembership: uniqueId= is for a Tomcat, and that has no "
+               "SessionClusterSecret: nothing it says would be accepted";
+    }
     if (config->membership == SC_MEMBERSHIP_STATIC) {
         return "interceptor StaticMembership: SessionClusterMembership static has a list already; "
                "name its members by SessionClusterMember";

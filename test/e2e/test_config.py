@@ -61,6 +61,7 @@ STATIC = (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0
           "SessionClusterReceiver address=127.0.0.1 port=4000\n")
 DNS = (ROUTE + "SessionClusterMembership dns name=localhost port=4000\n"
        "SessionClusterReceiver address=127.0.0.1 port=4000\n")
+SECRET = "SessionClusterSecret exec:/bin/echo 0123456789abcdef\n"
 LONG = "x" * 64
 KEY = "00112233445566778899AABBCCDDEEFF"
 ENCRYPT = f"SessionClusterInterceptor Encrypt encryptionKey={KEY} "
@@ -264,9 +265,9 @@ WRONG = [
     ("SessionClusterInterceptor Order maxQueue=0", r"messages from 1"),
     ("SessionClusterInterceptor TwoPhaseCommit deepclone=true", r"no deepclone"),
     # secret, quorum, sizes
-    ("SessionClusterSecret file:/etc/key", r"not in this version.*\"none\""),
-    ("SessionClusterSecret exec:/bin/key", r"not in this version"),
-    ("SessionClusterSecret swordfish", r"wants none"),
+    ("SessionClusterSecret file:/no/such/key", r"No such file"),
+    ("SessionClusterSecret exec:/no/such/key", r"is no program"),
+    ("SessionClusterSecret swordfish", r"wants file:path"),
     ("SessionClusterQuorum 0", r"On, Off or a number of nodes from 1 to 64"),
     ("SessionClusterQuorum 65", r"from 1 to 64"),
     ("SessionClusterQuorum most", r"On, Off or a number"),
@@ -399,6 +400,11 @@ CONTRADICTIONS = [
     ("<VirtualHost *:80>\nServerName " + "a" * 60 + "." + "b" * 60 + "." + "c" * 10 +
      "\nSessionClusterCookieName SID\n</VirtualHost>", r"SC0118: .*SessionClusterContext"),
     ("SessionClusterSendOptions 8 onTimeout=fail", r"SC0121: .*onTimeout=fail cannot happen"),
+    (SECRET + STATIC.replace("static", "static foreign=accept"),
+     r"SC0128: .*foreign member has no secret"),
+    (SECRET + STATIC.replace("port=4000", "port=4000 udpPort=4100"), r"SC0129: .*not sealed"),
+    (SECRET + DNS + "SessionClusterInterceptor StaticMembership member=127.0.0.1:4002,uniqueId=" +
+     "0" * 32, r"SC0120: .*uniqueId= is for a Tomcat"),
 ]
 
 
@@ -509,7 +515,7 @@ RIGHT = [
 def test_right(configtest, lines):
     code, said = configtest(lines)
     assert code == 0, said
-    assert "SC01" not in said
+    assert not re.search("SC01(?!25)", said)  # SC0125: said none, and gets a warning
 
 
 def test_majority_does_not_count_balancers(configtest):
@@ -565,10 +571,18 @@ REFERENCE = re.findall(r"^#(SessionCluster.*)$", reference(), re.M)
 
 
 @pytest.mark.parametrize("line", REFERENCE)
-def test_each_line_of_the_reference(configtest, line):
+def test_each_line_of_the_reference(configtest, tmp_path, line):
     """With what else it needs."""
     extra = ""
     kind = line.split()[0].replace("SessionCluster", "")
+    if kind == "Secret":
+        extra += STATIC
+        for n, path in enumerate(re.findall(r":(/\S+)", line)):
+            file = tmp_path / f"secret{n}"
+            text = f"{n}-a-secret-for-a-test\n"
+            file.write_text(f"#!/bin/sh\necho {text}" if "exec:" in line else text)
+            file.chmod(0o700)
+            line = line.replace(path, str(file))
     if kind in ("Membership", "Member", "Receiver", "Quorum", "Role"):
         extra += "SessionClusterSecret none\n"
         if kind != "Membership":

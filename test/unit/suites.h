@@ -21,6 +21,7 @@
     X(frame)                                                                                       \
     X(channel)                                                                                     \
     X(membership)                                                                                  \
+    X(secret)                                                                                      \
     X(transport)                                                                                   \
     X(interceptor)                                                                                 \
     X(links)                                                                                       \
