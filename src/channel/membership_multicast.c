@@ -8,8 +8,8 @@
  * listening are reported when it ends, because before its first announcement nobody knows this node
  * and nothing it sent would be accepted.
  *
- * A heartbeat says what its sender's clock shows. Of two lives of one node the one that spoke last by
- * that clock is the present one, whatever is played again from a recording.
+ * A heartbeat says what its sender's clock shows. Of two lives of one node the one that spoke last
+ * by that clock is the present one, whatever is played again from a recording.
  *
  * A Tomcat takes every member on its group for a Tomcat and may ask it for sessions, so a node of
  * ours never announces itself where a foreign member was heard first: it stays alone until it is

@@ -210,7 +210,7 @@ static void test_identity(void)
     CU_ASSERT_NOT_EQUAL(probe_one(env, &m, SYNC), APR_SUCCESS);
     CU_ASSERT_EQUAL(b->board.count.strangers, 0); /* it has the secret */
     CU_ASSERT_EQUAL(b->board.count.misdirected, 2);
-    memset(&m.uid, 0, sizeof(m.uid));             /* of a static list */
+    memset(&m.uid, 0, sizeof(m.uid)); /* of a static list */
     CU_ASSERT_EQUAL(probe_one(env, &m, SYNC), APR_SUCCESS);
     CU_ASSERT_EQUAL(b->packets, 1);
     env->node[0].member.uid.b[5] = 1; /* what its packets say from now on */
