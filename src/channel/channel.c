@@ -138,12 +138,28 @@ static void detach_peer(sc_channel_t *ch, peer_t *peer)
 
 /* ---- top of the chain: membership ----------------------------------------------------------- */
 
+static void top_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
+
+/** One that is known with our mark comes without it, or the other way round: a link below, which
+ *  does not care for marks, has kept it. What it was is gone. @return 1: so it was */
+static int was_other_kind(sc_interceptor_t *self, const sc_member_t *m)
+{
+    sc_channel_t *ch = self->state;
+
+    if (m->ours ? sc_foreign_find(&ch->foreign, m) == NULL : find_peer(ch, m) == NULL) {
+        return 0;
+    }
+    top_member_gone(self, m, 0);
+    return 1;
+}
+
 static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
 {
     sc_channel_t *ch = self->state;
     char name[SC_MEMBER_NAME];
     peer_t *peer;
 
+    (void)was_other_kind(self, m);
     if (!m->ours) {
         /* one that is not accepted comes up here when an interceptor knows it */
         if (ch->cfg.config->mcast.accept_foreign && !sc_foreign_added(&ch->foreign, m)) {
@@ -173,7 +189,9 @@ static void top_member_changed(sc_interceptor_t *self, const sc_member_t *m)
     sc_channel_t *ch = self->state;
     peer_t *peer = find_peer(ch, m);
 
-    if (peer != NULL) {
+    if (was_other_kind(self, m)) {
+        top_member_added(self, m);
+    } else if (peer != NULL) {
         peer->member = *m;
         ch->up.member_changed(ch->up.baton, &peer->member);
     } else {

@@ -14,6 +14,7 @@
 #include "java_object.h"
 #include "sc_membership.h"
 
+/** At most: they leave room for members with our mark. */
 #define SC_FOREIGN_MAX 16
 
 typedef struct sc_foreign_member_t {

@@ -20,12 +20,11 @@
  */
 #include <string.h>
 
+#include "foreign.h"
 #include "roster.h"
 
 #define ENTRIES_MAX (SC_MEMBERS_MAX - 1)
 #define DEPARTED_MAX 16
-/* Members without our mark; they leave room for those with it. */
-#define FOREIGN_MAX 16
 #define LOG_INTERVAL apr_time_from_sec(60)
 /* Two ages differ by the delay of a datagram; only more than this means older. */
 #define AGE_MARGIN apr_time_from_sec(1)
@@ -152,12 +151,12 @@ static entry_t *put_in(sc_roster_t *r, const sc_member_t *m)
     char name[SC_MEMBER_NAME];
     entry_t *e;
 
-    if (!m->ours && count_foreign(r) >= FOREIGN_MAX) {
+    if (!m->ours && count_foreign(r) >= SC_FOREIGN_MAX) {
         if (sc_log_allowed(&r->foreign_log, now_of(r), LOG_INTERVAL, NULL)) {
             sc_log(r->self->env->log, SC_LOG_WARNING, 0,
                    "SC0425: member %s is left out: there are %d without this cluster's mark "
                    "already",
-                   sc_member_name(m, name), FOREIGN_MAX);
+                   sc_member_name(m, name), SC_FOREIGN_MAX);
         }
         return NULL;
     }

@@ -333,6 +333,46 @@ static void test_strangers(void)
     rig_destroy(rig);
 }
 
+/** The failure detector keeps a silent member that answers. Meanwhile somebody without our mark
+ * says that he is it: no session is sent there, and it is back when it speaks itself. */
+static void test_taken_name(void)
+{
+    rig_t *rig = rig_create(SC_MEMBERSHIP_MULTICAST, 2);
+    rig_node_t *n = &rig->node[0];
+    sc_member_t m;
+    sc_buf_t b;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        rig->node[i].config.mcast.accept_foreign = 1;
+        rig_start(rig, i, 0);
+    }
+    rig_run(rig, RIG_MS(4000));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(rig_member(rig, 0, 1));
+    m = *rig_member(rig, 0, 1);
+    rig->node[1].mute = 1;
+    rig_run(rig, RIG_MS(5000));
+    CU_ASSERT_EQUAL_FATAL(rig_suspects(rig, 0), 1);
+    m.ours = 0;
+    m.payload_len = 0;
+    m.alive_ms += 10000;
+    sc_buf_init(&b, 4096);
+    sc_member_put(&b, &m);
+    rig_inject(rig, b.data, b.len);
+    sc_buf_free(&b);
+    rig_run(rig, RIG_MS(10));
+    CU_ASSERT_EQUAL(rig_members(rig, 0), 0);
+    CU_ASSERT_EQUAL(foreign(rig), 1);
+    CU_ASSERT_EQUAL(n->seen.gone, 1);
+    rig->node[1].mute = 0;
+    rig_run(rig, RIG_MS(15000));
+    CU_ASSERT_EQUAL(rig_members(rig, 0), 1);
+    CU_ASSERT_EQUAL(rig_suspects(rig, 0), 0);
+    CU_ASSERT_EQUAL(foreign(rig), 0);
+    CU_ASSERT_EQUAL(n->seen.added, 2);
+    rig_destroy(rig);
+}
+
 void sc_suite_java(void)
 {
     CU_pSuite s = CU_add_suite("java", NULL, NULL);
@@ -343,4 +383,5 @@ void sc_suite_java(void)
     CU_add_test(s, "every length and changed bytes", test_hostile);
     CU_add_test(s, "static membership of a Tomcat", test_membership);
     CU_add_test(s, "static membership of strangers", test_strangers);
+    CU_add_test(s, "a stranger with a member's name", test_taken_name);
 }

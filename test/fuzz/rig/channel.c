@@ -43,8 +43,10 @@ typedef struct node_t {
     apr_status_t record_rv;
     int settled;
     int members;
-    int posts; /* accepted, and not ended */
-    int echo;  /* posts from within callbacks */
+    int posts;               /* accepted, and not ended */
+    int echo;                /* posts from within callbacks */
+    sc_resolved_fn_t *asked; /* a look-up that is under way */
+    void *asked_baton;
 } node_t;
 
 struct net_t {
@@ -217,6 +219,16 @@ static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
     return APR_SUCCESS;
 }
 
+static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton)
+{
+    node_t *n = ctx;
+
+    FUZZ_CHECK(name[0] != '\0' && n->asked == NULL);
+    n->asked = done;
+    n->asked_baton = baton;
+    return APR_SUCCESS;
+}
+
 /* ---- what the channels tell -------------------------------------------------------------------
  */
 
@@ -338,13 +350,16 @@ static int start_node(net_t *net, int i, const net_setup_t *setup)
     n->index = i;
     sc_config_defaults(&n->config);
     n->config.membership = setup->membership;
+    n->config.mcast.accept_foreign = setup->accept_foreign;
+    strcpy(n->config.dns.name, "nodes.example");
+    n->config.dns.port = 4000;
     n->config.receiver.port = 4000;
     n->config.sender.max_queue = 64 * 1024;
     strcpy(n->config.route, self.route);
     sc_member_host(&self, n->config.receiver.address);
     n->config.ninterceptors = setup->ninterceptors;
     memcpy(n->config.interceptor, setup->interceptor, sizeof(setup->interceptor));
-    for (k = 0; k < 6; k++) {
+    for (k = 0; k < 6 && setup->membership != SC_MEMBERSHIP_DNS; k++) {
         sc_member_t other;
 
         fuzz_peer(&other, k);
@@ -358,6 +373,7 @@ static int start_node(net_t *net, int i, const net_setup_t *setup)
     n->transport.forget = net_forget;
     n->transport.queued = net_queued;
     n->transport.group_send = net_group_send;
+    n->transport.resolve = net_resolve;
     cfg.config = &n->config;
     cfg.clock = &net->clock;
     cfg.timers = net->timers;
@@ -470,6 +486,38 @@ static void op_arrive(net_t *net, fuzz_in_t *in)
     sc_buf_free(&bytes);
 }
 
+/** What a name stands for. @param in NULL: the two nodes */
+static void answer(node_t *n, fuzz_in_t *in)
+{
+    sc_resolved_fn_t *done = n->asked;
+    unsigned int how = in != NULL ? fuzz_u8(in) : 0;
+    apr_size_t count = how % 8 > 0 ? how % 8 : NODES;
+    apr_status_t rv = APR_SUCCESS;
+    sc_address_t found[8];
+    apr_size_t i;
+
+    if (done == NULL) {
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        sc_member_t m;
+
+        fuzz_peer(&m, how / 8 % 8 * (unsigned int)(how >= 64) + (unsigned int)i);
+        if (how & 0x80) {
+            m.host_len = fuzz_u8(in) & 1 ? 16 : 4;
+            m.host[3] = (unsigned char)fuzz_u8(in);
+        }
+        found[i].len = m.host_len;
+        memcpy(found[i].host, m.host, sizeof(found[i].host));
+    }
+    if (in != NULL && (how & 0xf8) == 0x08) {
+        rv = fuzz_u8(in) & 1 ? APR_NOTFOUND : APR_TIMEUP;
+        count = 0;
+    }
+    n->asked = NULL;
+    done(n->asked_baton, rv, found, count);
+}
+
 /** The network as it should be, for a while: everything arrives, once and whole. */
 static void honest(net_t *net, int steps)
 {
@@ -477,6 +525,10 @@ static void honest(net_t *net, int steps)
         int i = 0;
 
         run_for(net, apr_time_from_msec(100));
+        for (i = 0; i < NODES; i++) {
+            answer(&net->node[i], NULL);
+        }
+        i = 0;
         while (i < net->nkept) {
             kept_t *k = &net->kept[i];
             sc_buf_t bytes;
@@ -504,7 +556,9 @@ static void op_end(net_t *net, fuzz_in_t *in)
 {
     apr_status_t rv = outcome(in);
 
-    if (net->nkept > 0) {
+    if (net->node[0].asked != NULL) {
+        answer(&net->node[0], in);
+    } else if (net->nkept > 0) {
         end_kept(&net->kept[fuzz_below(in, KEPT) % (unsigned int)net->nkept], rv);
     }
 }
@@ -576,6 +630,18 @@ static void build_body(fuzz_in_t *in, sc_buf_t *b)
     }
 }
 
+/** A Java object is no byte message; its sender is mostly none of this module. */
+static void build_object(fuzz_in_t *in, sc_packet_t *packet, sc_buf_t *b)
+{
+    sc_java_t j;
+
+    packet->from.ours = fuzz_below(in, 8) == 0;
+    packet->options &= ~(apr_uint32_t)SC_OPT_BYTE_MESSAGE;
+    fuzz_java(in, &j, &packet->from);
+    sc_java_put(b, &j);
+    fuzz_damage(in, b);
+}
+
 /** A packet of anybody, that no node has sent. */
 static void op_packet(net_t *net, fuzz_in_t *in)
 {
@@ -593,7 +659,11 @@ static void op_packet(net_t *net, fuzz_in_t *in)
     }
     packet.timestamp_ms = fuzz_number(in);
     packet.id.b[0] = (unsigned char)fuzz_below(in, 4);
-    build_body(in, &body);
+    if (net->node[0].config.mcast.accept_foreign && fuzz_below(in, 2) == 0) {
+        build_object(in, &packet, &body);
+    } else {
+        build_body(in, &body);
+    }
     packet.body = body.data;
     packet.body_len = body.len;
     sc_frame_put(&b, &packet);
@@ -627,6 +697,7 @@ static void op_rest(net_t *net, fuzz_in_t *in)
     node_t *n = &net->node[fuzz_below(in, NODES)];
     const sc_member_t *m[SC_MEMBERS_MAX];
     apr_size_t count = sc_channel_members(n->channel, m, SC_MEMBERS_MAX);
+    const sc_member_t *foreign[SC_MEMBERS_MAX];
     static sc_view_t view;
 
     switch (fuzz_below(in, 7)) {
@@ -641,7 +712,8 @@ static void op_rest(net_t *net, fuzz_in_t *in)
         break;
     case 2:
         sc_channel_view(n->channel, &view);
-        FUZZ_CHECK(view.count == count + 1);
+        count += sc_channel_foreign(n->channel, foreign, SC_MEMBERS_MAX);
+        FUZZ_CHECK(view.count == (count + 1 < SC_MEMBERS_MAX ? count + 1 : SC_MEMBERS_MAX));
         break;
     case 3:
         n->record_rv = fuzz_below(in, 2) ? APR_EGENERAL : APR_SUCCESS;

@@ -18,6 +18,7 @@ typedef struct net_setup_t {
     sc_membership_kind_t membership;
     apr_uint32_t ninterceptors; /**< 0: the default chain */
     sc_config_interceptor_t interceptor[SC_INTERCEPTORS_MAX];
+    int accept_foreign;
 } net_setup_t;
 
 /** Run the rest of the input against two nodes with this configuration. */

@@ -17,6 +17,7 @@
 #include "sc_base.h"
 #include "sc_buf.h"
 #include "sc_member.h"
+#include "../../../src/channel/java_object.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -70,5 +71,7 @@ void fuzz_peer(sc_member_t *m, unsigned int n);
 void fuzz_member(fuzz_in_t *in, sc_member_t *m);
 /** Append member data that is well-formed in its frame and lengths; the payload may be anything. */
 void fuzz_member_bytes(fuzz_in_t *in, sc_buf_t *b);
+/** A Java object as Tomcats send them, mostly of that member; points into the input. */
+void fuzz_java(fuzz_in_t *in, sc_java_t *j, const sc_member_t *from);
 
 #endif
