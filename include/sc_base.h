@@ -55,6 +55,9 @@ typedef struct sc_uid_t {
  */
 apr_status_t sc_id_parse(sc_id_t *id, const char *text, apr_size_t len);
 
+/** Read 2 * n hex digits of either case. @return 0: there is something else, or too little */
+int sc_hex_get(unsigned char *out, apr_size_t n, const char *text);
+
 /** Write the text form (32 digits and NUL) into out. @return out */
 char *sc_id_format(const sc_id_t *id, char out[SC_ID_HEX + 1]);
 

@@ -37,6 +37,14 @@ typedef struct sc_chain_env_t {
     apr_uint64_t *serial; /**< numbers the messages of this member; sc_packet_stamp counts it up */
 } sc_chain_env_t;
 
+/** Count on the board, when there is one. @param env sc_chain_env_t */
+#define SC_CHAIN_COUNT(env, name)                                                                  \
+    do {                                                                                           \
+        if ((env)->board != NULL) {                                                                \
+            sc_count((env)->board, name, 1);                                                       \
+        }                                                                                          \
+    } while (0)
+
 /** Fill in what every message carries: sender, time, an id of its own. */
 void sc_packet_stamp(const sc_chain_env_t *env, sc_packet_t *packet);
 

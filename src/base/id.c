@@ -65,6 +65,22 @@ apr_status_t sc_id_parse(sc_id_t *id, const char *text, apr_size_t len)
     return APR_SUCCESS;
 }
 
+int sc_hex_get(unsigned char *out, apr_size_t n, const char *text)
+{
+    apr_size_t i;
+
+    for (i = 0; i < 2 * n; i++) {
+        char c = text[i];
+        int value = hex_value(c >= 'a' && c <= 'f' ? (char)(c - 'a' + 'A') : c);
+
+        if (value < 0) {
+            return 0;
+        }
+        out[i / 2] = (unsigned char)(out[i / 2] << 4 | value);
+    }
+    return 1;
+}
+
 char *sc_id_format(const sc_id_t *id, char out[SC_ID_HEX + 1])
 {
     apr_size_t i;

@@ -58,12 +58,7 @@ struct sc_channel_t {
     sc_log_limit_t full_log;
 };
 
-#define COUNT(ch, name)                                                                            \
-    do {                                                                                           \
-        if ((ch)->cfg.board != NULL) {                                                             \
-            sc_count((ch)->cfg.board, name, 1);                                                    \
-        }                                                                                          \
-    } while (0)
+#define COUNT(ch, name) SC_CHAIN_COUNT(&(ch)->env, name)
 
 static sc_interceptor_t *bottom_of(sc_channel_t *ch)
 {

@@ -11,13 +11,6 @@
 
 #include "foreign.h"
 
-#define COUNT(f, name)                                                                             \
-    do {                                                                                           \
-        if ((f)->env->board != NULL) {                                                             \
-            sc_count((f)->env->board, name, 1);                                                    \
-        }                                                                                          \
-    } while (0)
-
 /* ---- the table ------------------------------------------------------------------------------ */
 
 sc_foreign_member_t *sc_foreign_find(const sc_foreign_t *f, const sc_member_t *m)
@@ -181,15 +174,15 @@ apr_status_t sc_foreign_object(sc_foreign_t *f, const sc_packet_t *packet)
             remember(from, &j);
         }
     } else if (!known) {
-        COUNT(f, ignored);
+        SC_CHAIN_COUNT(f->env, ignored);
         return was ? APR_SUCCESS : APR_EGENERAL; /* it has said good-bye */
     }
     if (read != APR_SUCCESS || j.kind != SC_JAVA_REQUEST) {
-        COUNT(f, ignored);
+        SC_CHAIN_COUNT(f->env, ignored);
         return APR_SUCCESS;
     }
     if (!known) {
-        COUNT(f, calls_refused);
+        SC_CHAIN_COUNT(f->env, calls_refused);
     }
     sc_buf_init(&b, 4096);
     sc_foreign_answer(f, &b, &j, known);

@@ -141,9 +141,7 @@ static void heard_foreign(sc_membership_t *self, const sc_member_t *m)
         sc_roster_heard(mc->roster, m, 0);
         return;
     }
-    if (self->env->board != NULL) {
-        sc_count(self->env->board, datagrams_refused, 1);
-    }
+    SC_CHAIN_COUNT(self->env, datagrams_refused);
     if (sc_member_leaving(m)) {
         return;
     }
@@ -178,9 +176,7 @@ static void malformed(sc_membership_t *self, apr_size_t len)
     multicast_t *mc = self->state;
     apr_uint64_t more = 0;
 
-    if (self->env->board != NULL) {
-        sc_count(self->env->board, datagrams_refused, 1);
-    }
+    SC_CHAIN_COUNT(self->env, datagrams_refused);
     if (sc_log_allowed(&mc->malformed_log, now_of(self), MALFORMED_LOG_INTERVAL, &more)) {
         sc_log(self->env->log, SC_LOG_WARNING, 0,
                "SC0434: a datagram of %" APR_SIZE_T_FMT " bytes on the group is no member's "

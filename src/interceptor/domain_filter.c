@@ -128,9 +128,7 @@ static apr_status_t filter_received(sc_interceptor_t *self, const sc_packet_t *p
         return sc_pass_received(self, packet);
     }
     f->refused++;
-    if (self->env->board != NULL) {
-        sc_count(self->env->board, frames_refused, 1);
-    }
+    SC_CHAIN_COUNT(self->env, frames_refused);
     if (f->attr[LOG_INTERVAL] != 0 && f->refused % (apr_uint64_t)f->attr[LOG_INTERVAL] == 0) {
         sc_log(self->env->log, SC_LOG_NOTICE, 0,
                "SC0482: %" APR_UINT64_T_FMT " messages of members outside domain \"%s\" were "

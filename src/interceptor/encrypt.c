@@ -66,37 +66,16 @@ typedef struct encrypt_t {
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /** @return bytes of the key; 0: it is none */
 static apr_size_t key_of(const sc_config_interceptor_t *c, unsigned char key[KEY_MAX])
 {
     const char *text = sc_interceptor_text(c, "encryptionKey", "");
     apr_size_t digits = strlen(text);
-    apr_size_t i;
 
     if (digits != 32 && digits != 48 && digits != 64) {
         return 0;
     }
-    for (i = 0; i < digits; i += 2) {
-        int high = hex_digit(text[i]);
-        int low = hex_digit(text[i + 1]);
-
-        if (high < 0 || low < 0) {
-            return 0;
-        }
-        key[i / 2] = (unsigned char)(high * 16 + low);
-    }
-    return digits / 2;
+    return sc_hex_get(key, digits / 2, text) ? digits / 2 : 0;
 }
 
 static const char *algorithm_of(const sc_config_interceptor_t *c)
@@ -211,20 +190,13 @@ static void encrypt_send(sc_interceptor_t *self, const sc_outgoing_t *out)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-#define COUNT(e, name)                                                                             \
-    do {                                                                                           \
-        if ((e)->self->env->board != NULL) {                                                       \
-            sc_count((e)->self->env->board, name, 1);                                              \
-        }                                                                                          \
-    } while (0)
-
 static apr_status_t undecryptable(encrypt_t *e, const sc_packet_t *packet)
 {
     const sc_chain_env_t *env = e->self->env;
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    COUNT(e, decrypt_refused);
+    SC_CHAIN_COUNT(e->self->env, decrypt_refused);
     if (sc_log_allowed(&e->decrypt_log, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0492: a message that calls itself one of member %s could not be decrypted "
@@ -242,7 +214,7 @@ static apr_status_t replayed(encrypt_t *e, const sc_packet_t *packet, sc_replay_
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    COUNT(e, replays_refused);
+    SC_CHAIN_COUNT(e->self->env, replays_refused);
     if (sc_log_allowed(&e->replay_log, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0498: an encrypted message that calls itself one of member %s was refused: it "
@@ -290,7 +262,7 @@ static apr_status_t opened(encrypt_t *e, const sc_packet_t *p, const unsigned ch
         }
         return rv;
     case SC_REPLAY_DONE:
-        COUNT(e, replays_refused);
+        SC_CHAIN_COUNT(e->self->env, replays_refused);
         return APR_SUCCESS;
     case SC_REPLAY_FULL:
         return APR_ENOMEM;

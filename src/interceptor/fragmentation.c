@@ -150,9 +150,7 @@ static set_t *set_oldest(const sender_t *s, const set_t *but)
 /** The oldest set of a sender makes way: it is left over from a send that was given up. */
 static void make_way(fragmentation_t *f, sender_t *s, set_t *set)
 {
-    if (f->self->env->board != NULL) {
-        sc_count(f->self->env->board, fragments_refused, 1);
-    }
+    SC_CHAIN_COUNT(f->self->env, fragments_refused);
     set_drop(&f->parties, s, set);
 }
 
@@ -219,9 +217,7 @@ static void expire_due(void *baton, apr_time_t now)
         set_t *set = set_oldest(s, NULL);
 
         while (set != NULL && set->since <= limit) {
-            if (f->self->env->board != NULL) {
-                sc_count(f->self->env->board, held_expired, 1);
-            }
+            SC_CHAIN_COUNT(f->self->env, held_expired);
             set_drop(&f->parties, s, set);
             set = set_oldest(s, NULL);
         }
@@ -240,9 +236,7 @@ static apr_status_t refuse(fragmentation_t *f, const sc_packet_t *packet, const 
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    if (env->board != NULL) {
-        sc_count(env->board, fragments_refused, 1);
-    }
+    SC_CHAIN_COUNT(env, fragments_refused);
     if (sc_log_allowed(&f->limit, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0495: a piece of a message of member %s was refused: %s (%" APR_UINT64_T_FMT

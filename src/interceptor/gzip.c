@@ -216,9 +216,7 @@ static void complain(gzip_t *g, const sc_packet_t *packet, apr_status_t rv)
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    if (env->board != NULL) {
-        sc_count(env->board, inflate_refused, 1);
-    }
+    SC_CHAIN_COUNT(env, inflate_refused);
     if (sc_log_allowed(&g->limit, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0494: a compressed message of member %s was refused: %s (%" APR_UINT64_T_FMT

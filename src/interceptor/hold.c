@@ -69,8 +69,8 @@ static void make_room(sc_parties_t *ps)
         }
     }
     if (oldest != NULL) {
-        if (oldest->bytes > 0 && ps->self->env->board != NULL) {
-            sc_count(ps->self->env->board, held_refused, 1);
+        if (oldest->bytes > 0) {
+            SC_CHAIN_COUNT(ps->self->env, held_refused);
         }
         remove_party(ps, oldest);
     }

@@ -549,9 +549,7 @@ static apr_status_t refuse(coordinator_t *c, const sc_packet_t *packet, const ch
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    if (c->self->env->board != NULL) {
-        sc_count(c->self->env->board, frames_refused, 1);
-    }
+    SC_CHAIN_COUNT(c->self->env, frames_refused);
     if (sc_log_allowed(&c->bad_log, now_of(c), BAD_LOG_INTERVAL, &more)) {
         sc_log(c->self->env->log, SC_LOG_WARNING, 0,
                "SC0487: an election message of %s was refused: %s (%" APR_UINT64_T_FMT

@@ -149,8 +149,8 @@ static int before(apr_uint32_t a, apr_uint32_t b)
 static void jump(order_t *o, sender_t *s, apr_uint32_t n, int expired)
 {
     while (s->queue != NULL && before(s->queue->number, n)) {
-        if (expired && o->self->env->board != NULL) {
-            sc_count(o->self->env->board, held_expired, 1);
+        if (expired) {
+            SC_CHAIN_COUNT(o->self->env, held_expired);
         }
         take_first(o, s, !expired || o->attr[FORWARD_EXPIRED]);
     }
@@ -301,9 +301,7 @@ static apr_status_t malformed(order_t *o, const sc_packet_t *packet)
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    if (env->board != NULL) {
-        sc_count(env->board, held_refused, 1);
-    }
+    SC_CHAIN_COUNT(env, held_refused);
     if (sc_log_allowed(&o->limit, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0496: a message of member %s carries no number for Order (%" APR_UINT64_T_FMT

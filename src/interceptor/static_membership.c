@@ -87,30 +87,6 @@ struct fixed_t {
 
 /* ---- attributes ----------------------------------------------------------------------------- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int uid_get(sc_uid_t *uid, const char *text, apr_size_t len)
-{
-    apr_size_t i;
-
-    for (i = 0; i < len && i < 2 * sizeof(uid->b); i++) {
-        int digit = hex_digit(text[i]);
-
-        if (digit < 0) {
-            return 0;
-        }
-        uid->b[i / 2] = (unsigned char)(uid->b[i / 2] << 4 | digit);
-    }
-    return len == 2 * sizeof(uid->b);
-}
-
 /** host:port at the front of text. @return what is behind it, NULL when it is none */
 static const char *place_get(listed_t *l, const char *text)
 {
@@ -153,7 +129,8 @@ static const char *listed_get(listed_t *l, const char *text)
         apr_size_t len = strcspn(++text, ",");
 
         if (strncmp(text, "uniqueId=", 9) == 0 && !l->has_uid) {
-            l->has_uid = len >= 9 && uid_get(&l->uid, text + 9, len - 9);
+            l->has_uid =
+                len == 9 + 2 * sizeof(l->uid.b) && sc_hex_get(l->uid.b, sizeof(l->uid.b), text + 9);
             if (!l->has_uid) {
                 return "uniqueId= with 32 hex digits";
             }

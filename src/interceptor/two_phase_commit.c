@@ -123,9 +123,7 @@ static void expire_due(void *baton, apr_time_t now)
         sender_t *s = (sender_t *)p;
 
         while (s->held != NULL && s->held->since <= limit) {
-            if (c->self->env->board != NULL) {
-                sc_count(c->self->env->board, held_expired, 1);
-            }
+            SC_CHAIN_COUNT(c->self->env, held_expired);
             let_go(&c->parties, s, &s->held);
         }
         if (s->held != NULL) {
@@ -142,9 +140,7 @@ static apr_status_t refuse(commit_t *c, const sc_packet_t *packet, const char *w
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
-    if (env->board != NULL) {
-        sc_count(env->board, held_refused, 1);
-    }
+    SC_CHAIN_COUNT(env, held_refused);
     if (sc_log_allowed(&c->limit, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0497: a message of member %s was refused: %s (%" APR_UINT64_T_FMT " more before)",
@@ -156,9 +152,7 @@ static apr_status_t refuse(commit_t *c, const sc_packet_t *packet, const char *w
 /** The oldest message of a sender makes way: its sender has given it up, or means no good. */
 static void make_way(commit_t *c, sender_t *s)
 {
-    if (c->self->env->board != NULL) {
-        sc_count(c->self->env->board, held_refused, 1);
-    }
+    SC_CHAIN_COUNT(c->self->env, held_refused);
     let_go(&c->parties, s, &s->held);
 }
 

@@ -13,34 +13,11 @@
 
 static sc_election_t election; /* large */
 
-unsigned char *coordinator_vector(const char *name, apr_size_t *len, sc_packet_t *packet)
-{
-    apr_size_t n = 0;
-    unsigned char *frame = rig_vector(name, &n);
-    unsigned char *body;
-    const unsigned char *data;
-    sc_frame_kind_t kind;
-    sc_parser_t parser;
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
-    sc_parser_init(&parser, 65536);
-    sc_put(&parser.in, frame, n);
-    CU_ASSERT_EQUAL_FATAL(sc_parser_next(&parser, &kind, &data, &n), APR_SUCCESS);
-    CU_ASSERT_EQUAL_FATAL(sc_packet_get(packet, data, n), APR_SUCCESS);
-    body = malloc(packet->body_len);
-    memcpy(body, packet->body, packet->body_len);
-    *len = packet->body_len;
-    packet->body = body;
-    sc_parser_free(&parser);
-    free(frame);
-    return body;
-}
-
 static void test_vector(void)
 {
     sc_packet_t packet;
-    apr_size_t len;
-    unsigned char *body = coordinator_vector(ELECTION_VECTOR, &len, &packet);
+    unsigned char *body = rig_captured(ELECTION_VECTOR, &packet);
+    apr_size_t len = packet.body_len;
     apr_size_t frame_len = 0;
     unsigned char *frame = rig_vector(ELECTION_VECTOR, &frame_len);
     sc_buf_t b;
@@ -88,8 +65,8 @@ static void test_vector(void)
 static void test_hostile(void)
 {
     sc_packet_t packet;
-    apr_size_t len;
-    unsigned char *body = coordinator_vector(ELECTION_VECTOR, &len, &packet);
+    unsigned char *body = rig_captured(ELECTION_VECTOR, &packet);
+    apr_size_t len = packet.body_len;
     apr_size_t count_at = 16 + 81 + 81;
     apr_size_t i;
 

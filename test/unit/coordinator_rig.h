@@ -15,8 +15,6 @@
 #define SECONDS(n) apr_time_from_sec(n)
 #define ELECTION_VECTOR "interceptor-nonblockingcoordinator-election.bin"
 
-/** Body of a captured frame, malloc'ed; packet->body points to it. */
-unsigned char *coordinator_vector(const char *name, apr_size_t *len, sc_packet_t *packet);
 /** Member 10.0.0.1:400n, without our mark. */
 sc_member_t coordinator_numbered(int n);
 

@@ -242,8 +242,8 @@ static int coordinates(void)
 static void test_same_as_vector(void)
 {
     sc_packet_t packet;
-    apr_size_t len;
-    unsigned char *body = coordinator_vector(ELECTION_VECTOR, &len, &packet);
+    unsigned char *body = rig_captured(ELECTION_VECTOR, &packet);
+    apr_size_t len = packet.body_len;
 
     bench(1);
     CU_ASSERT_EQUAL(sc_election_get(&election, body, len), APR_SUCCESS);

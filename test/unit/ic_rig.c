@@ -319,15 +319,11 @@ int ic_up_is(const ic_t *ic, int i, const char *text)
 
 /* ---- captured frames ------------------------------------------------------------------------- */
 
-sc_packet_t ic_vector(const char *name, unsigned char **frame)
+sc_packet_t ic_vector(const char *name, unsigned char **body)
 {
-    const apr_size_t head = 11;
-    apr_size_t len = 0;
     sc_packet_t p;
 
-    *frame = rig_vector(name, &len);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(*frame);
-    CU_ASSERT_EQUAL_FATAL(sc_packet_get(&p, *frame + head, len - SC_FRAME_OVERHEAD), APR_SUCCESS);
+    *body = rig_captured(name, &p);
     return p;
 }
 

@@ -79,8 +79,8 @@ void ic_carry(ic_t *from, ic_t *to);
 /** Whether the i-th message that came up has this text. */
 int ic_up_is(const ic_t *ic, int i, const char *text);
 
-/** The packet of a captured frame; free *frame when it is not needed any more. */
-sc_packet_t ic_vector(const char *name, unsigned char **frame);
+/** The packet of a captured frame; free *body when it is not needed any more. */
+sc_packet_t ic_vector(const char *name, unsigned char **body);
 /** Whether a packet, put into a frame, is that captured frame byte for byte. */
 int ic_same_frame(const sc_packet_t *packet, const char *name);
 

@@ -261,7 +261,7 @@ static void test_ping_vector(void)
 {
     static sc_config_t c;
     sc_packet_t p;
-    unsigned char *body = links_captured(PING, &p);
+    unsigned char *body = rig_captured(PING, &p);
     sc_member_t other;
     int i;
 
@@ -304,8 +304,8 @@ static void test_static_vectors(void)
     static sc_config_t c;
     sc_packet_t start;
     sc_packet_t stop;
-    unsigned char *start_body = links_captured(START, &start);
-    unsigned char *stop_body = links_captured(STOP, &stop);
+    unsigned char *start_body = rig_captured(START, &start);
+    unsigned char *stop_body = rig_captured(STOP, &stop);
     apr_size_t i;
 
     memset(&c, 0, sizeof(c));

@@ -16,9 +16,6 @@
 
 /** Append an interceptor to a configuration: its name, then "key=value" ..., then NULL. */
 void links_add(sc_config_t *c, const char *name, ...);
-/** A captured message as it came; the result is its body, malloc'ed. */
-unsigned char *links_captured(const char *name, sc_packet_t *packet);
-
 /** Tests of one link between two that the test plays. @param pool for all of them */
 void links_one_tests(CU_pSuite s, apr_pool_t *pool);
 /** What a configuration may say. */

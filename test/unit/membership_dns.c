@@ -417,23 +417,6 @@ static void test_foreign_messages(void)
     rig_destroy(rig);
 }
 
-/** The message in a captured frame. */
-static unsigned char *vector_body(const char *name, sc_packet_t *p, sc_parser_t *parser)
-{
-    apr_size_t len = 0;
-    unsigned char *frame = rig_vector(name, &len);
-    const unsigned char *data;
-    sc_frame_kind_t kind;
-    apr_size_t n;
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
-    sc_parser_init(parser, 65536);
-    sc_put(&parser->in, frame, len);
-    CU_ASSERT_EQUAL_FATAL(sc_parser_next(parser, &kind, &data, &n), APR_SUCCESS);
-    CU_ASSERT_EQUAL_FATAL(sc_packet_get(p, data, n), APR_SUCCESS);
-    return frame;
-}
-
 /** Calls are answered, replies and other objects are not; nor is anybody unknown. */
 static void test_foreign_calls(void)
 {
@@ -451,12 +434,10 @@ static void test_foreign_calls(void)
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         apr_uint64_t answered = n->board.count.calls_refused;
         int frames = n->data_frames;
-        unsigned char *frame;
-        sc_parser_t parser;
-        apr_size_t cut;
         sc_packet_t p;
+        unsigned char *body = rig_captured(names[i], &p);
+        apr_size_t cut;
 
-        frame = vector_body(names[i], &p, &parser);
         CU_ASSERT_EQUAL(receive(rig, &m, 2, p.body, p.body_len), APR_SUCCESS);
         rig_run(rig, RIG_MS(1));
         CU_ASSERT_EQUAL(n->board.count.calls_refused - answered, i < 3);
@@ -472,8 +453,7 @@ static void test_foreign_calls(void)
             CU_ASSERT_EQUAL(receive(rig, &m, 2, piece, cut), APR_SUCCESS);
             free(piece);
         }
-        sc_parser_free(&parser);
-        free(frame);
+        free(body);
     }
     CU_ASSERT_EQUAL(n->seen.messages, 0);
     rig_destroy(rig);
@@ -486,7 +466,6 @@ static void test_rpc_codec(void)
     unsigned char *reply;
     unsigned char id[600];
     sc_packet_t q, a;
-    sc_parser_t parser, parser2;
     sc_foreign_t foreign = {0};
     sc_java_t call, answer;
     sc_chain_env_t env = {0};
@@ -495,8 +474,8 @@ static void test_rpc_codec(void)
 
     foreign.env = &env;
     env.local = &local;
-    request = vector_body("rpc-request-string.bin", &q, &parser);
-    reply = vector_body("rpc-no-channel-reply.bin", &a, &parser2);
+    request = rig_captured("rpc-request-string.bin", &q);
+    reply = rig_captured("rpc-no-channel-reply.bin", &a);
     CU_ASSERT_EQUAL_FATAL(sc_java_get(&call, q.body, q.body_len), APR_SUCCESS);
     CU_ASSERT_EQUAL(call.kind, SC_JAVA_REQUEST);
     CU_ASSERT_EQUAL(call.id_len, 5);
@@ -532,8 +511,6 @@ static void test_rpc_codec(void)
     CU_ASSERT_EQUAL(sc_java_get(&answer, b.data, b.len), APR_SUCCESS); /* it is only the length */
     CU_ASSERT_EQUAL(answer.id_len, 600);
     sc_buf_free(&b);
-    sc_parser_free(&parser);
-    sc_parser_free(&parser2);
     free(request);
     free(reply);
 }

@@ -732,3 +732,26 @@ unsigned char *rig_vector(const char *name, apr_size_t *len)
     fclose(f);
     return bytes;
 }
+
+unsigned char *rig_captured(const char *name, sc_packet_t *packet)
+{
+    apr_size_t n = 0;
+    unsigned char *frame = rig_vector(name, &n);
+    unsigned char *body;
+    const unsigned char *data;
+    sc_frame_kind_t kind;
+    sc_parser_t parser;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
+    sc_parser_init(&parser, 65536);
+    sc_put(&parser.in, frame, n);
+    CU_ASSERT_EQUAL_FATAL(sc_parser_next(&parser, &kind, &data, &n), APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(sc_packet_get(packet, data, n), APR_SUCCESS);
+    body = malloc(packet->body_len > 0 ? packet->body_len : 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(body);
+    memcpy(body, packet->body, packet->body_len);
+    packet->body = body;
+    sc_parser_free(&parser);
+    free(frame);
+    return body;
+}

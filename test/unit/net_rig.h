@@ -137,5 +137,7 @@ void rig_ended(void *baton, apr_status_t rv);
 /** A file of test/vectors (or of the folder in SC_VECTORS). @return its bytes, malloc'ed; NULL if
  * it cannot be read */
 unsigned char *rig_vector(const char *name, apr_size_t *len);
+/** The message in a captured frame. @return its body, malloc'ed, which packet->body points to */
+unsigned char *rig_captured(const char *name, sc_packet_t *packet);
 
 #endif

@@ -239,7 +239,8 @@ static void test_refused(void)
 
     rig_run(rig, SECONDS(4));
     agree(rig, "n1");
-    body = coordinator_vector(ELECTION_VECTOR, &len, &packet);
+    body = rig_captured(ELECTION_VECTOR, &packet);
+    len = packet.body_len;
     packet.from = *sc_channel_local(rig->node[1].channel);
     for (i = 16; i < len; i++) {
         packet.body_len = i;

@@ -18,18 +18,11 @@ void sc_suite_java(void);
 /** The message inside the frame of a vector. */
 static unsigned char *body_of(const char *name, apr_size_t *len)
 {
-    apr_size_t n = 0;
-    unsigned char *bytes = rig_vector(name, &n);
-    unsigned char *body;
     sc_packet_t p;
+    unsigned char *body = rig_captured(name, &p);
 
-    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
-    CU_ASSERT_EQUAL_FATAL(sc_packet_get(&p, bytes + 11, n - SC_FRAME_OVERHEAD), APR_SUCCESS);
     CU_ASSERT_FALSE(p.options & SC_OPT_BYTE_MESSAGE);
-    body = malloc(p.body_len + 1);
-    memcpy(body, p.body, p.body_len);
     *len = p.body_len;
-    free(bytes);
     return body;
 }
 

@@ -59,28 +59,6 @@ static int times_said(rig_t *rig, int i, const char *what)
     return n;
 }
 
-unsigned char *links_captured(const char *name, sc_packet_t *packet)
-{
-    apr_size_t n = 0;
-    unsigned char *frame = rig_vector(name, &n);
-    unsigned char *body;
-    const unsigned char *data;
-    sc_frame_kind_t kind;
-    sc_parser_t parser;
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
-    sc_parser_init(&parser, 65536);
-    sc_put(&parser.in, frame, n);
-    CU_ASSERT_EQUAL_FATAL(sc_parser_next(&parser, &kind, &data, &n), APR_SUCCESS);
-    CU_ASSERT_EQUAL_FATAL(sc_packet_get(packet, data, n), APR_SUCCESS);
-    body = malloc(packet->body_len);
-    memcpy(body, packet->body, packet->body_len);
-    packet->body = body;
-    sc_parser_free(&parser);
-    free(frame);
-    return body;
-}
-
 /* ---- Throughput ----------------------------------------------------------------------------- */
 
 static void test_throughput(void)
@@ -232,7 +210,7 @@ static void test_ping_message(void)
 {
     rig_t *rig = rig_create(SC_MEMBERSHIP_MULTICAST, 2);
     sc_packet_t p;
-    unsigned char *body = links_captured("interceptor-tcpping.bin", &p);
+    unsigned char *body = rig_captured("interceptor-tcpping.bin", &p);
     rig_node_t *n = &rig->node[0];
     int i;
 
