@@ -113,11 +113,14 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 /* ---- CREATED -------------------------------------------------------------------------------- */
 
 /* Whether who sends this knows another location than there is, or will be in a moment: a higher
- * number was promised, and whoever it was promised to need not hear of this change. */
-static int is_outdated(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t epoch)
+ * number was promised to somebody else, who need not hear of this change. */
+static int is_outdated(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec,
+                       apr_uint32_t epoch)
 {
     return !(rec->flags & SC_REC_TOMBSTONE) &&
-           (epoch < rec->epoch || epoch < rec->promised || sc_move_refuses(m, rec));
+           (epoch < rec->epoch ||
+            (epoch < rec->promised && !sc_promise_to(m, rec, from->store_id)) ||
+            sc_move_refuses(m, rec));
 }
 
 /* Tell the maker of a change, which is refused, where the session is. */
@@ -143,7 +146,7 @@ static apr_status_t apply_backup(sc_manager_t *m, const sc_member_t *from, apr_u
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, context, &w->id, &rec, NULL);
     int live = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
-    int outdated = live && is_outdated(m, &rec, w->epoch);
+    int outdated = live && is_outdated(m, from, &rec, w->epoch);
 
     *changed = 0;
     if (!(w->flags & SC_REC_TOMBSTONE)) {
@@ -244,7 +247,7 @@ static apr_status_t apply_diff(sc_manager_t *m, const sc_member_t *from, const s
         return APR_SUCCESS;
     }
     if (rec->flags & SC_REC_PROXY) {
-        if (is_outdated(m, rec, d->epoch)) {
+        if (is_outdated(m, from, rec, d->epoch)) {
             return refuse_outdated(m, from, rec->context, &rec->id);
         }
         if (sc_layout_here(m, rec)) {
@@ -253,7 +256,7 @@ static apr_status_t apply_diff(sc_manager_t *m, const sc_member_t *from, const s
         return APR_NOTFOUND;
     }
     rv = apply_to(m, from, d, rec, changed);
-    if (rv == APR_SUCCESS && is_outdated(m, rec, d->epoch)) {
+    if (rv == APR_SUCCESS && is_outdated(m, from, rec, d->epoch)) {
         return refuse_outdated(m, from, rec->context, &rec->id);
     }
     return rv == APR_SUCCESS && d->epoch > epoch ? APR_NOTFOUND : rv;

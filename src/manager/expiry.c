@@ -316,7 +316,7 @@ static int is_unsure(sc_manager_t *m, const sc_record_t *rec, apr_time_t now)
 {
     apr_interval_time_t idle = apr_time_from_sec((apr_time_t)rec->max_idle_s);
 
-    return sc_mgr_is_backup(m) && m->lapsed && now < rec->accessed + 2 * idle + SILENT_GRACE;
+    return m->lapsed && now < rec->accessed + 2 * idle + SILENT_GRACE;
 }
 
 static apr_time_t is_due(void *baton, const sc_record_t *found)

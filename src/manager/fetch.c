@@ -844,7 +844,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->sure_copy |= copy && msg->sure;
     } else if (msg->found && merged == APR_ENOSPC) {
         f->full = 1;
-    } else if (msg->found && (merged == APR_EINVAL || merged == APR_EGENERAL)) {
+    } else if (msg->found && (merged == APR_EINVAL || (copy && merged == APR_EGENERAL))) {
         f->unreadable = 1; /* a holder that this node has never heard of; or this node is one, and
                               what there is elsewhere is only a part (merge.c) */
     }

@@ -307,7 +307,8 @@ static inline apr_uint32_t sc_mgr_tag(apr_uint64_t store_id)
     return (apr_uint32_t)(store_id ^ store_id >> 32);
 }
 sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
-/** The cluster's time, ms; 0: nothing has been stamped or heard yet. */
+/** The cluster's time, ms. Told from the beginning: a node that is cut off before its first stamp
+ *  must not begin with a time of its own. */
 apr_uint64_t sc_mgr_clock(const sc_manager_t *m);
 /** The cluster's time as a peer knows it; not taken over if it is too far ahead. */
 void sc_mgr_observe_clock(sc_manager_t *m, const sc_member_t *from, apr_uint64_t ms);
@@ -410,7 +411,8 @@ void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to);
 /** Let peers know how far the own store is that have not been posted anything since it changed. */
 void sc_mgr_tell_progress(sc_manager_t *m);
 /** @param peer off the table already, @param serial that it had */
-void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial);
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial,
+                           int goodbye);
 void sc_mgr_replicate_end(sc_manager_t *m);
 
 /* request.c */
@@ -482,8 +484,8 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer);
 /** Tell a peer that asks for a session who hangs of those that it does not see. Changes m->msg. */
 void sc_lease_tell_hung(sc_manager_t *m, const sc_member_t *from);
-/** Whether it must be this node that is cut off: it hears nobody of several, or has just been away.
- */
+/** Whether it must be this node that is cut off: it hears fewer of the members than it does not hear,
+ * itself counted, or has just been away. Two of two may be either. */
 int sc_lease_cut_off(const sc_manager_t *m);
 /** Whether all who read on a peer's word know of this node, as the peers have said. */
 int sc_lease_introduced(const sc_manager_t *m);
@@ -656,6 +658,8 @@ int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *
 /** A number was promised for the session some time ago, and nothing has come of it: its owner is to
  * go past it, since no change under a lower one counts. */
 int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec);
+/** The number that was promised last was promised to the member with that store. */
+int sc_promise_to(const sc_manager_t *m, const sc_record_t *rec, apr_uint64_t store_id);
 /** A number was promised to somebody else: what is changed here under a lower one he need not hear
  * of. */
 int sc_promise_binds(const sc_manager_t *m, const sc_record_t *rec);

@@ -372,7 +372,7 @@ int sc_lease_cut_off(const sc_manager_t *m)
             mute += (apr_uint32_t)sc_lease_mute(m, &m->peer[i]);
         }
     }
-    return (mute == m->npeers && mute > 1) || sc_mgr_now(m) < m->lease_hold;
+    return 2 * mute > m->npeers + 1 || sc_mgr_now(m) < m->lease_hold;
 }
 
 int sc_lease_stays(const sc_peer_t *peer)
@@ -431,6 +431,12 @@ void sc_lease_gone(sc_manager_t *m, const sc_peer_t *peer, int goodbye)
         }
         m->departed[oldest].store_id = peer->member.store_id;
         m->departed[oldest].until = peer->lease.granted;
+    }
+    if (!goodbye && peer->lease.owed) {
+        /* nothing was heard of it since this node stood still: it may be there in another life */
+        apr_time_t hear = sc_mgr_now(m) + apr_time_from_msec(m->config->mcast.drop_ms);
+
+        m->lease_hold = hear > m->lease_hold ? hear : m->lease_hold;
     }
     if (m->lease_time != 0) {
         look_for_all_strangers(m);

@@ -189,7 +189,7 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
         sc_pull_gone(m, peer, serial, goodbye);
         sc_lease_gone(m, peer, goodbye);
     }
-    sc_mgr_replicate_gone(m, peer, serial);
+    sc_mgr_replicate_gone(m, peer, serial, goodbye);
     if (m->config->role == SC_ROLE_NODE) {
         sc_move_gone(m, peer, serial);
         sc_fetch_review(m);

@@ -68,7 +68,7 @@ static apr_uint64_t cluster_ms(const sc_manager_t *m)
 
 apr_uint64_t sc_mgr_clock(const sc_manager_t *m)
 {
-    return sc_board_get(m->board->hlc) != 0 ? cluster_ms(m) : 0;
+    return cluster_ms(m);
 }
 
 /* The newest stamp, issued or seen. What is seen may be newer than the one before and yet behind
@@ -444,22 +444,31 @@ static int is_away(sc_manager_t *m, apr_uint16_t route)
     return peer != NULL ? sc_lease_mute(m, peer) : sc_expiry_lately(m, route, sc_fetch_grace(m));
 }
 
-/* Whether what has come would make this node a holder, out of a copy that its sender does not hold.
- * That one is kept because of something in it that holders lack, which says nothing about the rest:
- * it may be as old as the engine before. A copy that is here it completes; it must not stand for
- * one that is missing (memory was lost), since whoever asks takes that for the latest. Unless all
- * holders are there, so that what they have is merged with it, or nothing. */
-static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
+/* Whether what has come would make this node a holder, out of a copy that its sender does not hold. */
+static int is_left_over(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
 {
     const sc_peer_t *peer = sc_mgr_peer(m, from);
     sc_record_t rec;
-    int i, away;
 
     located(in, &rec);
-    if (!sc_mgr_is_backup(m) || peer == NULL || !sc_layout_here(m, &rec) ||
-        sc_layout_at(m, &rec, peer)) {
+    return sc_mgr_is_backup(m) && peer != NULL && sc_layout_here(m, &rec) &&
+           !sc_layout_at(m, &rec, peer);
+}
+
+/* Whether such a copy must not be put where there is none. It is kept because of something in it
+ * that holders lack, which says nothing about the rest: it may be as old as the engine before. A
+ * copy that is here it completes; it must not stand for one that is missing (memory was lost), since
+ * whoever asks takes that for the latest. Unless all holders are there, so that what they have is
+ * merged with it, or nothing. */
+static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
+{
+    sc_record_t rec;
+    int i, away;
+
+    if (!is_left_over(m, from, in)) {
         return 0;
     }
+    located(in, &rec);
     away = is_away(m, rec.primary);
     for (i = 0; i < SC_BACKUPS_MAX && rec.backups[i] != SC_ROUTE_NONE; i++) {
         away |= is_away(m, rec.backups[i]);
@@ -526,6 +535,8 @@ static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_ui
         return put_known(m, from, &rec, &in, changed);
     }
     if (!(rec.flags & SC_REC_TOMBSTONE)) {
+        /* that others name this node does not bring it what it has missed */
+        in.located &= !is_left_over(m, from, &in);
         return sc_mgr_merge_live(m, &rec, &in, changed);
     }
     if (rec.max_idle_s == SC_DEAD_IDLE && (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 ||

@@ -292,6 +292,7 @@ static void post_copies(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data, apr_uin
     if (data->err == APR_SUCCESS &&
         sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2) == APR_SUCCESS) {
         b->copies++;
+        b->copied[peer - m->peer] = peer->serial;
         sc_count(m->board, copies_sent, count);
     } else {
         b->broken |= (apr_uint64_t)1 << (peer - m->peer);
@@ -334,6 +335,7 @@ static void copy_all(sc_moving_t *b)
     sc_buf_init(&data, 128 * 1024 * 1024);
     b->phase = SC_MOVE_COPY;
     b->broken = 0;
+    memset(b->copied, 0, sizeof(b->copied));
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
             copy_to(b, &m->peer[i], &data);
@@ -443,7 +445,12 @@ void sc_move_ask(sc_moving_t *b, sc_move_phase_t phase)
 static void copied(sc_moving_t *b)
 {
     sc_move_t *good = NULL, *failed = NULL, *move, *next;
+    apr_uint32_t i;
 
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        /* it has gone, and is perhaps there again, without what was sent to it */
+        b->broken |= (apr_uint64_t)(b->copied[i] != b->m->peer[i].serial) << i;
+    }
     for (move = b->items; move != NULL; move = next) {
         apr_uint64_t broken = move->copy & b->broken;
         sc_move_t **list = broken != 0 ? &failed : &good;

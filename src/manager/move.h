@@ -73,6 +73,7 @@ typedef struct sc_moving_t {
     int accepted;        /**< by all; those that were to get copies get newer ones */
     apr_uint32_t copies; /**< blocks on their way */
     apr_uint64_t broken; /**< bits of the places to which one could not be delivered */
+    apr_uint32_t copied[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was sent some */
     apr_time_t asked_at; /**< first time in this phase */
     apr_uint32_t asked[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was asked */
     apr_uint64_t replied;               /**< bits of the places */

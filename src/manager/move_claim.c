@@ -71,11 +71,16 @@ int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec)
     return p == NULL || sc_mgr_now(m) - p->at > STALE;
 }
 
-int sc_promise_binds(const sc_manager_t *m, const sc_record_t *rec)
+int sc_promise_to(const sc_manager_t *m, const sc_record_t *rec, apr_uint64_t store_id)
 {
     const sc_promise_t *p = m->moves != NULL ? promise_of(m, rec->context, &rec->id) : NULL;
 
-    return rec->promised > rec->epoch && (p == NULL || p->store_id != sc_store_id(m->store));
+    return p != NULL && p->number >= rec->promised && p->store_id == store_id;
+}
+
+int sc_promise_binds(const sc_manager_t *m, const sc_record_t *rec)
+{
+    return rec->promised > rec->epoch && !sc_promise_to(m, rec, sc_store_id(m->store));
 }
 
 /* ---- claiming -------------------------------------------------------------------------------- */

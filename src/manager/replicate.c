@@ -222,7 +222,7 @@ static void settle(sc_pending_t *p)
     if (due > now && sc_timer_set(m->cfg.timers, &p->timer, due, pending_due, p) == APR_SUCCESS) {
         return;
     }
-    finish(p, outcome_of(m, p->unacked + (p->guest && p->held == 0)));
+    finish(p, outcome_of(m, p->unacked + (p->guest && sc_pending_held(p) == 0)));
 }
 
 /* Those that wait for nobody any more. An answer may bring the next request, which changes the
@@ -443,9 +443,9 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
         }
         if (p != NULL) {
             p->has |= (apr_uint64_t)w->takes << w->place;
-            if (peer == NULL || sc_lease_stays(peer)) {
-                p->acked += p->repeated == 0;
-                p->held += w->redo != 0;
+            if (peer != NULL) {
+                p->acks |= (apr_uint64_t)(p->repeated == 0) << w->place;
+                p->holds |= (apr_uint64_t)(w->redo != 0) << w->place;
             }
         }
     } else if (peer != NULL) {
@@ -626,6 +626,7 @@ static void redo_due(void *baton, apr_time_t now)
         note_whole(p);
         p->repeated = 1;
         p->has = 0; /* all of them are asked once more */
+        p->holds = 0;
         p->held = 0;
         p->epoch = rec.epoch;
         p->guest = !sc_layout_here(m, &rec);
@@ -780,14 +781,21 @@ void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
 
 /* ---- ends ----------------------------------------------------------------------------------- */
 
-void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial)
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial,
+                           int goodbye)
 {
     apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
     sc_pending_t *p;
     sc_wait_t *w;
 
     for (p = m->pendings; p != NULL; p = p->next) {
-        p->has &= ~((apr_uint64_t)1 << place);
+        apr_uint64_t bit = (apr_uint64_t)1 << place;
+
+        p->acked += (p->acks & bit) != 0 && !goodbye;
+        p->held += (p->holds & bit) != 0 && !goodbye;
+        p->acks &= ~bit;
+        p->holds &= ~bit;
+        p->has &= ~bit;
     }
     for (w = m->waits; w != NULL; w = w->next) {
         if (w->place == place && w->serial == serial && w->pending != NULL) {

@@ -37,11 +37,13 @@ struct sc_pending_t {
     sc_timer_t timer;
     sc_wait_t *waits;
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
-    apr_uint32_t acked;   /* targets that have, of the first ones */
+    apr_uint64_t acks;    /* bits of the places of targets that have, of the first ones, */
+    apr_uint64_t holds;   /* and of the holders that have */
+    apr_uint32_t acked;   /* such targets, and holders, that are not in the view any more, but did */
+    apr_uint32_t held;    /* not say good-bye: they have it when they come back */
     apr_uint32_t moving;  /* how often it was waited until the session had other holders */
     int stuck;            /* it has not got them */
     int guest;            /* the change was made on a copy that this node does not hold */
-    apr_uint32_t held;    /* holders that have applied it */
     apr_uint64_t has;     /* bits of the places of those, and of those that are to be holders */
     apr_uint32_t epoch;   /* of the location under which it was posted last */
     int lives;            /* backup manager: it concerns a session that goes on, */
@@ -65,6 +67,10 @@ struct sc_pending_t {
 int sc_pending_live(const sc_pending_t *p, sc_record_t *rec);
 /** Whether each holder has it, those too that this node does not see. */
 int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec);
+/** Members that have got it, and holders that have, without this one and those that are leaving: they
+ * forget it. */
+apr_uint32_t sc_pending_acked(const sc_pending_t *p);
+apr_uint32_t sc_pending_held(const sc_pending_t *p);
 /** Whether it may be answered, as far as those go that have it. */
 int sc_pending_supported(const sc_pending_t *p);
 /** Whether the session is to get other holders first. That is begun, if it has not been. */

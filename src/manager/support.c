@@ -19,6 +19,27 @@ int sc_pending_live(const sc_pending_t *p, sc_record_t *rec)
            !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
 }
 
+/* Bits of places of members that stay. */
+static apr_uint32_t count_staying(const sc_manager_t *m, apr_uint64_t places)
+{
+    apr_uint32_t i, n = 0;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        n += (places >> i & 1) && sc_lease_stays(&m->peer[i]);
+    }
+    return n;
+}
+
+apr_uint32_t sc_pending_acked(const sc_pending_t *p)
+{
+    return p->acked + count_staying(p->m, p->acks);
+}
+
+apr_uint32_t sc_pending_held(const sc_pending_t *p)
+{
+    return p->held + count_staying(p->m, p->holds);
+}
+
 static int has_it(const sc_pending_t *p, apr_uint16_t route)
 {
     const sc_peer_t *peer = sc_layout_peer(p->m, route);
@@ -84,7 +105,7 @@ static int is_known(const sc_pending_t *p, const sc_record_t *rec)
 /* Nobody of several has got it, though this node hears some of them by now. */
 static int is_alone(const sc_pending_t *p)
 {
-    return !p->lives && p->acked == 0 && p->unacked > 1;
+    return !p->lives && sc_pending_acked(p) == 0 && p->unacked > 1;
 }
 
 /* Who hears nobody of several is probably the one that is cut off: the others go on without this
@@ -101,14 +122,14 @@ int sc_pending_supported(const sc_pending_t *p)
     if (!sc_lease_introduced(p->m)) {
         return 0;
     }
-    if (p->lives && quorum > 1 && (!p->renamed || p->acked + own >= quorum)) {
+    if (p->lives && quorum > 1 && (!p->renamed || sc_pending_acked(p) + own >= quorum)) {
         return sc_lease_support(p->m, 0) >= quorum &&
                (!sc_pending_live(p, &rec) ||
                 (is_known(p, &rec) &&
                  (sc_pending_all_have(p, &rec) ||
-                  (p->held + own >= quorum && !sc_promise_binds(p->m, &rec)))));
+                  (sc_pending_held(p) + own >= quorum && !sc_promise_binds(p->m, &rec)))));
     }
-    return p->acked + own >= quorum &&
+    return sc_pending_acked(p) + own >= quorum &&
            (p->unacked == 0 || (!sc_lease_cut_off(p->m) && !is_alone(p)));
 }
 

@@ -227,13 +227,23 @@ static void judge_values(const op_t *op, const job_t *job)
     }
 }
 
+int session_may_idle(const session_t *s)
+{
+    apr_time_t used = s->used;
+
+    if (s->read > used && s->reader->bad_at < s->read) {
+        used = s->read;
+    }
+    return s->max_idle_s != 0 &&
+           s->w->now - used >= apr_time_from_sec((apr_time_t)s->max_idle_s - 1);
+}
+
 static void judge_gone(const op_t *op, const job_t *job)
 {
     session_t *s = op->s;
-    int idle = s->max_idle_s != 0 &&
-               s->w->now - s->used >= apr_time_from_sec((apr_time_t)s->max_idle_s - 1);
 
-    if (op->kind == OP_GHOST || s->dying >= 0 || s->doubtful || idle || excused(op)) {
+    if (op->kind == OP_GHOST || s->dying >= 0 || s->doubtful || session_may_idle(s) ||
+        excused(op)) {
         return;
     }
     violated(s->w, "C1 absent", s, "op %d on %s: session %d is said not to exist", op->serial,
@@ -242,11 +252,16 @@ static void judge_gone(const op_t *op, const job_t *job)
 
 /* ---- the end of an operation ----------------------------------------------------------------- */
 
-static void acknowledged(op_t *op)
+static void acknowledged(op_t *op, const job_t *job)
 {
     session_t *s = op->s;
 
-    s->used = s->w->now;
+    if (op->kind == OP_READ || op->kind == OP_GHOST) {
+        s->read = s->w->now;
+        s->reader = job->node;
+    } else {
+        s->used = s->w->now;
+    }
     if (op->attr >= 0) {
         s->attr[op->attr].v[op->version].acked = s->w->now;
     }
@@ -321,7 +336,7 @@ void op_end(op_t *op, int result, const job_t *job)
             if (job->found) {
                 judge_values(op, job);
             }
-            acknowledged(op);
+            acknowledged(op, job);
         }
     } else {
         w->noanswer++;

@@ -213,9 +213,7 @@ static int holds(const world_t *w, const entry_t *e)
 
 static int may_be_gone(const session_t *s)
 {
-    return !s->created || s->dying >= 0 || s->doubtful ||
-           (s->max_idle_s != 0 &&
-            s->w->now - s->used >= apr_time_from_sec((apr_time_t)s->max_idle_s - 1));
+    return !s->created || s->dying >= 0 || s->doubtful || session_may_idle(s);
 }
 
 static void judge_body(world_t *w, const table_t *t, const entry_t *e, session_t *s)

@@ -186,7 +186,7 @@ static void test_two(void)
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 3, "a", "3"), SC_DONE);
     uproot(net, 0, 1);                      /* lost here */
     uproot(net, 1, 2);                      /* lost there */
-    digest_plant(net, 0, 3, "newer", 9000); /* a change that was lost */
+    digest_plant(net, 0, 3, "newer", 3600000); /* a change that was lost */
     digest_plant(net, 0, 4, "here", 0);
     digest_plant(net, 1, 5, "there", 0);
     digest_plant(net, 0, 6, "old", 100);

@@ -89,9 +89,11 @@ static void test_nobody_answers(void)
     CU_ASSERT_TRUE(net_wait(net, call, 5000));
     CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
     CU_ASSERT_FALSE(may_read(&net->node[1]));
-    /* alone it is the one that knows best */
+    /* alone it is the one that knows best, unless somebody is there whom it has not heard yet */
     net_part(net, 0, 1);
     net_run(net, 1000);
+    CU_ASSERT_FALSE(may_read(&net->node[1]));
+    net_run(net, 4000);
     CU_ASSERT_TRUE(may_read(&net->node[1]));
     net_destroy(net);
 }
