@@ -109,7 +109,8 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
  *        acknowledgement, with SYNCHRONIZED_ACK for one that says that it was processed; that one
  *        alone waits for nothing. ASYNCHRONOUS: done comes at once. UDP: one datagram to the
  *        member's UDP port. MULTICAST: one datagram to the group, which all of its members get;
- *        there is no acknowledgement. BYTE_MESSAGE is set here.
+ *        there is no acknowledgement. With a secret neither is possible: done gets APR_ENOTIMPL.
+ *        BYTE_MESSAGE is set here.
  * @param done may be NULL; never called from within this call
  * @return APR_SUCCESS; done is not called for all others: APR_NOTFOUND: no such member; APR_EINVAL:
  *         larger than a frame may be

@@ -215,18 +215,6 @@ static void worn_due(void *baton, apr_time_t now)
     }
 }
 
-static void line_opened(line_t *line)
-{
-    apr_int32_t keep_ms = line->s->env->cfg.config->sender.keep_ms;
-
-    line->state = LINE_OPEN;
-    line->opened = now_of(line->s);
-    if (keep_ms >= 0) {
-        (void)sc_timer_set(timers_of(line->s), &line->worn,
-                           line->opened + apr_time_from_msec(keep_ms), worn_due, line);
-    }
-}
-
 static void deadline_due(void *baton, apr_time_t now);
 
 /** The first frame of the queue has ended. */
@@ -554,7 +542,14 @@ static void line_go(line_t *line)
 /** Connected, and with a secret: proven. */
 static void opened(line_t *line)
 {
-    line_opened(line);
+    apr_int32_t keep_ms = line->s->env->cfg.config->sender.keep_ms;
+
+    line->state = LINE_OPEN;
+    line->opened = now_of(line->s);
+    if (keep_ms >= 0) {
+        (void)sc_timer_set(timers_of(line->s), &line->worn,
+                           line->opened + apr_time_from_msec(keep_ms), worn_due, line);
+    }
     if (line->head != NULL && line->head->bytes.len == 0) {
         head_ended(line, APR_SUCCESS); /* a probe without a packet: that is all it wanted */
     }

@@ -276,6 +276,10 @@ void sc_udp_send(sc_udp_t *u, const sc_member_t *to, const sc_packet_t *packet, 
         end_sent(s, APR_ENOSPC);
         return;
     }
+    if (u->env->ring->count > 0) {
+        end_sent(s, APR_ENOTIMPL); /* nothing leaves this node that anybody could read */
+        return;
+    }
     sc_frame_put(&s->bytes, packet);
     if (s->bytes.err != APR_SUCCESS) {
         end_sent(s, s->bytes.err == APR_ENOSPC ? EMSGSIZE : s->bytes.err);

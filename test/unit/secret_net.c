@@ -98,6 +98,18 @@ static void test_members(void)
     peer_env_end(env);
 }
 
+/** Messages that could be read on their way are not sent at all. */
+static void test_datagram_messages(void)
+{
+    peer_env_t *env = nodes(secret, secret);
+
+    env->node[1].member.udp_port = env->node[1].member.port;
+    CU_ASSERT_EQUAL(send_one(env, "to one", SC_OPT_UDP), APR_ENOTIMPL);
+    CU_ASSERT_EQUAL(send_one(env, "to all", SC_OPT_MULTICAST), APR_ENOTIMPL);
+    CU_ASSERT_EQUAL(env->node[0].board.count.bytes_out, 0);
+    peer_env_end(env);
+}
+
 #define MANY 3000
 
 static void test_many(void)
@@ -428,6 +440,7 @@ static void test_middle(void)
 void sc_suite_secret_net(CU_pSuite s)
 {
     CU_add_test(s, "net: members", test_members);
+    CU_add_test(s, "a secret: messages in datagrams", test_datagram_messages);
     CU_add_test(s, "net: many frames in order", test_many);
     CU_add_test(s, "net: the largest frame", test_largest);
     CU_add_test(s, "net: two secrets at once", test_rotation);
