@@ -1,91 +1,32 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Sessions asked of peers, one at a time, because somebody needs them now.
+ * Sessions asked of peers, one at a time, because somebody needs them now. Here is how it goes;
+ * what the answers amount to is in fetch_judge.c.
  *
- * All peers are asked at once, the one named by the cookie's route first. Who finds the session
- * need not have its latest state; so it counts as found when somebody has answered who has a valid
- * lease, or everybody has who can. A peer that has been silent for as long as a lease lasts is not
- * waited for (lease.c): if it is alive and changes something, a peer that hears both knows of it.
- * All answers are merged, in whatever order they come.
+ * All peers are asked at once, the one named by the cookie's route first. A peer that has been
+ * silent for as long as a lease lasts is not waited for (lease.c): if it is alive and changes
+ * something, a peer that hears both knows of it. All answers are merged, in whatever order they
+ * come.
  *
- * A session is absent only when everybody was there to be asked and has said no. As long as the
- * membership has not settled, members may be there that are not known yet, so a fetch stays open
- * for them until its time is up, and then the answer is that nobody knows. So it is for a node that
- * may be cut off itself, and with a quorum as long as too few have answered.
+ * As long as the membership has not settled, members may be there that are not known yet, so a
+ * fetch stays open for them until its time is up.
  *
  * With the backup manager the holders are asked first, if it is known who they are; the others when
  * that has not brought an answer that is sure to be the latest one. Those who do not hold the
- * session say where it is, and who is named and has not been asked yet is asked. A copy counts when
- * it comes from a holder by the newest location that anybody knew: others may have stopped to get
- * the changes. What comes is merged as a guest: a copy that stays for a moment, so that the request
- * can be served.
+ * session say where it is, and who is named and has not been asked yet is asked. What comes is
+ * merged as a guest: a copy that stays for a moment, so that the request can be served.
  *
- * Bounded: so many fetches, so many requests that wait for them; ids that nobody had are remembered
- * for a moment, so that a flood of one bad cookie stays on this node.
+ * Bounded: so many fetches, so many requests that wait for them.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "fetch.h"
 
 #define FETCHES_MAX 1024
 #define WAITERS_MAX 4096
 #define ROUNDS_MAX 3
-/* A holder that went without a word comes back, or not. Its engine may only be replaced; and with a
- * quorum it is rather unknown for a while what a part of the cluster has that was cut off. */
-#define GRACE apr_time_from_sec(2)
-#define GRACE_QUORUM apr_time_from_sec(60)
-#define NEGATIVE_TIME apr_time_from_sec(1)
-
-struct sc_waiter_t {
-    sc_waiter_t *next;
-    sc_link_call_t call;
-    sc_link_op_t op;
-    int again;
-    int creates; /* the session is to be a new one */
-    apr_time_t since;
-    apr_size_t len;
-    unsigned char body[];
-};
-
-typedef struct asked_t {
-    apr_uint32_t serial; /* of the peer in that place when it was asked; 0: not asked */
-    int answered;
-    int gave;           /* it holds the session: its copy has been merged */
-    apr_uint32_t epoch; /* of the location by which it does */
-    int none;           /* it knows nothing of it, or that it is dead */
-    apr_uint16_t route; /* its */
-} asked_t;
-
-struct sc_fetch_t {
-    sc_fetch_t *next; /* of the bucket */
-    sc_manager_t *m;
-    apr_uint16_t context;
-    sc_id_t id;
-    int everybody; /* all peers are to be asked, not only one */
-    int decided;   /* somebody answered who knows best */
-    int found;
-    int full;         /* found, but there was no room for it */
-    int holders;      /* backup manager: the holders are asked, everybody if need be */
-    int unreadable;   /* somebody has it, or knows where it is, in a way that was refused */
-    int sure_copy;    /* who knows best had it, */
-    int sure_absent;  /* or not */
-    int rounds;       /* how often it was asked for anew */
-    int had_body;     /* something was here when it began, */
-    int own_copy;     /* and this node was a holder */
-    int dropped;      /* it is gone since, with all that had been merged */
-    sc_record_t best; /* the newest location that anybody knows; primary SC_ROUTE_NONE: none yet */
-    char hint[SC_ROUTE_MAX + 1];
-    asked_t asked[SC_MEMBERS_MAX];
-    sc_timer_t timer;
-    sc_waiter_t *waiters;
-    sc_waiter_t **tail;
-    apr_time_t began;
-    apr_uint64_t serial; /* of its questions */
-    sc_waiter_t *late; /* backup manager: requests that came after them: they need newer answers */
-    sc_waiter_t **late_tail;
-};
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
@@ -147,306 +88,7 @@ static void unlink_fetch(sc_fetch_t *f)
     sc_timer_cancel(f->m->cfg.timers, &f->timer);
 }
 
-/* ---- ids that nobody had -------------------------------------------------------------------- */
-
-static sc_negative_t *negative_of(sc_manager_t *m, const sc_id_t *id)
-{
-    return &m->negative[id->b[1] % SC_NEGATIVES];
-}
-
-int sc_fetch_known_absent(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
-{
-    const sc_negative_t *n = negative_of(m, id);
-    sc_record_t rec;
-
-    /* what is known here has come since */
-    return n->until > sc_mgr_now(m) && n->context == context &&
-           memcmp(&n->id, id, sizeof(*id)) == 0 &&
-           (sc_store_get(m->store, context, id, &rec, NULL) != APR_SUCCESS ||
-            (rec.flags & SC_REC_TOMBSTONE));
-}
-
-static void remember_absent(sc_fetch_t *f)
-{
-    sc_negative_t *n = negative_of(f->m, &f->id);
-    const sc_waiter_t *w;
-
-    for (w = f->waiters; w != NULL; w = w->next) {
-        if (w->creates) {
-            return; /* it is about to be made, if not here then elsewhere */
-        }
-    }
-    n->context = f->context;
-    n->id = f->id;
-    n->until = sc_mgr_now(f->m) + NEGATIVE_TIME;
-}
-
 /* ---- the end -------------------------------------------------------------------------------- */
-
-/* Whether everybody has answered who was asked, or only those who can. */
-static int all_answered(const sc_fetch_t *f, int mute_too)
-{
-    const sc_manager_t *m = f->m;
-    apr_uint32_t i;
-
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        const asked_t *a = &f->asked[i];
-
-        if (a->serial != 0 && a->serial == m->peer[i].serial && !a->answered &&
-            (mute_too || !sc_lease_mute(m, &m->peer[i]))) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* Whether enough members have answered. */
-static int is_quorum(const sc_fetch_t *f)
-{
-    apr_uint32_t n = 1, i;
-
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        n += f->asked[i].serial != 0 && f->asked[i].serial == f->m->peer[i].serial &&
-             f->asked[i].answered;
-    }
-    return n >= f->m->config->quorum;
-}
-
-static int is_holder(const sc_fetch_t *f, apr_uint16_t route)
-{
-    return sc_record_holder(&f->best, route) != SC_HOLDER_NONE;
-}
-
-/* Whether the copy that was here is one by the newest location that anybody knows. */
-static int own_counts(const sc_fetch_t *f)
-{
-    sc_record_t rec;
-
-    if (!f->own_copy || !is_holder(f, f->m->own_route) ||
-        sc_store_get(f->m->store, f->context, &f->id, &rec, NULL) != APR_SUCCESS) {
-        return 0;
-    }
-    sc_move_told(f->m, &rec);
-    return rec.epoch >= f->best.epoch;
-}
-
-/* Whether what has been merged is the latest: somebody's who holds the session, and knows that. By
- * an older location he may be a holder, too, that has been left out in between. */
-static int counts(const sc_fetch_t *f)
-{
-    int i;
-
-    if (own_counts(f)) {
-        return 1;
-    }
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (f->asked[i].gave && f->asked[i].epoch >= f->best.epoch &&
-            is_holder(f, f->asked[i].route)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Whether a member that another one counts on may hold the session, and is not in the view. */
-static int may_hold(const sc_fetch_t *f, apr_uint64_t store_id)
-{
-    const sc_manager_t *m = f->m;
-    apr_uint16_t route;
-
-    if (sc_lease_knows(m, store_id)) {
-        return 0;
-    }
-    route = sc_expiry_missing_route(m, store_id);
-    return f->best.primary == SC_ROUTE_NONE || route == SC_ROUTE_NONE || is_holder(f, route);
-}
-
-/* Whether a peer has said since this began that a member does not answer it either. That one has
- * changed nothing with its help, up to now, that it would not have told; so this is the same as if
- * the peer had dropped it already, which takes some time and would make each request wait. */
-static int is_hung(const sc_fetch_t *f, const sc_peer_t *peer, apr_uint32_t k)
-{
-    return (peer->lease.hung >> k & 1) && peer->lease.heard_at >= f->began;
-}
-
-/* Members that others see and this node does not: what they hold cannot be known. */
-static int are_strangers(const sc_fetch_t *f)
-{
-    const sc_manager_t *m = f->m;
-    apr_uint32_t i, k;
-
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        const sc_peer_t *peer = &m->peer[i];
-
-        for (k = 0; peer->serial != 0 && peer->lease.strangers && k < peer->lease.nmembers; k++) {
-            if (may_hold(f, peer->lease.member[k]) && !is_hung(f, peer, k)) {
-                return 1;
-            }
-        }
-    }
-    return 0;
-}
-
-/* Backup manager: a session that is only to be made, and of which nobody knows who answers. Its id
- * is new and random: those who do not answer, or are not seen, have nothing of it either. */
-static int is_new(const sc_fetch_t *f)
-{
-    const sc_waiter_t *w = f->waiters;
-
-    while (w != NULL && w->creates && !w->again) {
-        w = w->next;
-    }
-    return f->holders && f->waiters != NULL && w == NULL && !f->found && !f->unreadable &&
-           f->best.primary == SC_ROUTE_NONE;
-}
-
-/* Whether what has come is all that can be found out. */
-static int is_complete(const sc_fetch_t *f)
-{
-    if (f->decided) {
-        return 1;
-    }
-    if (f->holders && (!f->everybody || (are_strangers(f) && !is_new(f)))) {
-        return 0;
-    }
-    return all_answered(f, 0) &&
-           (!f->everybody || (f->m->settled && is_quorum(f) && !sc_lease_cut_off(f->m)));
-}
-
-/* ---- the end, with the backup manager -------------------------------------------------------- */
-
-apr_interval_time_t sc_fetch_grace(const sc_manager_t *m)
-{
-    return m->config->quorum > 1 ? GRACE_QUORUM : GRACE;
-}
-
-/* Whether a holder is there that has not said that it has nothing. One that only says where else it
- * is knows that the session lives: two members may have asked for a location at once, and which one
- * comes true is not known yet. */
-static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
-{
-    const sc_peer_t *peer = sc_layout_peer(f->m, route);
-    const asked_t *a;
-
-    if (peer == NULL) {
-        return sc_expiry_lately(f->m, route, sc_fetch_grace(f->m));
-    }
-    a = &f->asked[peer - f->m->peer];
-    return a->serial != peer->serial || !a->none;
-}
-
-static int is_away(const sc_fetch_t *f, apr_uint16_t route)
-{
-    return route != f->m->own_route && sc_layout_peer(f->m, route) == NULL && is_owed(f, route);
-}
-
-/* Whether a holder has gone who may come back with it: who stands in for it need not have had it.
- */
-static int is_one_away(const sc_fetch_t *f)
-{
-    int i, away = is_away(f, f->best.primary);
-
-    for (i = 0; i < SC_BACKUPS_MAX && f->best.backups[i] != SC_ROUTE_NONE; i++) {
-        away |= is_away(f, f->best.backups[i]);
-    }
-    return away;
-}
-
-/* Whether so many went without a word that all holders of a session may be among them. It may have
- * been made when nobody else could hear of that any more, but before they were missed. */
-static int are_holders_away(const sc_manager_t *m)
-{
-    return sc_expiry_missing_lately(m, sc_fetch_grace(m)) > m->config->backup.backups;
-}
-
-/* Whether nobody has it who should. Without a location that may be everybody. */
-static int all_said_no(const sc_fetch_t *f)
-{
-    int i;
-
-    if (f->best.primary == SC_ROUTE_NONE) {
-        return all_answered(f, 1) && !are_holders_away(f->m);
-    }
-    if (is_owed(f, f->best.primary)) {
-        return 0;
-    }
-    for (i = 0; i < SC_BACKUPS_MAX && f->best.backups[i] != SC_ROUTE_NONE; i++) {
-        if (is_owed(f, f->best.backups[i])) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* A copy that did not count must not be taken for the session. @param gone 1: nor is there anything
- * where it was said to be */
-static void drop_rest(sc_fetch_t *f, const sc_record_t *rec, int gone)
-{
-    sc_manager_t *m = f->m;
-    int proxy = (rec->flags & SC_REC_PROXY) != 0;
-
-    if (!proxy && (f->had_body || !f->found || sc_layout_here(m, rec))) {
-        return;
-    }
-    if (gone || (!proxy && sc_place_only(m, rec) != APR_SUCCESS)) {
-        (void)sc_store_remove(m->store, f->context, &f->id);
-    }
-}
-
-static sc_outcome_t outcome_backup(sc_fetch_t *f, apr_status_t rv, const sc_record_t *rec)
-{
-    int gone = f->sure_absent || (f->everybody && !f->unreadable && all_said_no(f));
-
-    if (rv == APR_SUCCESS && !(rec->flags & SC_REC_PROXY) && (f->sure_copy || counts(f))) {
-        return SC_FOUND;
-    }
-    if (f->full) {
-        return SC_FULL;
-    }
-    if (rv == APR_SUCCESS) {
-        drop_rest(f, rec, gone);
-    }
-    if (gone && (rv == APR_SUCCESS || rv == APR_NOTFOUND)) {
-        remember_absent(f);
-        return SC_ABSENT;
-    }
-    return rv == APR_NOTFOUND && is_new(f) ? SC_ABSENT : SC_UNKNOWN;
-}
-
-/* ---- the end, with both ---------------------------------------------------------------------- */
-
-static sc_outcome_t outcome_of(sc_fetch_t *f)
-{
-    sc_record_t rec;
-    apr_status_t rv = sc_store_get(f->m->store, f->context, &f->id, &rec, NULL);
-
-    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
-        if (!sc_mgr_is_backup(f->m) || rec.max_idle_s != SC_DEAD_IDLE) {
-            return SC_ABSENT;
-        }
-        if (is_complete(f)) {
-            return f->decided || counts(f) || all_said_no(f) ? SC_ABSENT : SC_UNKNOWN;
-        }
-    }
-    if (!is_complete(f)) {
-        return is_quorum(f) ? SC_UNKNOWN : SC_NO_QUORUM;
-    }
-    if (sc_mgr_is_backup(f->m)) {
-        return outcome_backup(f, rv, &rec);
-    }
-    if (rv == APR_SUCCESS) {
-        return SC_FOUND;
-    }
-    if (f->full) {
-        return SC_FULL;
-    }
-    /* the silent one may be the only one that has it */
-    if (rv == APR_NOTFOUND && f->everybody && (f->decided || all_answered(f, 1))) {
-        remember_absent(f);
-        return SC_ABSENT;
-    }
-    return SC_UNKNOWN;
-}
 
 static void begin(sc_fetch_t *f);
 
@@ -487,7 +129,7 @@ static void answer_all(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
 static void finish(sc_fetch_t *f)
 {
     sc_manager_t *m = f->m;
-    sc_outcome_t outcome = outcome_of(f);
+    sc_outcome_t outcome = sc_fetch_outcome(f);
     sc_waiter_t *w = f->waiters;
     apr_uint16_t context = f->context;
     sc_id_t id = f->id;
@@ -511,7 +153,7 @@ static void timed_out(void *baton, apr_time_t now)
 static void ask(sc_fetch_t *f, sc_peer_t *peer)
 {
     sc_manager_t *m = f->m;
-    asked_t *a = &f->asked[peer - m->peer];
+    sc_fetch_asked_t *a = &f->asked[peer - m->peer];
     sc_msg_retrieve_t msg;
 
     if (a->serial == peer->serial) {
@@ -538,7 +180,7 @@ void sc_fetch_repeat(sc_manager_t *m)
     for (i = 0; i < SC_FETCH_BUCKETS; i++) {
         for (f = m->fetch[i]; f != NULL; f = f->next) {
             for (k = 0; k < SC_MEMBERS_MAX; k++) {
-                asked_t *a = &f->asked[k];
+                sc_fetch_asked_t *a = &f->asked[k];
 
                 if (a->serial != 0 && a->serial == m->peer[k].serial && !a->answered) {
                     a->serial = 0;
@@ -574,7 +216,7 @@ static int ask_holders(sc_fetch_t *f)
     int asked = 0, i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (m->peer[i].serial != 0 && is_holder(f, m->peer[i].route)) {
+        if (m->peer[i].serial != 0 && sc_fetch_is_holder(f, m->peer[i].route)) {
             ask(f, &m->peer[i]);
             asked = 1;
         }
@@ -636,20 +278,21 @@ void sc_fetch_dropped(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
     }
 }
 
-/* Holders that have answered before they knew that they hold it by the newest location are asked once
- * more: by now they know. @return 1: there are some */
+/* Holders that have answered before they knew that they hold it by the newest location are asked
+ * once more: by now they know. @return 1: there are some */
 static int ask_again(sc_fetch_t *f)
 {
     sc_manager_t *m = f->m;
     int i, again = 0;
 
-    if (f->decided || f->rounds >= ROUNDS_MAX || counts(f) || f->best.primary == SC_ROUTE_NONE) {
+    if (f->decided || f->rounds >= ROUNDS_MAX || sc_fetch_counts(f) ||
+        f->best.primary == SC_ROUTE_NONE) {
         return 0;
     }
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        asked_t *a = &f->asked[i];
+        sc_fetch_asked_t *a = &f->asked[i];
 
-        if (a->gave && a->epoch < f->best.epoch && is_holder(f, a->route) &&
+        if (a->gave && a->epoch < f->best.epoch && sc_fetch_is_holder(f, a->route) &&
             a->serial == m->peer[i].serial) {
             a->serial = 0;
             ask(f, &m->peer[i]);
@@ -666,10 +309,10 @@ static int go_on(sc_fetch_t *f)
     if (catch_up(f) || (f->holders && ask_again(f))) {
         return 0;
     }
-    if (f->holders && !f->everybody && !f->decided && all_answered(f, 0)) {
+    if (f->holders && !f->everybody && !f->decided && sc_fetch_all_answered(f, 0)) {
         ask_everybody(f);
     }
-    return is_complete(f);
+    return sc_fetch_is_complete(f);
 }
 
 /* What is known here. */
@@ -808,7 +451,7 @@ void sc_fetch_added(sc_manager_t *m, sc_peer_t *peer)
     memset(m->negative, 0, sizeof(m->negative)); /* it may have what the others have not */
     for (i = 0; i < SC_FETCH_BUCKETS; i++) {
         for (f = m->fetch[i]; f != NULL; f = f->next) {
-            if (f->everybody || (f->holders && is_holder(f, peer->route))) {
+            if (f->everybody || (f->holders && sc_fetch_is_holder(f, peer->route))) {
                 ask(f, peer);
             }
         }
@@ -824,7 +467,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
                         apr_status_t merged, const sc_record_t *held_by)
 {
     sc_peer_t *peer = sc_mgr_peer(f->m, from);
-    asked_t *a = NULL;
+    sc_fetch_asked_t *a = NULL;
     int dead = msg->found && (msg->session.flags & SC_REC_TOMBSTONE);
     int copy = msg->found && !(msg->session.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY));
 
@@ -851,7 +494,8 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     if (sc_mgr_is_backup(f->m) && !msg->found) {
         /* only who would have it knows that there is none */
         f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&
-                          sc_layout_owner(f->m, &f->best) == peer->route && !is_one_away(f);
+                          sc_layout_owner(f->m, &f->best) == peer->route &&
+                          !sc_fetch_is_one_away(f);
         f->decided |= f->sure_absent;
     } else if (merged == APR_SUCCESS) {
         /* what has idled out may have been used where that was not heard */

@@ -10,12 +10,13 @@
  *   support.c    whether they are enough
  *   apply.c      live changes of peers          merge.c  the rules by which versions merge
  *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
+ *   fetch_judge.c  what came of that, ids that nobody had
  *   fetch_asked.c  the same, asked by peers
  *   lease.c      whether the store may be read without asking
  *   pull.c       state wanted from peers        donor.c  state given to peers
  *   digest.c     comparing with peers           layout.c who holds what
  *   place.c      locations heard                front.c  locations told, front ends
- *   move.c       changes of location            batch.c  lists of ids on their way out
+ *   move*.c      changes of location            batch.c  lists of ids on their way out
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
@@ -40,8 +41,8 @@
 
 typedef struct sc_wait_t sc_wait_t;         /* replicate.c */
 typedef struct sc_pending_t sc_pending_t;   /* replicate.c */
-typedef struct sc_fetch_t sc_fetch_t;       /* fetch.c */
-typedef struct sc_waiter_t sc_waiter_t;     /* fetch.c */
+typedef struct sc_fetch_t sc_fetch_t;       /* fetch.h */
+typedef struct sc_waiter_t sc_waiter_t;     /* fetch.h */
 typedef struct sc_transfer_t sc_transfer_t; /* donor.c */
 typedef struct sc_peer_t sc_peer_t;
 
@@ -434,7 +435,7 @@ apr_status_t sc_apply_nocontext(sc_manager_t *m, const sc_member_t *from, sc_rd_
 /** Index of a context that a peer named. Unknown: the peer is told. @return APR_NOTFOUND */
 apr_status_t sc_apply_context(sc_manager_t *m, const sc_member_t *from, const char *name,
                               apr_size_t len, apr_uint16_t *index);
-/* fetch.c */
+/* fetch*.c */
 /** Ask all peers for a session; the request waits. @return APR_ENOSPC: too many */
 apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change_t *c,
                           const sc_link_call_t *call, sc_link_op_t op, int again,

@@ -5,6 +5,7 @@
  * @brief Private to move*.c: changes of location under way.
  *
  *   move.c         one session, or some together, from here to their new holders
+ *   move_copy.c    the sessions go to their new holders
  *   move_claim.c   the number of a new location, claimed and promised
  *   move_answer.c  what the others say to that
  *   move_wait.c    requests that wait for that
@@ -47,9 +48,9 @@ typedef struct sc_move_t {
     apr_uint64_t told; /**< of those that may take themselves for holders by what was asked */
     apr_uint64_t lack; /**< of those that had none when they were asked */
     int refused;
-    int dirty;           /**< others have changed it since it was copied, which was refused */
-    int known_better;    /**< somebody knew a higher epoch, which has been taken */
-    apr_uint32_t heard;  /**< highest epoch that somebody knows */
+    int dirty;          /**< others have changed it since it was copied, which was refused */
+    int known_better;   /**< somebody knew a higher epoch, which has been taken */
+    apr_uint32_t heard; /**< highest epoch that somebody knows */
     apr_uint32_t tries;
     sc_move_wait_t *waits;
     sc_move_wait_t **tail;
@@ -74,10 +75,10 @@ typedef struct sc_moving_t {
     apr_uint32_t copies; /**< blocks on their way */
     apr_uint64_t broken; /**< bits of the places to which one could not be delivered */
     apr_uint32_t copied[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was sent some */
-    apr_time_t asked_at; /**< first time in this phase */
-    apr_uint32_t asked[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was asked */
-    apr_uint64_t replied;               /**< bits of the places */
-    apr_uint64_t overdue;               /**< of those that have had their time */
+    apr_time_t asked_at;                 /**< first time in this phase */
+    apr_uint32_t asked[SC_MEMBERS_MAX];  /**< serial of the peer in that place that was asked */
+    apr_uint64_t replied;                /**< bits of the places */
+    apr_uint64_t overdue;                /**< of those that have had their time */
     sc_timer_t timer;
 } sc_moving_t;
 
@@ -87,7 +88,7 @@ typedef struct sc_lost_t sc_lost_t; /* move_lost.c */
 typedef struct sc_promise_t {
     apr_uint16_t context;
     sc_id_t id;
-    apr_uint32_t number; /**< 0: none */
+    apr_uint32_t number;   /**< 0: none */
     apr_uint64_t store_id; /**< of whom it was promised to */
     apr_time_t at;
 } sc_promise_t;
@@ -145,8 +146,6 @@ void sc_move_drop(sc_move_t *move);
 /** An entry that is off its batch ends, and its requests go on. @param decided its location has
  * changed */
 void sc_move_end(sc_move_t *move, int decided);
-/** Bits of the places of those that are to hold the session and do not. */
-apr_uint64_t sc_move_newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want);
 /** Whether somebody who is to get a copy has no room for it. */
 int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
 
@@ -154,11 +153,27 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
 void sc_move_decide(sc_moving_t *b);
 /** Ask all peers: to promise the numbers, or to accept the locations. It may be gone then. */
 void sc_move_ask(sc_moving_t *b, sc_move_phase_t phase);
-/** The items of a batch fall into those that go on and those that are tried again after a pause. Both
- * lists together are the batch's. @return 0: none goes on, it is not this one's turn any more */
+/** The items of a batch fall into those that go on and those that are tried again after a pause.
+ * Both lists together are the batch's. @return 0: none goes on, it is not this one's turn any more
+ */
 int sc_move_part(sc_moving_t *b, sc_move_t *good, sc_move_t *refused);
+/** The batch is looked at again when it is time to ask once more. */
+void sc_move_look_again(sc_moving_t *b);
+
+/* move_copy.c */
+/** Bits of the places of those that are to hold the session and do not. */
+apr_uint64_t sc_move_newcomers(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want);
+/** Who is to get a copy: move->copy and move->stay. @param rec as it is here */
+void sc_move_plan_copies(sc_move_t *move, const sc_record_t *rec);
 /** The sessions go to their new holders, and then all are asked. It may be gone then. */
 void sc_move_copy(sc_moving_t *b);
+/** All have accepted, but others have changed these since they were copied: they are copied once
+ * more. It may be gone then. @param b as it was asked, allocated; it becomes a batch of its own,
+ * of these */
+void sc_move_copy_again(sc_moving_t *b, sc_move_t *items);
+/** All have answered who have to: if one who is to get a copy has not, or has none, the move is
+ * refused. */
+void sc_move_judge_copies(sc_moving_t *b, sc_move_t *move);
 
 /* move_claim.c */
 /** A number that was promised for a session: by its record, or as far as it is remembered. */

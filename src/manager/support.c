@@ -91,7 +91,7 @@ static void mark(const sc_pending_t *p, int doubt)
 
 /* Whether so many members know of the session that no quorum of the others can take it for absent: a
  * location that was changed once is known to a quorum. A new one only its holders know; as many as
- * there should be are never all forgotten (fetch.c). */
+ * there should be are never all forgotten (fetch_judge.c). */
 static int is_known(const sc_pending_t *p, const sc_record_t *rec)
 {
     apr_uint32_t n = 1;
