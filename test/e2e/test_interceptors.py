@@ -15,6 +15,8 @@ import pytest
 from client import Client
 from node import SECRET, proc_rss, wait_until
 
+IN_PLAIN = pytest.mark.skipif(SECRET, reason="no stranger gets as far as to the interceptors")
+
 KEY = "000102030405060708090A0B0C0D0E0F1011121314151617"
 OTHER_KEY = "F0E0D0C0B0A090807060504030201000FFEEDDCCBBAA9988"
 LAST = ["MessageDispatch", "TcpFailureDetector"]
@@ -200,7 +202,7 @@ def undecryptable():
         yield frame(member(i + 1), os.urandom(i))
 
 
-@pytest.mark.skipif(SECRET, reason="no stranger gets as far as to the interceptors")
+@IN_PLAIN
 @pytest.mark.parametrize("name, frames, counter, at_least", [
     ("Fragmentation", endless_pieces, "fragments_refused", 10),
     ("Gzip", bombs, "inflate_refused", 5),
@@ -254,6 +256,7 @@ def record(port, during):
                 frames += re.findall(b"FLT2002.*?TLF2003", tcp[(tcp[12] >> 4) * 4:], re.S)
 
 
+@IN_PLAIN
 def test_recorded_traffic(farm):
     """What went to a node is played to it again, as it was and in another member's name."""
     cluster = farm.cluster(2, directives=lines(CHAINS["Encrypt"])).start()

@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from node import MEMBERSHIP, free_port, proc_parent, read_file, wait_until
+from node import MEMBERSHIP, free_port, proc_parent, read_file, send_signal, wait_until
+from test_members import NamedCluster, names, resolver, some_addresses  # noqa: F401 (a fixture)
 from test_multicast import Group, group, multicast
 
 SHAKE = b"FLT2002\x00\x00\x00\x6eSCS1\x01\x01"  # how a hello begins
@@ -648,6 +649,27 @@ def test_where_the_secret_is_not(farm, mpm):
     for node in (a, b):
         said = node.log() + node.tail()
         assert secret.decode() not in said and keys[0].hex() not in said
+
+
+def test_the_resolver_has_no_keys(farm, names):  # noqa: F811
+    """The process that looks up names for the engine speaks with strangers: it has none of them,
+    neither the first one nor one that was made later."""
+    kept = Secrets(farm)
+    line = f"SessionClusterSecret file:{kept.new('one')}\n"
+    a, b = NamedCluster(farm, names, some_addresses(2), directives=line).cluster.start().nodes
+    one = a.client()
+    one.op("set=a:1")
+    assert b.client(cookies=one.cookies).values() == {"a": "1"}
+    secret = kept.values[0].encode()
+    keys = hkdf(secret)
+    needles = [secret, bytes.fromhex(secret.decode())] + keys
+    assert keys[1] in memory_has(a.engine_pid(), needles)
+    (first,) = wait_until(lambda: resolver(a), 5, "a resolver")
+    assert not memory_has(first, needles)
+    send_signal(first, signal.SIGKILL)
+    (later,) = wait_until(lambda: [p for p in resolver(a) if p != first], 10, "another resolver")
+    assert not memory_has(later, needles)
+    assert a.sees("n2") and b.sees("n1")
 
 
 # ---- at configtest -------------------------------------------------------------------------------
