@@ -650,7 +650,8 @@ def test_garbage_at_the_receiver(farm):
     one.op("inc=n")
     assert on(b, one).values() == one.values()
     after = b.status()["counters"]
-    refused = sum(after[c] - before[c] for c in ("frames_refused", "records_refused"))
+    refused = sum(after[c] - before[c] for c in ("frames_refused", "records_refused",
+                                                    "strangers"))
     assert refused >= 7, after
     assert b.engine_pid() == engine, "the engine lives on"
     assert proc_rss(engine) - rss < 64 << 20
