@@ -685,6 +685,9 @@ void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incom
 /** A change of a session was acknowledged, with a quorum, without all of its holders: if it is
  * being moved, the copies lack it. */
 void sc_move_behind(const sc_manager_t *m, const sc_record_t *rec);
+/** Whether a copy that is not held here may have something that holders lack: it is on its way to
+ * them, or the engine before this one left it, and nobody knows why. */
+int sc_move_has_news(const sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
 /**

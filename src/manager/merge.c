@@ -342,8 +342,9 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
         rec->accessed = in->accessed;
     }
     news = merge_head(m, rec, in);
-    if (result.changed) {
-        rec->flags |= in->doubt;
+    if (result.changed || in->doubt != 0) {
+        news |= in->doubt != 0 && !(rec->flags & SC_REC_DOUBT);
+        rec->flags |= in->doubt; /* also of what is here already: it was refused since */
     }
     if (!result.changed && !news) {
         if (later || !held) {
