@@ -89,9 +89,9 @@ static void mark(const sc_pending_t *p, int doubt)
     (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
 }
 
-/* Whether so many members know of the session that no quorum of the others can take it for absent: a
- * location that was changed once is known to a quorum. A new one only its holders know; as many as
- * there should be are never all forgotten (fetch_judge.c). */
+/* Whether so many members know of the session that no quorum of the others can take it for absent:
+ * a location that was changed once is known to a quorum. A new one only its holders know; as many
+ * as there should be are never all forgotten (fetch_judge.c). */
 static int is_known(const sc_pending_t *p, const sc_record_t *rec)
 {
     apr_uint32_t n = 1;
@@ -170,7 +170,8 @@ int sc_pending_late(const sc_pending_t *p)
     return sc_mgr_now(p->m) - p->since > apr_time_from_msec(p->shown ? ms : ms + c->ack_wait_ms);
 }
 
-/* Whoever has got what is refused now takes it for good, and would show it: he hears that it is not.
+/* Whoever has got what is refused now takes it for good, and would show it: he hears that it is
+ * not.
  */
 static void tell_doubt(const sc_pending_t *p)
 {
