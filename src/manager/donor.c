@@ -150,8 +150,7 @@ static int gets_body(const sc_transfer_t *t, const sc_record_t *rec, const unsig
 
     return !(rec->flags & SC_REC_PROXY) && sc_layout_at(m, rec, t->peer) &&
            ((rec->lsn > t->since && is_for(t, rec, body) &&
-             (here || sc_move_pending(m, rec->context, &rec->id) ||
-              sc_mgr_awaited(m, rec->context, &rec->id))) ||
+             (here || sc_move_has_news(m, rec) || sc_mgr_awaited(m, rec->context, &rec->id))) ||
             (t->held && here && sc_layout_owner(m, rec) == m->own_route));
 }
 

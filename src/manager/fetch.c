@@ -495,7 +495,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         /* only who would have it knows that there is none */
         f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&
                           sc_layout_owner(f->m, &f->best) == peer->route &&
-                          !sc_fetch_is_one_away(f);
+                          !sc_fetch_is_one_owed(f);
         f->decided |= f->sure_absent;
     } else if (merged == APR_SUCCESS) {
         /* what has idled out may have been used where that was not heard */

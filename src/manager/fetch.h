@@ -76,8 +76,9 @@ int sc_fetch_is_holder(const sc_fetch_t *f, apr_uint16_t route);
 int sc_fetch_counts(const sc_fetch_t *f);
 /** Whether what has come is all that can be found out. */
 int sc_fetch_is_complete(const sc_fetch_t *f);
-/** Whether a holder has gone who may come back with it. */
-int sc_fetch_is_one_away(const sc_fetch_t *f);
+/** Whether another holder has not said that it has nothing, or has gone and may come back with it:
+ * who stands in for it need not have had it. */
+int sc_fetch_is_one_owed(const sc_fetch_t *f);
 /** What came of it, at its end. Drops a copy that does not count, and remembers an id that nobody
  * had. */
 sc_outcome_t sc_fetch_outcome(sc_fetch_t *f);

@@ -20,7 +20,7 @@ static int only_location(const sc_manager_t *m, sc_record_t *rec)
 static int has_news(const sc_manager_t *m, const sc_record_t *rec)
 {
     return !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && !sc_layout_here(m, rec) &&
-           sc_move_pending(m, rec->context, &rec->id);
+           sc_move_has_news(m, rec);
 }
 
 /* A location that tells nothing is not given: whoever asks would have to refuse the whole answer.

@@ -214,21 +214,19 @@ static int is_owed(const sc_fetch_t *f, apr_uint16_t route)
     return a->serial != peer->serial || !a->none;
 }
 
-static int is_away(const sc_fetch_t *f, apr_uint16_t route)
+static int is_other_owed(const sc_fetch_t *f, apr_uint16_t route)
 {
-    return route != f->m->own_route && sc_layout_peer(f->m, route) == NULL && is_owed(f, route);
+    return route != f->m->own_route && is_owed(f, route);
 }
 
-/* Whether a holder has gone who may come back with it: who stands in for it need not have had it.
- */
-int sc_fetch_is_one_away(const sc_fetch_t *f)
+int sc_fetch_is_one_owed(const sc_fetch_t *f)
 {
-    int i, away = is_away(f, f->best.primary);
+    int i, owed = is_other_owed(f, f->best.primary);
 
     for (i = 0; i < SC_BACKUPS_MAX && f->best.backups[i] != SC_ROUTE_NONE; i++) {
-        away |= is_away(f, f->best.backups[i]);
+        owed |= is_other_owed(f, f->best.backups[i]);
     }
-    return away;
+    return owed;
 }
 
 /* Whether so many went without a word that all holders of a session may be among them. It may have

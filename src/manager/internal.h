@@ -485,8 +485,8 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer);
 /** Tell a peer that asks for a session who hangs of those that it does not see. Changes m->msg. */
 void sc_lease_tell_hung(sc_manager_t *m, const sc_member_t *from);
-/** Whether it must be this node that is cut off: it hears fewer of the members than it does not hear,
- * itself counted, or has just been away. Two of two may be either. */
+/** Whether it must be this node that is cut off: it hears fewer of the members than it does not
+ * hear, itself counted, or has just been away. Two of two may be either. */
 int sc_lease_cut_off(const sc_manager_t *m);
 /** Whether all who read on a peer's word know of this node, as the peers have said. */
 int sc_lease_introduced(const sc_manager_t *m);
@@ -677,14 +677,17 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec);
  * @return 1: it is to be waited for
  */
 int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, int ask);
-/** All are to know where a session is, even if it stays there. @return 1: it is to be waited for; 0:
- * it is not this node's */
+/** All are to know where a session is, even if it stays there. @return 1: it is to be waited for;
+ * 0: it is not this node's */
 int sc_move_settle(sc_manager_t *m, const sc_record_t *rec);
 /** Something of others has been merged into a session: if it is being moved, the copies lack it. */
 void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in);
 /** A change of a session was acknowledged, with a quorum, without all of its holders: if it is
  * being moved, the copies lack it. */
 void sc_move_behind(const sc_manager_t *m, const sc_record_t *rec);
+/** Whether a copy that is not held here may have something that holders lack: it is on its way to
+ * them, or the engine before this one left it, and nobody knows why. */
+int sc_move_has_news(const sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
 /**

@@ -342,8 +342,9 @@ apr_status_t sc_mgr_merge_live(sc_manager_t *m, sc_record_t *rec, const sc_incom
         rec->accessed = in->accessed;
     }
     news = merge_head(m, rec, in);
-    if (result.changed) {
-        rec->flags |= in->doubt;
+    if (result.changed || in->doubt != 0) {
+        news |= in->doubt != 0 && !(rec->flags & SC_REC_DOUBT);
+        rec->flags |= in->doubt; /* also of what is here already: it was refused since */
     }
     if (!result.changed && !news) {
         if (later || !held) {
@@ -444,7 +445,8 @@ static int is_away(sc_manager_t *m, apr_uint16_t route)
     return peer != NULL ? sc_lease_mute(m, peer) : sc_expiry_lately(m, route, sc_fetch_grace(m));
 }
 
-/* Whether what has come would make this node a holder, out of a copy that its sender does not hold. */
+/* Whether what has come would make this node a holder, out of a copy that its sender does not hold.
+ */
 static int is_left_over(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
 {
     const sc_peer_t *peer = sc_mgr_peer(m, from);
@@ -457,9 +459,9 @@ static int is_left_over(sc_manager_t *m, const sc_member_t *from, const sc_incom
 
 /* Whether such a copy must not be put where there is none. It is kept because of something in it
  * that holders lack, which says nothing about the rest: it may be as old as the engine before. A
- * copy that is here it completes; it must not stand for one that is missing (memory was lost), since
- * whoever asks takes that for the latest. Unless all holders are there, so that what they have is
- * merged with it, or nothing. */
+ * copy that is here it completes; it must not stand for one that is missing (memory was lost),
+ * since whoever asks takes that for the latest. Unless all holders are there, so that what they
+ * have is merged with it, or nothing. */
 static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t *in)
 {
     sc_record_t rec;

@@ -56,6 +56,12 @@ int sc_move_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *
     return sc_move_find(m, context, id) != NULL || sc_lost_pending(m, context, id);
 }
 
+int sc_move_has_news(const sc_manager_t *m, const sc_record_t *rec)
+{
+    return sc_move_pending(m, rec->context, &rec->id) ||
+           sc_mgr_now(m) - m->started < 2 * SC_GUEST_STAY;
+}
+
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer)
 {

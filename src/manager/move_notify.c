@@ -4,12 +4,12 @@
  * Changes of location: what the others do. A copy that comes is kept as any session that this node
  * does not hold, until a location says that it does. Who accepts a location acts upon it at once.
  *
- * First it is asked for a promise (move_claim.c). With that the claimer gets what is in the copy here
- * and may not be in his: what he moves is the latest that those know who have promised.
+ * First it is asked for a promise (move_claim.c). With that the claimer gets what is in the copy
+ * here and may not be in his: what he moves is the latest that those know who have promised.
  *
- * A reply lists what was not promised or accepted: with the location that is known here and the number
- * that was promised to somebody else, or with no location if this node is to hold what it does not
- * have.
+ * A reply lists what was not promised or accepted: with the location that is known here and the
+ * number that was promised to somebody else, or with no location if this node is to hold what it
+ * does not have.
  */
 #include <string.h>
 
@@ -55,9 +55,9 @@ static void tell_death(verdict_t *v, const sc_record_t *dead)
     }
 }
 
-/* What this node itself has asked for it has accepted, though here it counts when it is decided. Two
- * that could not talk may have asked for different ones with one number: the names say which counts,
- * so only one of them gives way. @return 1: that is newer than a location */
+/* What this node itself has asked for it has accepted, though here it counts when it is decided.
+ * Two that could not talk may have asked for different ones with one number: the names say which
+ * counts, so only one of them gives way. @return 1: that is newer than a location */
 static int asks_newer(const sc_manager_t *m, const sc_move_t *move, const sc_record_t *in)
 {
     return move != NULL && move->asked && sc_layout_cmp(m, &move->base, in) > 0;
@@ -174,8 +174,8 @@ static void claimed(verdict_t *v, const sc_record_t *base, apr_uint32_t number, 
         say(v, &move->base);
         return;
     }
-    if (promised > number || (promised == number && !sc_promise_same(m, base, number,
-                                                                     v->from->store_id))) {
+    if (promised > number ||
+        (promised == number && !sc_promise_same(m, base, number, v->from->store_id))) {
         say_promised(v, base, promised);
         return;
     }

@@ -781,8 +781,7 @@ void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
 
 /* ---- ends ----------------------------------------------------------------------------------- */
 
-void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial,
-                           int goodbye)
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial, int goodbye)
 {
     apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
     sc_pending_t *p;

@@ -39,18 +39,18 @@ struct sc_pending_t {
     apr_uint32_t unacked; /* targets that have not applied the change, and are alive */
     apr_uint64_t acks;    /* bits of the places of targets that have, of the first ones, */
     apr_uint64_t holds;   /* and of the holders that have */
-    apr_uint32_t acked;   /* such targets, and holders, that are not in the view any more, but did */
-    apr_uint32_t held;    /* not say good-bye: they have it when they come back */
-    apr_uint32_t moving;  /* how often it was waited until the session had other holders */
-    int stuck;            /* it has not got them */
-    int guest;            /* the change was made on a copy that this node does not hold */
-    apr_uint64_t has;     /* bits of the places of those, and of those that are to be holders */
-    apr_uint32_t epoch;   /* of the location under which it was posted last */
-    int lives;            /* backup manager: it concerns a session that goes on, */
-    int renamed;          /* under another id, which concerns all */
-    int repeated;         /* it has been posted again since */
-    apr_time_t hold;      /* somebody who has not applied it may read until then */
-    int whole;            /* the whole session was posted, as of the stamp */
+    apr_uint32_t acked;  /* such targets, and holders, that are not in the view any more, but did */
+    apr_uint32_t held;   /* not say good-bye: they have it when they come back */
+    apr_uint32_t moving; /* how often it was waited until the session had other holders */
+    int stuck;           /* it has not got them */
+    int guest;           /* the change was made on a copy that this node does not hold */
+    apr_uint64_t has;    /* bits of the places of those, and of those that are to be holders */
+    apr_uint32_t epoch;  /* of the location under which it was posted last */
+    int lives;           /* backup manager: it concerns a session that goes on, */
+    int renamed;         /* under another id, which concerns all */
+    int repeated;        /* it has been posted again since */
+    apr_time_t hold;     /* somebody who has not applied it may read until then */
+    int whole;           /* the whole session was posted, as of the stamp */
     sc_stamp_t stamp;
     int shown;            /* nothing was changed: somebody wants to read it */
     int settled;          /* waits for nobody, only for time to pass */
@@ -67,8 +67,8 @@ struct sc_pending_t {
 int sc_pending_live(const sc_pending_t *p, sc_record_t *rec);
 /** Whether each holder has it, those too that this node does not see. */
 int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec);
-/** Members that have got it, and holders that have, without this one and those that are leaving: they
- * forget it. */
+/** Members that have got it, and holders that have, without this one and those that are leaving:
+ * they forget it. */
 apr_uint32_t sc_pending_acked(const sc_pending_t *p);
 apr_uint32_t sc_pending_held(const sc_pending_t *p);
 /** Whether it may be answered, as far as those go that have it. */

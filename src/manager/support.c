@@ -89,9 +89,9 @@ static void mark(const sc_pending_t *p, int doubt)
     (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
 }
 
-/* Whether so many members know of the session that no quorum of the others can take it for absent: a
- * location that was changed once is known to a quorum. A new one only its holders know; as many as
- * there should be are never all forgotten (fetch_judge.c). */
+/* Whether so many members know of the session that no quorum of the others can take it for absent:
+ * a location that was changed once is known to a quorum. A new one only its holders know; as many
+ * as there should be are never all forgotten (fetch_judge.c). */
 static int is_known(const sc_pending_t *p, const sc_record_t *rec)
 {
     apr_uint32_t n = 1;
@@ -170,14 +170,37 @@ int sc_pending_late(const sc_pending_t *p)
     return sc_mgr_now(p->m) - p->since > apr_time_from_msec(p->shown ? ms : ms + c->ack_wait_ms);
 }
 
+/* Whoever has got what is refused now takes it for good, and would show it: he hears that it is
+ * not.
+ */
+static void tell_doubt(const sc_pending_t *p)
+{
+    sc_manager_t *m = p->m;
+    apr_uint64_t places = p->acks | p->holds;
+    apr_uint32_t i;
+
+    if (places == 0 || sc_mgr_msg_current(m, p->context, &p->id) != APR_SUCCESS) {
+        return;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if ((places >> i & 1) && m->peer[i].serial != 0) {
+            sc_mgr_send(m, &m->peer[i]);
+        }
+    }
+}
+
 void sc_pending_leave(const sc_pending_t *p, sc_outcome_t outcome)
 {
+    int doubt = outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN;
     sc_record_t rec;
 
     if (sc_pending_live(p, &rec) && !sc_pending_all_have(p, &rec)) {
         sc_move_behind(p->m, &rec);
     }
-    mark(p, outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN);
+    mark(p, doubt);
+    if (doubt) {
+        tell_doubt(p);
+    }
     if (p->guest) {
         keep_guest(p, outcome);
     }

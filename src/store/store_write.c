@@ -430,8 +430,8 @@ apr_status_t sc_store_promise(sc_store_t *store, apr_uint16_t context, const sc_
     if (epoch <= rec->promised) {
         return APR_SUCCESS;
     }
-    if (pack_location(store, rec->primary, rec->backups, SC_BACKUPS_MAX, rec->epoch, epoch,
-                      &loc) != APR_SUCCESS) {
+    if (pack_location(store, rec->primary, rec->backups, SC_BACKUPS_MAX, rec->epoch, epoch, &loc) !=
+        APR_SUCCESS) {
         return APR_EINVAL;
     }
     turn_location(store, &snap, &loc);

@@ -418,13 +418,13 @@ struct session_t {
     op_t *ops, **ops_tail;
     int created; /**< the browser has got its cookie */
     apr_time_t created_at;
-    apr_time_t used;    /**< end of the last acknowledged change */
-    apr_time_t read;    /**< end of the last read */
+    apr_time_t used;      /**< end of the last acknowledged change */
+    apr_time_t read;      /**< end of the last read */
     const node_t *reader; /**< on that node */
-    apr_time_t dying;   /**< start of the first logout; -1: none */
-    apr_time_t dead;    /**< a logout was acknowledged; -1: no */
-    int doubtful;       /**< it may have got lost in good order: a change of id in doubt */
-    apr_time_t tainted; /**< from then on a partition excuses old values; -1 */
+    apr_time_t dying;     /**< start of the first logout; -1: none */
+    apr_time_t dead;      /**< a logout was acknowledged; -1: no */
+    int doubtful;         /**< it may have got lost in good order: a change of id in doubt */
+    apr_time_t tainted;   /**< from then on a partition excuses old values; -1 */
 };
 
 struct op_t {
@@ -464,8 +464,8 @@ const char *attr_judge(const session_t *s, int attr, apr_uint32_t seen, apr_time
                        apr_interval_time_t slack, char *why, apr_size_t len);
 void history_print(const session_t *s, FILE *out);
 void history_free(world_t *w);
-/** Whether it may have idled out. A read without a change is told later, and only if its node goes on
- *  for so long. */
+/** Whether it may have idled out. A read without a change is told later, and only if its node goes
+ * on for so long. */
 int session_may_idle(const session_t *s);
 int session_owns(const session_t *s, const sc_id_t *id);
 const char *kind_name(kind_t k);

@@ -184,8 +184,8 @@ static void test_two(void)
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 2, "a", "2"), SC_DONE);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 3, "a", "3"), SC_DONE);
-    uproot(net, 0, 1);                      /* lost here */
-    uproot(net, 1, 2);                      /* lost there */
+    uproot(net, 0, 1);                         /* lost here */
+    uproot(net, 1, 2);                         /* lost there */
     digest_plant(net, 0, 3, "newer", 3600000); /* a change that was lost */
     digest_plant(net, 0, 4, "here", 0);
     digest_plant(net, 1, 5, "there", 0);
