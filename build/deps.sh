@@ -4,9 +4,12 @@
 #   sh build/deps.sh demo     only what the demo needs
 set -eu
 
-want="gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libssl-dev python3 curl procps"
+want="gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libssl-dev zlib1g-dev python3 curl procps"
 if [ "${1:-test}" != demo ]; then
-    want="$want libcunit1-dev python3-pytest iproute2 faketime valgrind apache2-utils libaprutil1-dbd-sqlite3"
+    want="$want libcunit1-dev python3-pytest iproute2 faketime valgrind apache2-utils libaprutil1-dbd-sqlite3
+        clang libclang-rt-14-dev llvm"
+    # Apache Tribes, for make interop
+    want="$want default-jdk-headless libtomcat10-java"
 fi
 
 missing=

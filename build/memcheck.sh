@@ -1,6 +1,7 @@
 #!/bin/sh
 # Unit tests and real nodes, under the sanitizers and under valgrind. Called by make memcheck with the
-# build folder; MODULE, ASAN_MODULE and the two unit runners are built already.
+# build folder; MODULE, ASAN_MODULE, the two unit runners and the peers of the interop tests are built
+# already.
 set -eu
 out=$1
 python=${PYTHON:-/usr/bin/python3}
@@ -15,6 +16,9 @@ export SC_VECTORS=test/vectors
 
 echo "memcheck: unit tests, address and undefined behaviour"
 ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1 "$out/asan/unit"
+echo "memcheck: the channel against Apache Tribes, address and undefined behaviour"
+ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1 SC_INTEROP=$out/asan/interop \
+    "$python" -m pytest -p no:cacheprovider -q test/interop
 echo "memcheck: unit tests, valgrind"
 valgrind -q --error-exitcode=9 --child-silent-after-fork=yes --leak-check=full \
     --errors-for-leak-kinds=definite "$out/unit"

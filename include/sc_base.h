@@ -55,11 +55,17 @@ typedef struct sc_uid_t {
  */
 apr_status_t sc_id_parse(sc_id_t *id, const char *text, apr_size_t len);
 
+/** Read 2 * n hex digits of either case. @return 0: there is something else, or too little */
+int sc_hex_get(unsigned char *out, apr_size_t n, const char *text);
+
 /** Write the text form (32 digits and NUL) into out. @return out */
 char *sc_id_format(const sc_id_t *id, char out[SC_ID_HEX + 1]);
 
 /** Write the form that may appear in logs and status pages into out. @return out */
 char *sc_id_mask(const sc_id_t *id, char out[SC_ID_MASKED]);
+
+/** Random bytes from the operating system's generator. @return APR_SUCCESS or its error. */
+apr_status_t sc_random(void *bytes, apr_size_t n);
 
 /** A new random id from the operating system's generator. @return APR_SUCCESS or its error. */
 apr_status_t sc_id_generate(sc_id_t *id);

@@ -43,6 +43,7 @@ typedef enum sc_member_state_t {
 
 #define SC_ROLE_NODE 0
 #define SC_ROLE_BALANCER 1
+#define SC_ROLE_FOREIGN 2 /**< on the board only: a member without our mark */
 
 typedef struct sc_board_member_t {
     char route[SC_ROUTE_MAX + 1];   /**< "" for a balancer or a foreign member */
@@ -59,7 +60,7 @@ typedef struct sc_board_member_t {
     apr_uint32_t lagging;    /**< 1: it has not acknowledged in time, nobody waits for it */
     apr_uint32_t leased;     /**< 1: it has heard this node lately (sc_manager.h, leases) */
     apr_uint32_t queued;     /**< frames and records waiting for it */
-    apr_uint32_t reserved;   /**< 0; keeps the words below on their border without padding */
+    apr_uint32_t foreign;    /**< 1: a member without our mark: it has no part in sessions */
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
     apr_time_t heard; /**< mono time of the last sign of life */
@@ -70,6 +71,7 @@ typedef struct sc_view_t {
     apr_uint32_t gen;      /**< rises whenever the view is written, once a second at least */
     apr_uint32_t changes;  /**< rises only when a member joined, left or changed its state */
     apr_uint32_t reserved; /**< 0; keeps the members on a word border */
+    char coordinator[SC_ROUTE_MAX + 1]; /**< its route or address; "": none is elected */
     sc_board_member_t member[SC_MEMBERS_MAX];
 } sc_view_t;
 
@@ -101,17 +103,32 @@ typedef struct sc_view_t {
     X(copies_received)                                                                             \
     X(places_sent) /* locations told to proxies and balancers */                                   \
     X(places_received)                                                                             \
-    X(digests)     /* comparisons with a peer that were made */                                    \
-    X(differences) /* sessions found different in them */                                          \
-    X(bytes_in)    /* of frames received */                                                        \
-    X(bytes_out)   /* of frames sent */                                                            \
+    X(digests)       /* comparisons with a peer that were made */                                  \
+    X(differences)   /* sessions found different in them */                                        \
+    X(messages_in)   /* byte messages of other applications received */                            \
+    X(messages_out)  /* sent */                                                                    \
+    X(calls_refused) /* remote calls of foreign members answered: nobody here takes them */        \
+    X(bytes_in)      /* of frames received */                                                      \
+    X(bytes_out)     /* of frames sent */                                                          \
     X(frames_in)                                                                                   \
     X(frames_out)                                                                                  \
     X(frames_refused) /* garbage, oversized, truncated, foreign */                                 \
     X(datagrams_refused)                                                                           \
-    X(records_refused) /* malformed session messages inside good frames */                         \
-    X(link_requests)   /* messages from the children */                                            \
-    X(link_refused)    /* malformed ones */
+    X(proven)             /* connections on which both sides proved that they have the secret */   \
+    X(strangers)          /* connections closed because they did not */                            \
+    X(misdirected)        /* connections of members that wanted another one, or a former life */   \
+    X(frames_forged)      /* frames and acknowledgements on proven connections, not authentic */   \
+    X(datagrams_forged)   /* datagrams of the group without the secret's MAC */                    \
+    X(datagrams_replayed) /* authentic ones that were heard before */                              \
+    X(records_refused)    /* malformed session messages inside good frames */                      \
+    X(decrypt_refused)    /* messages that Encrypt could not decrypt */                            \
+    X(replays_refused)    /* messages that Encrypt has seen before, or that are too old or new */  \
+    X(inflate_refused)    /* messages that Gzip could not expand, or only to too many bytes */     \
+    X(fragments_refused)  /* pieces that fit to nothing, or are too many */                        \
+    X(held_refused)       /* messages that could not be held back, or no longer */                 \
+    X(held_expired)       /* messages whose pieces, predecessors or confirmation did not come */   \
+    X(link_requests)      /* messages from the children */                                         \
+    X(link_refused)       /* malformed ones */
 
 typedef struct sc_counters_t {
 #define SC_X(name) apr_uint64_t name;

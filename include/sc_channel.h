@@ -39,7 +39,7 @@ typedef struct sc_channel_up_t {
     void (*gap)(void *baton, const sc_member_t *from);
     /** Everything of that store up to lsn has arrived. Not called between a gap and resynced. */
     void (*progress)(void *baton, const sc_member_t *from, apr_uint64_t lsn);
-    /** A byte message that is no envelope. */
+    /** A byte message that is no envelope, from a member or an accepted foreign one. */
     void (*message)(void *baton, const sc_packet_t *packet);
     void (*member_added)(void *baton, const sc_member_t *m);
     /** its announced state changed (joining, ready, leaving), or it became suspect or unsuspected
@@ -102,6 +102,25 @@ typedef sc_sent_fn_t sc_posted_fn_t;
 apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
                              apr_size_t len, apr_uint32_t options, sc_posted_fn_t *done,
                              void *baton);
+/**
+ * Send a byte message that is none of the sessions', to a member or to a foreign one.
+ * @param bytes copied
+ * @param options SC_OPT_*, with Tribes' meaning (tribes-protocol 3). USE_ACK: done waits for an
+ *        acknowledgement, with SYNCHRONIZED_ACK for one that says that it was processed; that one
+ *        alone waits for nothing. ASYNCHRONOUS: done comes at once. UDP: one datagram to the
+ *        member's UDP port. MULTICAST: one datagram to the group, which all of its members get;
+ *        there is no acknowledgement. With a secret neither is possible: done gets APR_ENOTIMPL.
+ *        BYTE_MESSAGE is set here.
+ * @param done may be NULL; never called from within this call
+ * @return APR_SUCCESS; done is not called for all others: APR_NOTFOUND: no such member; APR_EINVAL:
+ *         larger than a frame may be
+ */
+apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
+                             apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton);
+/** Foreign members seen now; valid until the next event. @return their number */
+apr_size_t sc_channel_foreign(const sc_channel_t *ch, const sc_member_t **members, apr_size_t max);
+/** The port of the UDP receiver, to be announced; before sc_channel_start. */
+void sc_channel_set_udp_port(sc_channel_t *ch, apr_uint32_t port);
 /** What was missed because of a gap has been made up: progress is reported again. */
 void sc_channel_resynced(sc_channel_t *ch, const sc_member_t *from);
 

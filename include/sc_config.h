@@ -13,6 +13,7 @@
 
 #include "sc_base.h"
 #include "sc_board.h"
+#include "sc_secret.h"
 
 #define SC_INTERCEPTORS_MAX 16
 #define SC_ATTRS_MAX 8
@@ -20,7 +21,8 @@
 typedef enum sc_membership_kind_t {
     SC_MEMBERSHIP_NONE = 0, /**< stand-alone */
     SC_MEMBERSHIP_MULTICAST,
-    SC_MEMBERSHIP_STATIC
+    SC_MEMBERSHIP_STATIC,
+    SC_MEMBERSHIP_DNS
 } sc_membership_kind_t;
 
 typedef enum sc_manager_kind_t {
@@ -59,6 +61,20 @@ typedef struct sc_config_member_t {
     char route[SC_ROUTE_MAX + 1]; /**< "" when not given */
 } sc_config_member_t;
 
+/** Longest name that DNS knows, without the final NUL. */
+#define SC_DNS_NAME_MAX 253
+
+/** What is asked of the sockets of one direction. */
+typedef struct sc_config_sock_t {
+    apr_uint32_t delay;         /**< 1: tcpNoDelay=false */
+    apr_uint32_t no_keepalive;  /**< 1: soKeepAlive=false */
+    apr_uint32_t traffic_class; /**< 0: the system's */
+    apr_uint32_t rx_buf;        /**< bytes; 0: the system's, as all below */
+    apr_uint32_t tx_buf;
+    apr_uint32_t udp_rx_buf;
+    apr_uint32_t udp_tx_buf;
+} sc_config_sock_t;
+
 typedef struct sc_config_t {
     char route[SC_ROUTE_MAX + 1];
     apr_uint32_t role;        /**< SC_ROLE_* */
@@ -69,24 +85,43 @@ typedef struct sc_config_t {
         char address[SC_HOST_MAX + 1];
         apr_uint32_t port;
         apr_uint32_t frequency_ms;
-        apr_uint32_t drop_ms; /**< dropTime; also for static membership */
+        apr_uint32_t drop_ms; /**< dropTime; also for static membership and dns, as are
+                                   frequency, domain and foreign */
         char bind[SC_HOST_MAX + 1];
         apr_int32_t ttl; /**< -1: leave it to the system */
         char domain[64];
+        apr_uint32_t accept_foreign;  /**< 1: members without our mark are seen */
+        apr_uint32_t no_loopback;     /**< 1: datagrams do not reach this host's other nodes */
+        apr_uint32_t no_recovery;     /**< 1: recoveryEnabled=false */
+        apr_uint32_t recovery_errors; /**< recoveryCounter */
+        apr_uint32_t recovery_ms;     /**< recoverySleepTime */
     } mcast;
+    struct {
+        char name[SC_DNS_NAME_MAX + 1];
+        apr_uint32_t port;       /**< of the receivers at all its addresses */
+        apr_uint32_t refresh_ms; /**< pause between two look-ups */
+    } dns;
     apr_uint32_t nmembers;
     sc_config_member_t member[SC_MEMBERS_MAX];
 
     struct {
-        char address[SC_HOST_MAX + 1]; /**< numeric, resolved from "auto" already */
-        apr_uint32_t port;             /**< the one really bound */
+        char address[SC_HOST_MAX + 1];           /**< numeric, resolved from "auto" already */
+        apr_uint32_t port;                       /**< the one really bound */
+        char advertise_address[SC_HOST_MAX + 1]; /**< what others are told; "": address */
+        apr_uint32_t advertise_port;             /**< 0: port */
+        apr_uint32_t udp_port;                   /**< first one to try; 0: no UDP receiver */
+        apr_uint32_t udp_tries;                  /**< how many (autoBind) */
         apr_uint32_t max_connections;
         apr_uint32_t max_frame; /**< bytes of one frame's data at most */
+        sc_config_sock_t sock;
     } receiver;
     struct {
         apr_uint32_t timeout_ms;
         apr_uint32_t max_retries; /**< maxRetryAttempts */
         apr_uint32_t max_queue;   /**< bytes waiting for one member at most (maxQueueSize) */
+        apr_int32_t keep_count;   /**< keepAliveCount: frames on one connection; -1: any number */
+        apr_int32_t keep_ms;      /**< keepAliveTime: age of a connection; -1: any */
+        sc_config_sock_t sock;
     } sender;
 
     apr_uint32_t send_options;   /**< SC_OPT_* */
@@ -117,6 +152,11 @@ typedef struct sc_config_t {
     apr_uint32_t ninterceptors; /**< 0: the default stack */
     sc_config_interceptor_t
         interceptor[SC_INTERCEPTORS_MAX]; /**< first = nearest the application */
+
+    struct {
+        apr_uint32_t count; /**< 0: none, everything is plain */
+        unsigned char id[SC_SECRETS_MAX][SC_KEY_ID];
+    } secret; /**< which secrets, so that another one is noticed; the keys are not here */
 
     apr_uint32_t quorum;      /**< 0: off */
     apr_uint32_t max_session; /**< bytes of a session's body at most */

@@ -20,10 +20,11 @@ typedef struct sc_engine_setup_t {
     const sc_clock_t *clock;
     const sc_log_t *log;
     sc_store_t *store;
-    int link_fd;    /**< listening UNIX socket */
-    int listen_fd;  /**< listening TCP socket; -1 stand-alone */
-    int group_fd;   /**< -1 without multicast */
-    int control_fd; /**< SEQPACKET to the parent; -1: none (tests) */
+    const sc_secrets_t *secrets; /**< as in sc_net_config_t */
+    int link_fd;                 /**< listening UNIX socket */
+    int listen_fd;               /**< listening TCP socket; -1 stand-alone */
+    int group_fd;                /**< -1 without multicast */
+    int control_fd;              /**< SEQPACKET to the parent; -1: none (tests) */
     /** A message of the parent; fds are the callee's. */
     void (*control)(void *baton, const unsigned char *msg, apr_size_t len, int fd);
     void *baton;

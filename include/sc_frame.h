@@ -36,6 +36,13 @@ void sc_frame_put(sc_buf_t *b, const sc_packet_t *p);
 /** The 21 bytes of an acknowledgement. */
 const unsigned char *sc_frame_ack(int fail);
 
+/** Whether bytes begin like a frame. */
+int sc_frame_is(const void *bytes, apr_size_t len);
+
+/** How an answer of n bytes, at most SC_ACK_FRAME, is judged. @return APR_EAGAIN: so far it may
+ * become an acknowledgement; APR_SUCCESS: it is one, *fail says which; APR_EINVAL: it is none */
+apr_status_t sc_frame_answer(const void *bytes, apr_size_t n, int *fail);
+
 typedef struct sc_parser_t {
     sc_buf_t in;
     apr_size_t max_data; /**< a longer frame is refused before it is read */

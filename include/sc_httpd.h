@@ -22,6 +22,7 @@
 
 #include "sc_board.h"
 #include "sc_config.h"
+#include "sc_cookie.h"
 #include "sc_link.h"
 #include "sc_session.h"
 #include "sc_store.h"
@@ -97,18 +98,6 @@ int sc_process_monitor(apr_pool_t *p, server_rec *s);
 void sc_provider_register(apr_pool_t *p);
 
 /* ---- cookie.c ------------------------------------------------------------------------------- */
-typedef enum sc_cookie_kind_t {
-    SC_COOKIE_NONE,    /**< no cookie of that name */
-    SC_COOKIE_FOREIGN, /**< one that is no id of ours: ignored, never adopted */
-    SC_COOKIE_OURS
-} sc_cookie_kind_t;
-
-typedef struct sc_cookie_t {
-    sc_cookie_kind_t kind;
-    sc_id_t id;
-    const char *route; /**< "" when it carries none */
-} sc_cookie_t;
-
 /** Take the cookie out of this request's headers (every call: sub-requests and redirects have their
  *  own copy of them) and parse it. Of several of the same name the first that is ours counts. */
 void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out);

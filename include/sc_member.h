@@ -10,9 +10,11 @@
  * Our members carry a mark in the payload, so that they know each other and Tomcats are told apart:
  *
  *   "SCM1" | version u8 | role u8 | node state u8 | store id u64 | route (varint length, bytes)
- *   | url (varint length, bytes) | flags varint | further fields of later versions, skipped
+ *   | url (varint length, bytes) | flags varint | said varint | further fields of later versions,
+ *   skipped
  *
- * A mark that ends before the flags is that of an earlier version: they are 0. The flags are
+ * A mark that ends before the flags, or before said, is that of an earlier version: they are 0.
+ * Said is the node's wall clock in heartbeats by multicast. The flags are
  * SC_MEMBER_* and 0x40, which makes a node of state READY one of state MINORITY; that state itself
  * is not written, because earlier versions refuse a mark with it.
  */
@@ -53,7 +55,8 @@ typedef struct sc_member_t {
     apr_uint32_t role;       /**< SC_ROLE_* */
     apr_uint32_t node_state; /**< sc_node_state_t */
     apr_uint64_t store_id;
-    apr_uint32_t flags; /**< SC_MEMBER_* */
+    apr_uint32_t flags;   /**< SC_MEMBER_* */
+    apr_uint64_t said_ms; /**< its wall clock when it said so; 0: not told */
     char route[SC_ROUTE_MAX + 1];
     char url[SC_URL_MAX + 1];
 } sc_member_t;

@@ -12,6 +12,7 @@
 
 #include "sc_frame.h"
 #include "sc_loop.h"
+#include "sc_secret.h"
 
 /**
  * End of a send. APR_SUCCESS: written (without USE_ACK) or acknowledged; APR_EGENERAL: FAIL_ACK;
@@ -24,11 +25,27 @@ typedef void sc_sent_fn_t(void *baton, apr_status_t rv);
  *  their own, so that a long queue does not look like a dead member. */
 typedef enum sc_lane_t { SC_LANE_DATA = 0, SC_LANE_CONTROL = 1 } sc_lane_t;
 
+/** An address that a name stands for. */
+typedef struct sc_address_t {
+    apr_byte_t len; /**< 4 or 16 */
+    unsigned char host[16];
+} sc_address_t;
+
+/** End of a look-up. @param rv APR_SUCCESS; APR_NOTFOUND: no such name; APR_TIMEUP; APR_EGENERAL:
+ *  could not be looked up now
+ *  @param found valid during the call, at most SC_ADDRESSES_MAX */
+typedef void sc_resolved_fn_t(void *baton, apr_status_t rv, const sc_address_t *found,
+                              apr_size_t n);
+
+/** More addresses of one name than this are left out. */
+#define SC_ADDRESSES_MAX SC_MEMBERS_MAX
+
 typedef struct sc_transport_t {
     void *ctx;
     /** Queue one packet for a member; it is copied. On each lane one frame waits for its
      * acknowledgement, the others wait behind it, in order (Tribes' acks carry no id:
-     * tribes-protocol 2.3). */
+     * tribes-protocol 2.3). A packet whose options say UDP or MULTICAST goes past all of that in a
+     * datagram, to the member's UDP port or to the group. */
     void (*send)(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_packet_t *packet,
                  sc_sent_fn_t *done, void *baton);
     /** Ask a member for a sign of life on a fresh connection, past everything that is queued.
@@ -42,13 +59,18 @@ typedef struct sc_transport_t {
     void (*queued)(void *ctx, const sc_member_t *member, apr_uint64_t *bytes, apr_uint32_t *frames);
     /** One datagram to the group. */
     apr_status_t (*group_send)(void *ctx, const void *bytes, apr_size_t len);
+    /** All IPv4 and IPv6 addresses of a name, without blocking. One look-up at a time. done is
+     *  called once, never from within the call, and not any more when the transport is closed.
+     *  NULL: this transport has no resolver. @return APR_SUCCESS; APR_EBUSY: one is under way;
+     *  else why it cannot be begun, then done is not called */
+    apr_status_t (*resolve)(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton);
 } sc_transport_t;
 
 /** Who gets what comes in. */
 typedef struct sc_transport_up_t {
     void *baton;
-    /** A frame; valid during the call. @return APR_SUCCESS: acknowledged if asked for; else, for
-     *  SYNCHRONIZED_ACK, FAIL_ACK */
+    /** A frame; valid during the call. What came in a datagram has the option UDP. @return
+     * APR_SUCCESS: acknowledged if asked for; else, for SYNCHRONIZED_ACK, FAIL_ACK */
     apr_status_t (*packet)(void *baton, const sc_packet_t *packet);
     /** A datagram of the group, unchecked. */
     void (*datagram)(void *baton, const void *bytes, apr_size_t len);
@@ -62,12 +84,16 @@ typedef struct sc_net_config_t {
     int group_fd;  /**< UDP socket in the group, made by sc_group_open; -1: none */
     sc_board_t *board;
     const sc_log_t *log;
+    const sc_secrets_t *secrets; /**< NULL or none in it: nothing is sealed; copied */
+    sc_uid_t uid;                /**< of this node, which it proves with a secret */
 } sc_net_config_t;
 
 /** The real transport on an event loop. @param pool as long as the engine */
 apr_status_t sc_net_create(sc_net_t **net, sc_loop_t *loop, const sc_net_config_t *cfg,
                            const sc_transport_up_t *up, apr_pool_t *pool);
 const sc_transport_t *sc_net_transport(sc_net_t *net);
+/** Port of the UDP receiver; 0: there is none. */
+apr_uint32_t sc_net_udp_port(const sc_net_t *net);
 /** Stop receiving, close everything. Open sends end with APR_ECONNABORTED, within the call. Not to
  * be called from within one of the transport's own callbacks. The descriptors stay open: they are
  * the parent's. */

@@ -21,6 +21,9 @@ void sc_config_defaults(sc_config_t *c)
     c->mcast.frequency_ms = 500;
     c->mcast.drop_ms = 3000;
     c->mcast.ttl = -1;
+    c->mcast.recovery_errors = 10;
+    c->mcast.recovery_ms = 5000;
+    c->dns.refresh_ms = 5000;
 
     c->receiver.port = 4000;
     c->receiver.max_connections = 256;
@@ -29,6 +32,8 @@ void sc_config_defaults(sc_config_t *c)
     c->sender.timeout_ms = 3000;
     c->sender.max_retries = 1;
     c->sender.max_queue = 64 * 1024 * 1024;
+    c->sender.keep_count = -1;
+    c->sender.keep_ms = -1;
 
     c->send_options = SC_OPT_SYNCHRONIZED_ACK | SC_OPT_USE_ACK;
     c->ack_wait_ms = 1000;

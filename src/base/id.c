@@ -15,8 +15,10 @@
 
 static const char hex_digits[] = "0123456789ABCDEF";
 
-static apr_status_t random_bytes(unsigned char *out, apr_size_t n)
+apr_status_t sc_random(void *bytes, apr_size_t n)
 {
+    unsigned char *out = bytes;
+
     while (n > 0) {
         ssize_t got = getrandom(out, n, 0);
         if (got < 0) {
@@ -63,6 +65,22 @@ apr_status_t sc_id_parse(sc_id_t *id, const char *text, apr_size_t len)
     return APR_SUCCESS;
 }
 
+int sc_hex_get(unsigned char *out, apr_size_t n, const char *text)
+{
+    apr_size_t i;
+
+    for (i = 0; i < 2 * n; i++) {
+        char c = text[i];
+        int value = hex_value(c >= 'a' && c <= 'f' ? (char)(c - 'a' + 'A') : c);
+
+        if (value < 0) {
+            return 0;
+        }
+        out[i / 2] = (unsigned char)(out[i / 2] << 4 | value);
+    }
+    return 1;
+}
+
 char *sc_id_format(const sc_id_t *id, char out[SC_ID_HEX + 1])
 {
     apr_size_t i;
@@ -87,12 +105,12 @@ char *sc_id_mask(const sc_id_t *id, char out[SC_ID_MASKED])
 
 apr_status_t sc_id_generate(sc_id_t *id)
 {
-    return random_bytes(id->b, sizeof(id->b));
+    return sc_random(id->b, sizeof(id->b));
 }
 
 apr_status_t sc_uid_generate(sc_uid_t *uid)
 {
-    apr_status_t rv = random_bytes(uid->b, sizeof(uid->b));
+    apr_status_t rv = sc_random(uid->b, sizeof(uid->b));
 
     if (rv == APR_SUCCESS) {
         uid->b[6] = (unsigned char)(0x40 | (uid->b[6] & 0x0f)); /* version 4 */

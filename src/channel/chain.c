@@ -15,8 +15,21 @@
 
 #include "sc_interceptor.h"
 
-static const sc_interceptor_class_t *const classes[] = {&sc_tcp_failure_detector_class,
-                                                        &sc_message_dispatch_class};
+static const sc_interceptor_class_t *const classes[] = {
+    &sc_tcp_failure_detector_class,
+    &sc_message_dispatch_class,
+    &sc_encrypt_class,
+    &sc_gzip_class,
+    &sc_fragmentation_class,
+    &sc_order_class,
+    &sc_two_phase_commit_class,
+    &sc_throughput_class,
+    &sc_domain_filter_class,
+    &sc_static_membership_class,
+    &sc_tcp_ping_class,
+    &sc_non_blocking_coordinator_class,
+    &sc_simple_coordinator_class,
+};
 
 #define NCLASSES (sizeof(classes) / sizeof(classes[0]))
 
@@ -106,6 +119,34 @@ void sc_pass_settled(sc_interceptor_t *self)
     }
 }
 
+int sc_pass_verify(sc_interceptor_t *self)
+{
+    sc_interceptor_t *i;
+
+    for (i = self->down; i != NULL; i = i->down) {
+        if (i->cls->verify != NULL) {
+            i->cls->verify(i);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int sc_ask_static(const sc_interceptor_t *self, const sc_member_t *m)
+{
+    const sc_interceptor_t *i;
+
+    if (self->env->config->membership == SC_MEMBERSHIP_STATIC) {
+        return 1;
+    }
+    for (i = self->down; i != NULL; i = i->down) {
+        if (i->cls->is_static != NULL && i->cls->is_static(i, m)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- messages ------------------------------------------------------------------------------- */
 
 /*
@@ -150,6 +191,53 @@ const char *sc_interceptor_names(apr_pool_t *pool)
     return names;
 }
 
+#define PROBE "the detector's probe is sent past the links below it, and they would change it"
+
+/* Orders in which something cannot work: above stands nearer to the application than below. */
+static const struct {
+    const char *above;
+    const char *below;
+    const char *reason;
+} order_rules[] = {
+    {"TcpFailureDetector", "Encrypt", PROBE},
+    {"TcpFailureDetector", "Fragmentation", PROBE},
+    {"TcpFailureDetector", "Order", PROBE},
+    {"TcpFailureDetector", "TwoPhaseCommit", PROBE},
+    {"StaticMembership", "TcpFailureDetector",
+     "static members have to come up through the failure detector, or nobody verifies them"},
+    {"StaticMembership", "TcpPing",
+     "static members have to come up through TcpPing, or it does not know them"},
+    {"StaticMembership", "NonBlockingCoordinator",
+     "static members have to come up through the coordinator, or it elects without them"},
+    {"StaticMembership", "SimpleCoordinator",
+     "static members have to come up through the coordinator, or it elects without them"},
+    {"TcpFailureDetector", "NonBlockingCoordinator",
+     "the coordinator would elect members that nobody has verified"},
+    {"TcpFailureDetector", "SimpleCoordinator",
+     "the coordinator would elect members that nobody has verified"},
+    {"DomainFilter", "NonBlockingCoordinator",
+     "the coordinator would elect members that are filtered out above it"},
+    {"DomainFilter", "SimpleCoordinator",
+     "the coordinator would elect members that are filtered out above it"},
+    {"NonBlockingCoordinator", "SimpleCoordinator", "a chain can have one coordinator"},
+    {"SimpleCoordinator", "NonBlockingCoordinator", "a chain can have one coordinator"},
+};
+
+static const char *order_check(const sc_config_t *c, apr_uint32_t k, apr_uint32_t i,
+                               apr_pool_t *pool)
+{
+    apr_size_t r;
+
+    for (r = 0; r < sizeof(order_rules) / sizeof(order_rules[0]); r++) {
+        if (strcmp(order_rules[r].above, c->interceptor[k].name) == 0 &&
+            strcmp(order_rules[r].below, c->interceptor[i].name) == 0) {
+            return apr_psprintf(pool, "interceptor %s must not stand above (before) %s: %s",
+                                order_rules[r].above, order_rules[r].below, order_rules[r].reason);
+        }
+    }
+    return NULL;
+}
+
 const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool)
 {
     apr_uint32_t i;
@@ -174,6 +262,12 @@ const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool)
             }
         }
         message = cls->check != NULL ? cls->check(conf, pool) : NULL;
+        if (message == NULL && cls->fits != NULL) {
+            message = cls->fits(c, conf, pool);
+        }
+        for (k = 0; k < i && message == NULL; k++) {
+            message = order_check(c, k, i, pool);
+        }
         if (message != NULL) {
             return message;
         }
@@ -210,6 +304,9 @@ static int value_get(const sc_attr_rule_t *rule, const char *text, apr_int64_t *
 {
     char *end;
 
+    if (rule->is_bool == SC_ATTR_TEXT) {
+        return 1; /* checked by who asks for it */
+    }
     if (rule->is_bool) {
         *value = strcasecmp(text, "true") == 0;
         return *value || strcasecmp(text, "false") == 0;
@@ -250,4 +347,34 @@ const char *sc_interceptor_attrs(const sc_config_interceptor_t *c, const sc_attr
                             c->name, rule->name, rule->unit, rule->min, rule->max, attr->value);
     }
     return NULL;
+}
+
+const char *sc_interceptor_refused(const sc_config_interceptor_t *c, const sc_attr_refused_t *table,
+                                   apr_size_t n, apr_pool_t *pool)
+{
+    apr_size_t i;
+    apr_size_t k;
+
+    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX; i++) {
+        for (k = 0; k < n; k++) {
+            if (strcmp(c->attr[i].name, table[k].name) == 0) {
+                return apr_psprintf(pool, "interceptor %s has no %s: %s", c->name, table[k].name,
+                                    table[k].why);
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *sc_interceptor_text(const sc_config_interceptor_t *c, const char *name,
+                                const char *dflt)
+{
+    apr_size_t i;
+
+    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX; i++) {
+        if (strcmp(c->attr[i].name, name) == 0) {
+            dflt = c->attr[i].value;
+        }
+    }
+    return dflt;
 }

@@ -17,6 +17,7 @@
 #include <apr_strings.h>
 
 #include "envelope.h"
+#include "foreign.h"
 #include "outbox.h"
 #include "sc_channel.h"
 #include "sc_membership.h"
@@ -49,6 +50,7 @@ struct sc_channel_t {
     sc_post_office_t office;
     peer_t *peers[PEERS_MAX]; /* oldest first */
     apr_size_t npeers;
+    sc_foreign_t foreign;
     int started;
     apr_time_t since;
     sc_log_limit_t stranger_log;
@@ -56,12 +58,7 @@ struct sc_channel_t {
     sc_log_limit_t full_log;
 };
 
-#define COUNT(ch, name)                                                                            \
-    do {                                                                                           \
-        if ((ch)->cfg.board != NULL) {                                                             \
-            sc_count((ch)->cfg.board, name, 1);                                                    \
-        }                                                                                          \
-    } while (0)
+#define COUNT(ch, name) SC_CHAIN_COUNT(&(ch)->env, name)
 
 static sc_interceptor_t *bottom_of(sc_channel_t *ch)
 {
@@ -136,12 +133,35 @@ static void detach_peer(sc_channel_t *ch, peer_t *peer)
 
 /* ---- top of the chain: membership ----------------------------------------------------------- */
 
+static void top_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
+
+/** One that is known with our mark comes without it, or the other way round: a link below, which
+ *  does not care for marks, has kept it. What it was is gone. @return 1: so it was */
+static int was_other_kind(sc_interceptor_t *self, const sc_member_t *m)
+{
+    sc_channel_t *ch = self->state;
+
+    if (m->ours ? sc_foreign_find(&ch->foreign, m) == NULL : find_peer(ch, m) == NULL) {
+        return 0;
+    }
+    top_member_gone(self, m, 0);
+    return 1;
+}
+
 static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
 {
     sc_channel_t *ch = self->state;
     char name[SC_MEMBER_NAME];
     peer_t *peer;
 
+    (void)was_other_kind(self, m);
+    if (!m->ours) {
+        /* one that is not accepted comes up here when an interceptor knows it */
+        if (ch->cfg.config->mcast.accept_foreign && !sc_foreign_added(&ch->foreign, m)) {
+            ch->membership.cls->dropped(&ch->membership, m);
+        }
+        return;
+    }
     if (find_peer(ch, m) != NULL) {
         return;
     }
@@ -164,9 +184,13 @@ static void top_member_changed(sc_interceptor_t *self, const sc_member_t *m)
     sc_channel_t *ch = self->state;
     peer_t *peer = find_peer(ch, m);
 
-    if (peer != NULL) {
+    if (was_other_kind(self, m)) {
+        top_member_added(self, m);
+    } else if (peer != NULL) {
         peer->member = *m;
         ch->up.member_changed(ch->up.baton, &peer->member);
+    } else {
+        sc_foreign_changed(&ch->foreign, m);
     }
 }
 
@@ -177,6 +201,7 @@ static void top_member_suspected(sc_interceptor_t *self, const sc_member_t *m, i
     peer_t *peer = find_peer(ch, m);
 
     if (peer == NULL || peer->suspect == suspect) {
+        sc_foreign_suspected(&ch->foreign, m, suspect);
         return;
     }
     peer->suspect = suspect;
@@ -193,6 +218,7 @@ static void top_member_gone(sc_interceptor_t *self, const sc_member_t *m, int go
     peer_t *peer = find_peer(ch, m);
 
     if (peer == NULL) {
+        sc_foreign_gone(&ch->foreign, m, goodbye);
         return;
     }
     detach_peer(ch, peer);
@@ -283,18 +309,79 @@ static apr_status_t refuse(sc_channel_t *ch, const sc_packet_t *packet, const pe
     return APR_EINVAL;
 }
 
+static void message_sent(void *baton, apr_status_t rv)
+{
+    (void)baton;
+    (void)rv;
+}
+
+/** A message that is no envelope, down the chain. */
+static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *bytes, apr_size_t len,
+                         apr_uint32_t options, sc_sent_fn_t *done, void *baton)
+{
+    sc_outgoing_t out;
+
+    memset(&out, 0, sizeof(out));
+    out.packet.options = options;
+    sc_packet_stamp(&ch->env, &out.packet);
+    out.packet.body = bytes;
+    out.packet.body_len = len;
+    out.to = to;
+    out.lane = SC_LANE_DATA;
+    out.done = done != NULL ? done : message_sent;
+    out.baton = baton;
+    COUNT(ch, messages_out);
+    sc_pass_send(&ch->links[0], &out);
+}
+
+static void foreign_send(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
+                         apr_uint32_t options)
+{
+    send_message(ctx, to, bytes, len, options, NULL, NULL);
+}
+
+/** From a member without our mark. @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
+ */
+static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet)
+{
+    sc_foreign_member_t *from;
+
+    if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
+        return sc_foreign_object(&ch->foreign, packet);
+    }
+    from = sc_foreign_find(&ch->foreign, &packet->from);
+    if (from == NULL) {
+        COUNT(ch, ignored);
+        return APR_EGENERAL;
+    }
+    from->heard = now_of(ch);
+    COUNT(ch, messages_in);
+    ch->up.message(ch->up.baton, packet);
+    return APR_SUCCESS;
+}
+
 static apr_status_t top_received(sc_interceptor_t *self, const sc_packet_t *packet)
 {
     sc_channel_t *ch = self->state;
+    int envelope = (packet->options & SC_OPT_BYTE_MESSAGE) != 0 &&
+                   sc_envelope_is(packet->body, packet->body_len);
     sc_envelope_t e;
     peer_t *peer;
 
+    if (!packet->from.ours && !envelope) {
+        return foreign_received(ch, packet);
+    }
     if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
         return APR_SUCCESS; /* a Java object: nothing that this node understands */
     }
-    if (!sc_envelope_is(packet->body, packet->body_len)) {
+    if (!envelope) {
+        COUNT(ch, messages_in);
         ch->up.message(ch->up.baton, packet);
         return APR_SUCCESS;
+    }
+    if (packet->options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
+        COUNT(ch, frames_refused); /* no session travels in a datagram */
+        return APR_EGENERAL;
     }
     peer = packet->from.ours ? find_peer(ch, &packet->from) : NULL;
     if (peer == NULL || sc_envelope_get(&e, packet->body, packet->body_len) != APR_SUCCESS ||
@@ -355,6 +442,17 @@ static void membership_settled(void *baton)
     sc_pass_settled(bottom_of(baton));
 }
 
+/** A message in a datagram: only from somebody who is known, and never membership's. */
+static apr_status_t datagram_packet(sc_channel_t *ch, const sc_packet_t *packet)
+{
+    if (find_peer(ch, &packet->from) == NULL &&
+        sc_foreign_find(&ch->foreign, &packet->from) == NULL) {
+        COUNT(ch, ignored);
+        return APR_EGENERAL;
+    }
+    return sc_pass_received(bottom_of(ch), packet);
+}
+
 static apr_status_t transport_packet(void *baton, const sc_packet_t *packet)
 {
     sc_channel_t *ch = baton;
@@ -362,18 +460,45 @@ static apr_status_t transport_packet(void *baton, const sc_packet_t *packet)
     if (!ch->started || sc_member_same(&packet->from, &ch->local)) {
         return ch->started ? APR_SUCCESS : APR_EGENERAL;
     }
+    if (packet->options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
+        return datagram_packet(ch, packet);
+    }
     if (ch->membership.cls->packet(&ch->membership, packet)) {
         return APR_SUCCESS;
     }
     return sc_pass_received(bottom_of(ch), packet);
 }
 
+/** Messages to the whole group: whole frames, one behind the other (tribes-protocol 1.7). */
+static void group_frames(sc_channel_t *ch, const void *bytes, apr_size_t len)
+{
+    const unsigned char *data;
+    sc_frame_kind_t kind;
+    sc_packet_t packet;
+    sc_parser_t parser;
+    apr_size_t n;
+
+    sc_parser_init(&parser, len);
+    sc_put(&parser.in, bytes, len);
+    while (sc_parser_next(&parser, &kind, &data, &n) == APR_SUCCESS && kind == SC_FRAME_DATA &&
+           sc_packet_get(&packet, data, n) == APR_SUCCESS) {
+        packet.options |= SC_OPT_MULTICAST; /* whatever it says: it came so */
+        (void)transport_packet(ch, &packet);
+        sc_parser_done(&parser);
+    }
+    sc_parser_free(&parser);
+}
+
 static void transport_datagram(void *baton, const void *bytes, apr_size_t len)
 {
     sc_channel_t *ch = baton;
 
-    if (ch->started) {
-        ch->membership.cls->datagram(&ch->membership, bytes, len);
+    if (!ch->started) {
+        return;
+    }
+    ch->membership.cls->datagram(&ch->membership, bytes, len);
+    if (sc_frame_is(bytes, len)) {
+        group_frames(ch, bytes, len);
     }
 }
 
@@ -392,8 +517,12 @@ static apr_status_t make_local(sc_channel_t *ch)
     sc_member_t *m = &ch->local;
     apr_size_t domain = strlen(c->mcast.domain);
     apr_status_t rv = APR_SUCCESS;
+    /* behind an address translation others know this node by another address than it has */
+    const char *address = c->receiver.advertise_address[0] != '\0' ? c->receiver.advertise_address
+                                                                   : c->receiver.address;
 
-    m->port = (apr_int32_t)c->receiver.port;
+    m->port = (apr_int32_t)(c->receiver.advertise_port != 0 ? c->receiver.advertise_port
+                                                            : c->receiver.port);
     m->secure_port = -1;
     m->udp_port = -1;
     m->uid = ch->cfg.uid;
@@ -407,16 +536,16 @@ static apr_status_t make_local(sc_channel_t *ch)
     m->flags = c->backup.no_hold ? SC_MEMBER_NO_BACKUPS : 0;
     apr_cpystrn(m->route, c->route, sizeof(m->route));
     apr_cpystrn(m->url, c->url, sizeof(m->url));
-    if (c->receiver.address[0] != '\0') {
-        rv = sc_member_set_host(m, c->receiver.address);
+    if (address[0] != '\0') {
+        rv = sc_member_set_host(m, address);
     }
     if (c->membership == SC_MEMBERSHIP_NONE) {
         return APR_SUCCESS; /* stand-alone: nobody will ever read it */
     }
     if (rv != APR_SUCCESS || !sc_member_usable(m)) {
         sc_log(ch->cfg.log, SC_LOG_ERROR, 0,
-               "SC0407: the receiver's address %s:%u is none that others could connect to",
-               c->receiver.address, c->receiver.port);
+               "SC0407: the receiver's address %s:%u is none that others could connect to", address,
+               (apr_uint32_t)m->port);
         return APR_EINVAL;
     }
     if (c->mcast.frequency_ms == 0) {
@@ -479,7 +608,11 @@ static void make_office(sc_channel_t *ch)
 {
     const sc_config_t *c = ch->cfg.config;
     apr_size_t head = SC_FRAME_OVERHEAD + SC_FRAME_HEAD_MAX + SC_ENVELOPE_HEAD_MAX + 10;
+    apr_size_t i;
 
+    for (i = 0; i < ch->nlinks; i++) {
+        head += ch->links[i].cls->grows;
+    }
     ch->office.env = &ch->env;
     ch->office.ctx = ch;
     ch->office.send = office_send;
@@ -511,8 +644,11 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
     ch->env.local = &ch->local;
     ch->env.config = cfg->config;
     ch->env.serial = &ch->serial;
+    ch->foreign.env = &ch->env;
+    ch->foreign.membership = &ch->membership;
+    ch->foreign.send = foreign_send;
+    ch->foreign.ctx = ch;
     ch->since = now_of(ch);
-    make_office(ch);
     ch->membership.cls = kind;
     ch->membership.env = &ch->env;
     ch->membership.local = &ch->local;
@@ -527,6 +663,7 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
         rv = make_chain(ch, pool);
     }
     if (rv == APR_SUCCESS) {
+        make_office(ch);
         rv = kind->create(&ch->membership, pool);
     }
     if (rv == APR_SUCCESS) {
@@ -540,9 +677,15 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
 apr_status_t sc_channel_start(sc_channel_t *ch, const sc_transport_t *transport)
 {
     apr_status_t rv;
+    apr_size_t i;
 
     ch->env.transport = transport;
     ch->started = 1;
+    for (i = 0; i < ch->nlinks; i++) {
+        if (ch->links[i].cls->start != NULL) {
+            ch->links[i].cls->start(&ch->links[i]);
+        }
+    }
     rv = ch->membership.cls->start(&ch->membership);
     if (rv != APR_SUCCESS) {
         ch->started = 0;
@@ -561,6 +704,7 @@ void sc_channel_stop(sc_channel_t *ch)
 
     if (ch->started) {
         sc_post_office_flush(&ch->office);
+        sc_foreign_goodbye(&ch->foreign);
         ch->membership.cls->stop(&ch->membership);
         ch->started = 0;
     }
@@ -570,6 +714,7 @@ void sc_channel_stop(sc_channel_t *ch)
         detach_peer(ch, peer);
         free(peer);
     }
+    sc_foreign_clear(&ch->foreign);
     for (i = 0; i < ch->nlinks; i++) {
         if (ch->links[i].cls->stop != NULL) {
             ch->links[i].cls->stop(&ch->links[i]);
@@ -606,6 +751,38 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
     return sc_outbox_post(peer->outbox, bytes, len, options, ch->up.lsn(ch->up.baton), done, baton);
 }
 
+apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
+                             apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton)
+{
+    const peer_t *peer = find_peer(ch, to);
+    const sc_foreign_member_t *foreign = sc_foreign_find(&ch->foreign, to);
+
+    if (peer == NULL && foreign == NULL) {
+        return APR_NOTFOUND;
+    }
+    if (len > ch->office.max_record) {
+        return APR_EINVAL;
+    }
+    send_message(ch, peer != NULL ? &peer->member : &foreign->member, bytes, len,
+                 options | SC_OPT_BYTE_MESSAGE, done, baton);
+    return APR_SUCCESS;
+}
+
+apr_size_t sc_channel_foreign(const sc_channel_t *ch, const sc_member_t **members, apr_size_t max)
+{
+    apr_size_t i;
+
+    for (i = 0; i < ch->foreign.n && i < max; i++) {
+        members[i] = &ch->foreign.at[i]->member;
+    }
+    return i;
+}
+
+void sc_channel_set_udp_port(sc_channel_t *ch, apr_uint32_t port)
+{
+    ch->local.udp_port = port != 0 ? (apr_int32_t)port : -1;
+}
+
 void sc_channel_resynced(sc_channel_t *ch, const sc_member_t *from)
 {
     peer_t *peer = find_peer(ch, from);
@@ -634,15 +811,36 @@ static void view_member(const sc_member_t *m, sc_board_member_t *b)
     sc_member_domain(m, b->domain);
     b->uid = m->uid;
     b->port = (apr_uint32_t)m->port;
-    b->role = m->role;
+    b->role = m->ours ? m->role : SC_ROLE_FOREIGN;
+    b->foreign = !m->ours;
     b->node_state = m->node_state;
     b->flags = m->flags;
+}
+
+/** Its route, or its address when it has none. */
+static void view_coordinator(const sc_channel_t *ch, sc_view_t *view)
+{
+    char name[SC_MEMBER_NAME];
+    apr_size_t i;
+
+    memset(view->coordinator, 0, sizeof(view->coordinator));
+    for (i = 0; i < ch->nlinks; i++) {
+        const sc_interceptor_t *link = &ch->links[i];
+        const sc_member_t *m = link->cls->coordinator != NULL ? link->cls->coordinator(link) : NULL;
+
+        if (m != NULL) {
+            apr_cpystrn(view->coordinator, m->route[0] != '\0' ? m->route : sc_member_name(m, name),
+                        sizeof(view->coordinator));
+        }
+    }
 }
 
 void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)
 {
     const sc_transport_t *t = ch->env.transport;
     apr_size_t i;
+
+    view_coordinator(ch, view);
 
     view_member(&ch->local, &view->member[0]);
     view->member[0].self = 1;
@@ -664,5 +862,16 @@ void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)
         sc_outbox_queued(peer->outbox, &b->queued_bytes, &b->queued);
         b->queued_bytes += bytes;
         b->queued += frames;
+    }
+    for (i = 0; i < ch->foreign.n && view->count < SC_MEMBERS_MAX; i++) {
+        const sc_foreign_member_t *f = ch->foreign.at[i];
+        sc_board_member_t *b = &view->member[view->count++];
+        apr_time_t heard = ch->membership.cls->heard(&ch->membership, &f->member);
+
+        view_member(&f->member, b);
+        b->state = f->suspect ? SC_MEMBER_SUSPECT : SC_MEMBER_ALIVE;
+        b->since = f->since;
+        b->heard = heard > f->heard ? heard : f->heard;
+        t->queued(t->ctx, &f->member, &b->queued_bytes, &b->queued);
     }
 }

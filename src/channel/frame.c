@@ -31,6 +31,21 @@ const unsigned char *sc_frame_ack(int fail)
     return fail ? fail_ack_frame : ack_frame;
 }
 
+int sc_frame_is(const void *bytes, apr_size_t len)
+{
+    return len >= MARK_LEN && memcmp(bytes, start_mark, MARK_LEN) == 0;
+}
+
+apr_status_t sc_frame_answer(const void *bytes, apr_size_t n, int *fail)
+{
+    for (*fail = 0; *fail <= 1; ++*fail) {
+        if (memcmp(bytes, sc_frame_ack(*fail), n) == 0) {
+            return n < SC_ACK_FRAME ? APR_EAGAIN : APR_SUCCESS;
+        }
+    }
+    return APR_EINVAL;
+}
+
 void sc_frame_put(sc_buf_t *b, const sc_packet_t *p)
 {
     apr_size_t length = b->len + MARK_LEN;

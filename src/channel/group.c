@@ -5,6 +5,9 @@
  *
  * The socket is bound to the group's own address where the system allows it, so that it gets
  * nothing but the group's datagrams: no unicast to the port and none of another group on it.
+ *
+ * With a secret each datagram carries a tail, and what carries none, or a wrong one, ends here:
+ * whoever is above sees members' datagrams only.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,39 +22,28 @@
 
 #define DATAGRAM_MAX 65536
 #define BURST 64
+/* So that a flood from elsewhere does not leave members without a place. */
+#define RECEIVE_BUFFER (1024 * 1024)
+#define LOG_INTERVAL apr_time_from_sec(10)
 
 struct sc_group_t {
     const sc_net_env_t *env;
     sc_sock_t sock;
+    int own;             /* the socket was made here, not by the parent */
+    apr_uint32_t errors; /* sends in a row that failed */
+    int recovered;       /* and nothing has been sent since */
+    sc_timer_t recovery;
+    sc_log_limit_t errors_log;
+    sc_log_limit_t recovery_log;
     struct sockaddr_storage to;
     socklen_t to_len;
+    apr_uint64_t count; /* of datagrams sent with a secret */
+    sc_guard_t guard;
+    sc_log_limit_t forged_log;
     unsigned char in[DATAGRAM_MAX];
 };
 
 /* ---- opening: in the parent ----------------------------------------------------------------- */
-
-/** Numeric address and port as the system wants them. @return length, 0 if it is none */
-static socklen_t parse_address(const char *text, apr_uint32_t port, struct sockaddr_storage *out)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-
-    memset(out, 0, sizeof(*out));
-    if (port > 65535) {
-        return 0;
-    }
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((apr_uint16_t)port);
-        return sizeof(*v4);
-    }
-    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((apr_uint16_t)port);
-        return sizeof(*v6);
-    }
-    return 0;
-}
 
 static int is_multicast(const struct sockaddr_storage *a)
 {
@@ -104,23 +96,23 @@ static apr_status_t choose_interface(const sc_config_t *c, int family, unsigned 
 
     *index = 0;
     if (c->mcast.bind[0] != '\0') {
-        if (parse_address(c->mcast.bind, 0, &a) == 0) {
+        if (sc_sock_numeric(c->mcast.bind, 0, &a) == 0) {
             return APR_EINVAL;
         }
         *index = interface_of(&a);
         return *index != 0 ? APR_SUCCESS : EADDRNOTAVAIL;
     }
-    if (parse_address(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
+    if (sc_sock_numeric(c->receiver.address, 0, &a) != 0 && a.ss_family == family) {
         *index = interface_of(&a);
     }
     return APR_SUCCESS;
 }
 
 static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, int ttl,
-                  const char **what)
+                  int no_loopback, const char **what)
 {
     struct ip_mreqn mreq;
-    int on = 1;
+    int on = !no_loopback;
     int off = 0;
 
     memset(&mreq, 0, sizeof(mreq));
@@ -147,11 +139,11 @@ static int set_v4(int fd, const struct sockaddr_in *group, unsigned int index, i
 }
 
 static int set_v6(int fd, const struct sockaddr_in6 *group, unsigned int index, int ttl,
-                  const char **what)
+                  int no_loopback, const char **what)
 {
     struct ipv6_mreq mreq;
     int i = (int)index;
-    int on = 1;
+    int on = !no_loopback;
 
     memset(&mreq, 0, sizeof(mreq));
     mreq.ipv6mr_multiaddr = group->sin6_addr;
@@ -206,12 +198,17 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
 {
     unsigned int index;
     apr_status_t rv;
+    int buffer = RECEIVE_BUFFER;
     int on = 1;
 
     *what = "the interface to join the group on";
     rv = choose_interface(c, group->ss_family, &index);
     if (rv != APR_SUCCESS) {
         return rv;
+    }
+    /* without the right to pass the system's limit, less does, too */
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer)) != 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
     }
     *what = "SO_REUSEADDR";
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) {
@@ -222,9 +219,11 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
         return errno;
     }
     if (group->ss_family == AF_INET) {
-        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl, what);
+        on = set_v4(fd, (const struct sockaddr_in *)group, index, c->mcast.ttl,
+                    (int)c->mcast.no_loopback, what);
     } else {
-        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl, what);
+        on = set_v6(fd, (const struct sockaddr_in6 *)group, index, c->mcast.ttl,
+                    (int)c->mcast.no_loopback, what);
     }
     return on != 0 ? errno : APR_SUCCESS;
 }
@@ -232,7 +231,7 @@ static apr_status_t setup(int fd, const sc_config_t *c, const struct sockaddr_st
 apr_status_t sc_group_open(const sc_config_t *c, int *fd, const char **what)
 {
     struct sockaddr_storage group;
-    socklen_t len = parse_address(c->mcast.address, c->mcast.port, &group);
+    socklen_t len = sc_sock_numeric(c->mcast.address, c->mcast.port, &group);
     apr_status_t rv;
     int s;
 
@@ -257,17 +256,61 @@ apr_status_t sc_group_open(const sc_config_t *c, int *fd, const char **what)
 
 /* ---- using: in the engine ------------------------------------------------------------------- */
 
+static void refused(sc_group_t *g, const char *why)
+{
+    apr_time_t now = sc_loop_now(g->env->loop);
+    apr_uint64_t more = 0;
+
+    if (sc_log_allowed(&g->forged_log, now, LOG_INTERVAL, &more)) {
+        sc_log(g->env->cfg.log, SC_LOG_WARNING, 0,
+               "SC0476: a datagram of the group %s:%u was ignored: %s (%" APR_UINT64_T_FMT
+               " more before)",
+               g->env->cfg.config->mcast.address, g->env->cfg.config->mcast.port, why, more);
+    }
+}
+
+/** Whether a datagram is a member's; its tail is taken off. */
+static int admit(sc_group_t *g, apr_size_t *len)
+{
+    const sc_keyring_t *ring = g->env->ring;
+    apr_status_t rv;
+
+    if (ring->count == 0) {
+        if (!sc_datagram_is_sealed(g->in, *len)) {
+            return 1;
+        }
+        SC_NET_COUNT(g->env, datagrams_refused, 1);
+        refused(g, "it is of a member with a SessionClusterSecret, and this node has none");
+        return 0;
+    }
+    rv = *len <= SC_DATAGRAM_MAX ? sc_datagram_open(&g->guard, ring, g->in, len) : APR_EINVAL;
+    if (rv == APR_EEXIST) {
+        /* networks repeat datagrams, too */
+        SC_NET_COUNT(g->env, datagrams_replayed, 1);
+    } else if (rv != APR_SUCCESS) {
+        SC_NET_COUNT(g->env, datagrams_forged, 1);
+        refused(g, rv == APR_EINVAL ? "it is of nobody with this cluster's secret"
+                                    : "it is of another secret, or was changed");
+    }
+    return rv == APR_SUCCESS;
+}
+
 static void group_event(void *baton, apr_int16_t events)
 {
     sc_group_t *g = baton;
+    /* nothing longer is copied than anybody would look at */
+    apr_size_t size = g->env->ring->count > 0 ? SC_DATAGRAM_MAX : sizeof(g->in);
     int i;
 
     (void)events;
     for (i = 0; i < BURST; i++) {
-        ssize_t n = recv(g->sock.fd, g->in, sizeof(g->in), MSG_DONTWAIT);
+        ssize_t n = recv(g->sock.fd, g->in, size, MSG_DONTWAIT | MSG_TRUNC);
+        apr_size_t len = (apr_size_t)n;
 
         if (n >= 0) {
-            g->env->up.datagram(g->env->up.baton, g->in, (apr_size_t)n);
+            if (admit(g, &len)) {
+                g->env->up.datagram(g->env->up.baton, g->in, len);
+            }
         } else if (errno != EINTR) {
             /* nothing left, or an error that an earlier send has caused: both are over now */
             return;
@@ -287,7 +330,7 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     if (env->cfg.group_fd < 0) {
         return APR_SUCCESS;
     }
-    g->to_len = parse_address(c->mcast.address, c->mcast.port, &g->to);
+    g->to_len = sc_sock_numeric(c->mcast.address, c->mcast.port, &g->to);
     if (g->to_len == 0) {
         return APR_EINVAL;
     }
@@ -298,13 +341,10 @@ apr_status_t sc_group_create(sc_group_t **out, const sc_net_env_t *env)
     return rv;
 }
 
-apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+static apr_status_t send_bytes(sc_group_t *g, const void *bytes, apr_size_t len)
 {
     ssize_t n;
 
-    if (g->sock.fd < 0) {
-        return APR_EBADF;
-    }
     do {
         n = sendto(g->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&g->to,
                    g->to_len);
@@ -312,7 +352,113 @@ apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
     return n < 0 ? errno : APR_SUCCESS;
 }
 
+apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
+{
+    apr_status_t rv;
+    sc_buf_t b;
+
+    if (g->sock.fd < 0) {
+        return APR_EBADF;
+    }
+    if (g->env->ring->count == 0) {
+        return send_bytes(g, bytes, len);
+    }
+    sc_buf_init(&b, SC_DATAGRAM_MAX);
+    sc_put(&b, bytes, len);
+    rv = sc_datagram_seal(g->env->ring, &g->env->cfg.uid, ++g->count, &b);
+    if (rv == APR_SUCCESS) {
+        rv = send_bytes(g, b.data, b.len);
+    }
+    sc_buf_free(&b);
+    return rv;
+}
+
 void sc_group_close(sc_group_t *g)
 {
-    sc_sock_close(&g->sock, 0);
+    sc_timer_cancel(sc_loop_timers(g->env->loop), &g->recovery);
+    sc_sock_close(&g->sock, g->own);
+}
+
+/* ---- recovery ------------------------------------------------------------------------------- */
+
+#define RECOVERY_LOG_INTERVAL apr_time_from_sec(60)
+
+/* An interface that goes away takes the membership in the group with it, and when it comes back it
+ * is another one to the kernel. So after recoveryCounter sends in a row that failed the socket is
+ * made again, each recoverySleepTime until that works (tribes-protocol 1.6; unlike Tribes without a
+ * good-bye: nobody has left). Who has been heard stays until dropTime. */
+static apr_status_t use_socket(sc_group_t *g, int fd)
+{
+    sc_sock_t made;
+    apr_status_t rv = sc_sock_open(&made, fd, g->env->loop, g->env->pool);
+
+    if (rv != APR_SUCCESS) {
+        close(fd);
+        return rv;
+    }
+    sc_sock_close(&g->sock, g->own);
+    g->sock = made;
+    g->own = 1;
+    return sc_sock_watch(&g->sock, APR_POLLIN, group_event, g);
+}
+
+static void recovery_due(void *baton, apr_time_t now)
+{
+    sc_group_t *g = baton;
+    const sc_config_t *c = g->env->cfg.config;
+    const char *what = "";
+    int fd = -1;
+    apr_status_t rv = sc_group_open(c, &fd, &what);
+
+    if (rv == APR_SUCCESS) {
+        what = "watching it";
+        rv = use_socket(g, fd);
+    }
+    if (rv == APR_SUCCESS) {
+        g->errors = 0;
+        g->recovered = 1;
+        return;
+    }
+    if (sc_log_allowed(&g->recovery_log, now, RECOVERY_LOG_INTERVAL, NULL)) {
+        sc_log(g->env->cfg.log, SC_LOG_WARNING, rv,
+               "SC0436: the group %s:%u cannot be joined again yet (%s)", c->mcast.address,
+               c->mcast.port, what);
+    }
+    (void)sc_timer_set(sc_loop_timers(g->env->loop), &g->recovery,
+                       now + apr_time_from_msec(c->mcast.recovery_ms), recovery_due, g);
+}
+
+static void send_failed(sc_group_t *g, apr_status_t rv)
+{
+    const sc_config_t *c = g->env->cfg.config;
+
+    /* a full buffer and a datagram that is too long say nothing about the group */
+    if (c->mcast.no_recovery || g->recovery.index != 0 || rv == EAGAIN || rv == EMSGSIZE ||
+        ++g->errors < c->mcast.recovery_errors) {
+        return;
+    }
+    if (sc_log_allowed(&g->errors_log, sc_loop_now(g->env->loop), RECOVERY_LOG_INTERVAL, NULL)) {
+        sc_log(g->env->cfg.log, SC_LOG_WARNING, rv,
+               "SC0435: %u datagrams in a row could not be sent to the group %s:%u; it is joined "
+               "again",
+               g->errors, c->mcast.address, c->mcast.port);
+    }
+    (void)sc_timer_set(sc_loop_timers(g->env->loop), &g->recovery, sc_loop_now(g->env->loop),
+                       recovery_due, g);
+}
+
+void sc_group_sent(sc_group_t *g, apr_status_t rv)
+{
+    const sc_config_t *c = g->env->cfg.config;
+
+    if (rv != APR_SUCCESS) {
+        send_failed(g, rv);
+        return;
+    }
+    g->errors = 0;
+    if (g->recovered) {
+        g->recovered = 0;
+        sc_log(g->env->cfg.log, SC_LOG_NOTICE, 0, "SC0437: the group %s:%u was joined again",
+               c->mcast.address, c->mcast.port);
+    }
 }

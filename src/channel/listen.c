@@ -115,6 +115,23 @@ static apr_status_t address_towards(apr_sockaddr_t *to, char out[SC_HOST_MAX + 1
     return rv;
 }
 
+/** Towards some of the name's addresses; when nobody has entered it yet, towards the world. */
+static apr_status_t auto_dns(const sc_config_t *c, char out[SC_HOST_MAX + 1], apr_pool_t *scratch)
+{
+    apr_sockaddr_t *sa = NULL;
+    apr_status_t rv;
+
+    rv = apr_sockaddr_info_get(&sa, c->dns.name, APR_UNSPEC, (apr_port_t)c->dns.port, 0, scratch);
+    for (; rv == APR_SUCCESS && sa != NULL; sa = sa->next) {
+        if (address_towards(sa, out, scratch) == APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+    }
+    /* an address that nobody has, and nothing is sent to it */
+    rv = apr_sockaddr_info_get(&sa, "192.0.2.1", APR_UNSPEC, (apr_port_t)c->dns.port, 0, scratch);
+    return rv == APR_SUCCESS ? address_towards(sa, out, scratch) : rv;
+}
+
 /** Towards the first static member that is not reached by loopback, else loopback. */
 static apr_status_t auto_static(const sc_config_t *c, char out[SC_HOST_MAX + 1],
                                 apr_pool_t *scratch)
@@ -163,6 +180,8 @@ apr_status_t sc_receiver_auto(const sc_config_t *c, char out[SC_HOST_MAX + 1], a
         return rv == APR_SUCCESS ? address_towards(sa, out, scratch) : rv;
     case SC_MEMBERSHIP_STATIC:
         return auto_static(c, out, scratch);
+    case SC_MEMBERSHIP_DNS:
+        return auto_dns(c, out, scratch);
     default:
         apr_cpystrn(out, "127.0.0.1", SC_HOST_MAX + 1);
         return APR_SUCCESS;

@@ -43,6 +43,9 @@ static void mark_put(sc_buf_t *b, const sc_member_t *m)
     sc_put_str(b, m->route, strlen(m->route));
     sc_put_str(b, m->url, strlen(m->url));
     sc_put_varint(b, m->flags | (minority ? MARK_MINORITY : 0));
+    if (m->said_ms != 0) {
+        sc_put_varint(b, m->said_ms);
+    }
 }
 
 /** Text that may end up in logs, status pages and cookies: visible ASCII only. */
@@ -90,6 +93,10 @@ static apr_status_t mark_get(sc_member_t *m)
     m->store_id = sc_get_u64(&r);
     if (!mark_text(&r, m->route, SC_ROUTE_MAX) || !mark_text(&r, m->url, SC_URL_MAX) || r.bad ||
         !mark_flags(&r, &m->flags)) {
+        return APR_EINVAL;
+    }
+    m->said_ms = sc_rd_left(&r) > 0 ? sc_get_varint(&r) : 0;
+    if (r.bad) {
         return APR_EINVAL;
     }
     /* a node without a route could not be told from others by any balancer */

@@ -14,6 +14,8 @@ const sc_membership_class_t *sc_membership_find(sc_membership_kind_t kind)
         return &sc_membership_multicast_class;
     case SC_MEMBERSHIP_STATIC:
         return &sc_membership_static_class;
+    case SC_MEMBERSHIP_DNS:
+        return &sc_membership_dns_class;
     }
     return NULL;
 }

@@ -8,10 +8,14 @@
  * listening are reported when it ends, because before its first announcement nobody knows this node
  * and nothing it sent would be accepted.
  *
+ * A heartbeat says what its sender's clock shows. Of two lives of one node the one that spoke last
+ * by that clock is the present one, whatever is played again from a recording.
+ *
  * A Tomcat takes every member on its group for a Tomcat and may ask it for sessions, so a node of
  * ours never announces itself where a foreign member was heard first: it stays alone until it is
  * restarted, and says so. A foreign member that comes to a group on which we are established
- * already is reported, but a running cluster does not end because of it.
+ * already is reported, but a running cluster does not end because of it. With foreign=accept
+ * foreign members are as welcome as others; the channel keeps sessions from them.
  */
 #include <string.h>
 
@@ -74,9 +78,12 @@ static void say(sc_membership_t *self, const sc_member_t *m)
 static void say_alive(sc_membership_t *self)
 {
     multicast_t *mc = self->state;
+    sc_member_t now;
 
     sc_roster_set_alive(self, mc->started);
-    say(self, self->local);
+    now = *self->local;
+    now.said_ms = (apr_uint64_t)apr_time_as_msec(sc_wall(self->env->clock));
+    say(self, &now);
 }
 
 static void beat_due(void *baton, apr_time_t now)
@@ -104,7 +111,7 @@ static void complain_blocked(sc_membership_t *self)
         self->env->log, SC_LOG_ERROR, 0,
         "SC0432: foreign member %s (a Tomcat?) is on the group %s:%u: this node does not announce "
         "itself there and stays alone until it is restarted; give this cluster another port "
-        "(SessionClusterMembership multicast port=)",
+        "(SessionClusterMembership multicast port=), or accept it (foreign=accept)",
         sc_member_name(&mc->foreigner, name), c->mcast.address, c->mcast.port);
 }
 
@@ -130,9 +137,11 @@ static void heard_foreign(sc_membership_t *self, const sc_member_t *m)
     multicast_t *mc = self->state;
     char name[SC_MEMBER_NAME];
 
-    if (self->env->board != NULL) {
-        sc_count(self->env->board, datagrams_refused, 1);
+    if (self->env->config->mcast.accept_foreign) {
+        sc_roster_heard(mc->roster, m, 0);
+        return;
     }
+    SC_CHAIN_COUNT(self->env, datagrams_refused);
     if (sc_member_leaving(m)) {
         return;
     }
@@ -167,9 +176,7 @@ static void malformed(sc_membership_t *self, apr_size_t len)
     multicast_t *mc = self->state;
     apr_uint64_t more = 0;
 
-    if (self->env->board != NULL) {
-        sc_count(self->env->board, datagrams_refused, 1);
-    }
+    SC_CHAIN_COUNT(self->env, datagrams_refused);
     if (sc_log_allowed(&mc->malformed_log, now_of(self), MALFORMED_LOG_INTERVAL, &more)) {
         sc_log(self->env->log, SC_LOG_WARNING, 0,
                "SC0434: a datagram of %" APR_SIZE_T_FMT " bytes on the group is no member's "
@@ -222,7 +229,7 @@ static void multicast_datagram(sc_membership_t *self, const void *bytes, apr_siz
     } else if (!m.ours) {
         heard_foreign(self, &m);
     } else if (mc->phase != BLOCKED) {
-        sc_roster_heard(mc->roster, &m, 0);
+        sc_roster_heard(mc->roster, &m, m.said_ms);
     }
 }
 

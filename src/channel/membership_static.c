@@ -14,12 +14,14 @@
  *
  * Names are resolved once, at the start, because the resolver blocks. A name may stand for several
  * addresses; they are tried in turn until one takes a frame.
+ *
+ * Membership by dns does the same with targets that come and go (membership_fixed.h).
  */
 #include <string.h>
 
 #include <apr_network_io.h>
 
-#include "roster.h"
+#include "membership_fixed.h"
 
 #define ADDRESSES_MAX 4
 #define LOG_INTERVAL apr_time_from_sec(60)
@@ -32,11 +34,18 @@ static const unsigned char ping_text[64] = {
     0x37, 0x15, 0xBE, 0x87, 0x45, 0x21, 0x4C, 0xA8, 0xBF, 0x0A, 0x4D, 0x13, 0x53, 0x38, 0x15, 0x32,
     0x55, 0xF6, 0x94, 0xB7, 0x3A, 0xDF, 0x21, 0x78, 0x91, 0x04, 0x7D, 0xD7, 0x72, 0x84, 0xC0, 0xD5};
 
+void sc_membership_text(sc_membership_text_t which, const unsigned char **text, apr_size_t *len)
+{
+    *text = which == SC_TEXT_STOP ? (const unsigned char *)stop_text : ping_text;
+    *len = which == SC_TEXT_STOP ? sizeof(stop_text) - 1 : sizeof(ping_text);
+}
+
 typedef struct fixed_t fixed_t;
 
-/** One configured member. */
+/** One configured member, or an address that dns has found. */
 typedef struct target_t {
     fixed_t *fixed;
+    int used;
     sc_member_t address[ADDRESSES_MAX]; /* host and port only */
     apr_size_t naddresses;
     apr_size_t current; /* the one that is used now */
@@ -50,8 +59,9 @@ typedef struct target_t {
 struct fixed_t {
     sc_membership_t *self;
     sc_roster_t *roster;
+    sc_fixed_kind_t kind;
     target_t target[SC_MEMBERS_MAX];
-    apr_size_t ntargets;
+    apr_size_t ntargets; /* those beyond have never been used */
     int running;
     int settled;
     apr_time_t started;
@@ -91,11 +101,11 @@ static void settle_if_all_answered(fixed_t *f)
     apr_size_t i;
 
     for (i = 0; i < f->ntargets; i++) {
-        if (!f->target[i].self && !f->target[i].answered) {
+        if (f->target[i].used && !f->target[i].self && !f->target[i].answered) {
             return;
         }
     }
-    if (!f->settled) {
+    if (!f->settled && !f->kind.expecting) {
         (void)sc_timer_set(f->self->env->timers, &f->settle, now_of(f->self), settle_due, f->self);
     }
 }
@@ -110,7 +120,7 @@ static void said(void *baton, apr_status_t rv)
     fixed_t *f = t->fixed;
 
     t->pending = 0;
-    if (!f->running) {
+    if (!f->running || !t->used) {
         return;
     }
     if (rv == APR_SUCCESS) {
@@ -136,6 +146,9 @@ static void say(target_t *t, const void *text, apr_size_t len)
     sc_packet_t packet;
 
     memset(&packet, 0, sizeof(packet));
+    /* Tribes sends these without; but a Tomcat that has not the interceptors that swallow them
+     * would take them for Java objects, and complain about each */
+    packet.options = SC_OPT_BYTE_MESSAGE;
     sc_packet_stamp(env, &packet);
     packet.body = text;
     packet.body_len = len;
@@ -147,7 +160,7 @@ static void say(target_t *t, const void *text, apr_size_t len)
 
 static void greet(target_t *t)
 {
-    if (t->self || t->naddresses == 0) {
+    if (!t->used || t->self || t->naddresses == 0) {
         return;
     }
     if (t->pending) {
@@ -192,7 +205,7 @@ static target_t *target_of(fixed_t *f, const sc_member_t *m)
     apr_size_t k;
 
     for (i = 0; i < f->ntargets; i++) {
-        for (k = 0; k < f->target[i].naddresses; k++) {
+        for (k = 0; f->target[i].used && k < f->target[i].naddresses; k++) {
             if (sc_member_same_address(&f->target[i].address[k], m)) {
                 return &f->target[i];
             }
@@ -210,27 +223,31 @@ static int is_text(const sc_packet_t *p, const void *text, apr_size_t len)
 static int accepted(fixed_t *f, const sc_member_t *m, const target_t *t)
 {
     sc_membership_t *self = f->self;
+    int wanted = m->ours || self->env->config->mcast.accept_foreign;
     char name[SC_MEMBER_NAME];
 
-    if (m->ours && t != NULL) {
+    if (wanted && t != NULL) {
         return 1;
     }
-    if (m->ours && sc_log_allowed(&f->stranger_log, now_of(self), LOG_INTERVAL, NULL)) {
+    if (wanted && f->kind.stranger != NULL) {
+        f->kind.stranger(self, m);
+    } else if (wanted && sc_log_allowed(&f->stranger_log, now_of(self), LOG_INTERVAL, NULL)) {
         sc_log(self->env->log, SC_LOG_WARNING, 0,
                "SC0441: %s wants to be a member but its address is in no SessionClusterMember line "
                "here",
                sc_member_name(m, name));
-    } else if (!m->ours && sc_log_allowed(&f->foreign_log, now_of(self), LOG_INTERVAL, NULL)) {
+    } else if (!wanted && sc_log_allowed(&f->foreign_log, now_of(self), LOG_INTERVAL, NULL)) {
         sc_log(self->env->log, SC_LOG_ERROR, 0,
-               "SC0442: %s is no node of this kind (a Tomcat?) and is not taken for a member; it "
-               "should not have this node in its list, nor this node it",
+               "SC0442: %s is no node of this kind (a Tomcat?) and is not taken for a member "
+               "(SessionClusterMembership foreign=accept); it should not have this node in its "
+               "list, nor this node it",
                sc_member_name(m, name));
         self->up.foreign(self->up.baton, m);
     }
     return 0;
 }
 
-static int static_packet(sc_membership_t *self, const sc_packet_t *packet)
+int sc_fixed_packet(sc_membership_t *self, const sc_packet_t *packet)
 {
     fixed_t *f = self->state;
     int start = is_text(packet, start_text, sizeof(start_text) - 1);
@@ -297,42 +314,95 @@ static void resolve(target_t *t, const sc_config_member_t *c, apr_pool_t *scratc
     }
 }
 
-static apr_status_t static_create(sc_membership_t *self, apr_pool_t *pool)
+static target_t *target_new(fixed_t *f)
 {
-    const sc_config_t *c = self->env->config;
-    fixed_t *f = apr_pcalloc(pool, sizeof(*f));
     apr_size_t i;
 
-    f->self = self;
-    f->roster = sc_roster_create(self, pool);
-    f->ntargets = c->nmembers < SC_MEMBERS_MAX ? c->nmembers : SC_MEMBERS_MAX;
-    for (i = 0; i < f->ntargets; i++) {
-        f->target[i].fixed = f;
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        target_t *t = &f->target[i];
+
+        if (!t->used && !t->pending) {
+            memset(t, 0, sizeof(*t));
+            t->fixed = f;
+            t->used = 1;
+            f->ntargets = i < f->ntargets ? f->ntargets : i + 1;
+            return t;
+        }
     }
+    return NULL;
+}
+
+apr_status_t sc_fixed_create(sc_membership_t *self, const sc_fixed_kind_t *kind, apr_pool_t *pool)
+{
+    fixed_t *f = apr_pcalloc(pool, sizeof(*f));
+
+    f->self = self;
+    f->kind = *kind;
+    f->roster = sc_roster_create(self, pool);
     self->state = f;
     return APR_SUCCESS;
 }
 
-static apr_status_t static_start(sc_membership_t *self)
+void *sc_fixed_more(const sc_membership_t *self)
 {
-    const sc_config_t *c = self->env->config;
+    const fixed_t *f = self->state;
+
+    return f->kind.more;
+}
+
+apr_status_t sc_fixed_add(sc_membership_t *self, const sc_member_t *at)
+{
+    fixed_t *f = self->state;
+    target_t *t;
+
+    if (target_of(f, at) != NULL) {
+        return APR_SUCCESS;
+    }
+    t = target_new(f);
+    if (t == NULL) {
+        return APR_ENOSPC;
+    }
+    t->address[0] = *at;
+    t->naddresses = 1;
+    t->self = sc_member_same_address(at, self->local);
+    return APR_SUCCESS;
+}
+
+void sc_fixed_remove(sc_membership_t *self, const sc_member_t *at)
+{
+    const sc_transport_t *transport = self->env->transport;
+    fixed_t *f = self->state;
+    target_t *t = target_of(f, at);
+
+    if (t != NULL) {
+        t->used = 0;
+        transport->forget(transport->ctx, &t->address[t->current]);
+        sc_roster_vacate(f->roster, at);
+    }
+}
+
+void sc_fixed_known(sc_membership_t *self)
+{
+    fixed_t *f = self->state;
+
+    if (f->kind.expecting && !f->settled) {
+        (void)sc_timer_set(self->env->timers, &f->settle, now_of(self) + 2 * frequency(self),
+                           settle_due, self);
+    }
+    f->kind.expecting = 0;
+    greet_all(self);
+    settle_if_all_answered(f);
+}
+
+apr_status_t sc_fixed_start(sc_membership_t *self, apr_interval_time_t patience)
+{
     fixed_t *f = self->state;
     apr_time_t now = now_of(self);
-    apr_pool_t *scratch;
     apr_status_t rv;
-    apr_size_t i;
 
-    rv = apr_pool_create(&scratch, NULL);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    for (i = 0; i < f->ntargets; i++) {
-        resolve(&f->target[i], &c->member[i], scratch);
-    }
-    apr_pool_destroy(scratch);
     f->running = 1;
     f->started = now;
-    rv = sc_timer_set(self->env->timers, &f->settle, now + 2 * frequency(self), settle_due, self);
+    rv = sc_timer_set(self->env->timers, &f->settle, now + patience, settle_due, self);
     if (rv == APR_SUCCESS) {
         rv = sc_timer_set(self->env->timers, &f->beat, now + frequency(self), beat_due, self);
     }
@@ -343,7 +413,7 @@ static apr_status_t static_start(sc_membership_t *self)
     return rv;
 }
 
-static void static_stop(sc_membership_t *self)
+void sc_fixed_stop(sc_membership_t *self)
 {
     fixed_t *f = self->state;
     apr_size_t i;
@@ -352,7 +422,7 @@ static void static_stop(sc_membership_t *self)
         target_t *t = &f->target[i];
 
         /* only where somebody listens: whoever never took a greeting knows nothing to forget */
-        if (!t->self && t->naddresses > 0 && t->greeted) {
+        if (t->used && !t->self && t->naddresses > 0 && t->greeted) {
             say(t, stop_text, sizeof(stop_text) - 1);
         }
     }
@@ -362,7 +432,7 @@ static void static_stop(sc_membership_t *self)
     sc_roster_clear(f->roster);
 }
 
-static void static_announce(sc_membership_t *self)
+void sc_fixed_announce(sc_membership_t *self)
 {
     fixed_t *f = self->state;
 
@@ -371,35 +441,62 @@ static void static_announce(sc_membership_t *self)
     }
 }
 
-static void static_datagram(sc_membership_t *self, const void *bytes, apr_size_t len)
+void sc_fixed_datagram(sc_membership_t *self, const void *bytes, apr_size_t len)
 {
     (void)self;
     (void)bytes;
     (void)len;
 }
 
-static void static_dropped(sc_membership_t *self, const sc_member_t *m)
+void sc_fixed_dropped(sc_membership_t *self, const sc_member_t *m)
 {
     fixed_t *f = self->state;
 
     sc_roster_drop(f->roster, m);
 }
 
-static apr_time_t static_heard(const sc_membership_t *self, const sc_member_t *m)
+apr_time_t sc_fixed_heard(const sc_membership_t *self, const sc_member_t *m)
 {
     const fixed_t *f = self->state;
 
     return sc_roster_last_heard(f->roster, m);
 }
 
+/* ---- static --------------------------------------------------------------------------------- */
+
+static apr_status_t static_create(sc_membership_t *self, apr_pool_t *pool)
+{
+    static const sc_fixed_kind_t plain;
+
+    return sc_fixed_create(self, &plain, pool);
+}
+
+static apr_status_t static_start(sc_membership_t *self)
+{
+    const sc_config_t *c = self->env->config;
+    apr_pool_t *scratch;
+    apr_status_t rv;
+    apr_size_t i;
+
+    rv = apr_pool_create(&scratch, NULL);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    for (i = 0; i < c->nmembers && i < SC_MEMBERS_MAX; i++) {
+        resolve(target_new(self->state), &c->member[i], scratch);
+    }
+    apr_pool_destroy(scratch);
+    return sc_fixed_start(self, 2 * frequency(self));
+}
+
 const sc_membership_class_t sc_membership_static_class = {
     .name = "static",
     .create = static_create,
     .start = static_start,
-    .stop = static_stop,
-    .announce = static_announce,
-    .datagram = static_datagram,
-    .packet = static_packet,
-    .dropped = static_dropped,
-    .heard = static_heard,
+    .stop = sc_fixed_stop,
+    .announce = sc_fixed_announce,
+    .datagram = sc_fixed_datagram,
+    .packet = sc_fixed_packet,
+    .dropped = sc_fixed_dropped,
+    .heard = sc_fixed_heard,
 };

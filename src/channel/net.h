@@ -22,6 +22,7 @@ typedef struct sc_net_env_t {
     sc_net_config_t cfg;
     sc_transport_up_t up;
     apr_pool_t *pool;
+    sc_keyring_t *ring; /**< without keys: everything is plain */
 } sc_net_env_t;
 
 #define SC_NET_COUNT(env, name, n)                                                                 \
@@ -49,10 +50,13 @@ apr_status_t sc_sock_watch(sc_sock_t *s, apr_int16_t events, sc_watch_fn_t *fn, 
 /** Out of the loop; the descriptor is closed if close_fd. */
 void sc_sock_close(sc_sock_t *s, int close_fd);
 
-/** TCP_NODELAY and keepalive, for both ends of a connection. */
-void sc_sock_tune(int fd);
+/** What the configuration asks for: no delay, keepalive, traffic class, buffers. */
+void sc_sock_tune(int fd, const sc_config_sock_t *c);
+void sc_sock_tune_udp(int fd, const sc_config_sock_t *c);
 /** @return length of the address, 0 when the member has none */
 socklen_t sc_sock_address(const sc_member_t *m, struct sockaddr_storage *out);
+/** A numeric address and a port. @return length, 0: it is none */
+socklen_t sc_sock_numeric(const char *address, apr_uint32_t port, struct sockaddr_storage *out);
 /** "127.0.0.1:4000" for logs. @return out */
 char *sc_sock_name(const struct sockaddr_storage *a, char out[SC_HOST_MAX + 8]);
 
@@ -78,12 +82,38 @@ typedef struct sc_receiver_t sc_receiver_t;
 apr_status_t sc_receiver_create(sc_receiver_t **r, const sc_net_env_t *env);
 void sc_receiver_close(sc_receiver_t *r);
 
-/* ---- group.c -------------------------------------------------------------------------------- */
+/* ---- udp.c: messages in datagrams (send options UDP and MULTICAST) ----------------------------
+ */
 
+typedef struct sc_udp_t sc_udp_t;
 typedef struct sc_group_t sc_group_t;
+
+sc_udp_t *sc_udp_create(const sc_net_env_t *env, sc_group_t *group);
+/** Port of the receiver, 0: none. */
+apr_uint32_t sc_udp_port(const sc_udp_t *u);
+/** As sc_transport_t.send, for a packet whose options say UDP or MULTICAST. */
+void sc_udp_send(sc_udp_t *u, const sc_member_t *to, const sc_packet_t *packet, sc_sent_fn_t *done,
+                 void *baton);
+void sc_udp_forget(sc_udp_t *u, const sc_member_t *m);
+void sc_udp_close(sc_udp_t *u);
+
+/* ---- resolver.c ----------------------------------------------------------------------------- */
+
+typedef struct sc_resolver_t sc_resolver_t;
+
+sc_resolver_t *sc_resolver_create(const sc_net_env_t *env);
+/** As sc_transport_t.resolve. */
+apr_status_t sc_resolver_ask(sc_resolver_t *r, const char *name, sc_resolved_fn_t *done,
+                             void *baton);
+void sc_resolver_close(sc_resolver_t *r);
+
+/* ---- group.c -------------------------------------------------------------------------------- */
 
 apr_status_t sc_group_create(sc_group_t **g, const sc_net_env_t *env);
 apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len);
+/** How a send has ended: after too many failures the group is joined again. Not when there is none.
+ */
+void sc_group_sent(sc_group_t *g, apr_status_t rv);
 void sc_group_close(sc_group_t *g);
 
 #endif

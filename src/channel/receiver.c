@@ -8,6 +8,12 @@
  * grows with what has really come, never with what a length field announces. What is no frame ends
  * its connection: after garbage nothing on it can be trusted.
  *
+ * With a secret a connection is a stranger's until it has proven itself: it has a few bytes inside
+ * its own record, a few seconds, and one of STRANGERS_MAX places. When these are all taken,
+ * somebody of the address that has most of them loses his: who has got no further for longest. So a
+ * flood drives out itself, and whoever has proven himself is never driven out. Acknowledgements are
+ * sealed like everything else.
+ *
  * A connection is not read while an acknowledgement cannot be written or memory is short; TCP then
  * slows the sender down.
  */
@@ -34,6 +40,9 @@
 #define ALWAYS_BYTES (64 * 1024)
 /* All buffers together, in frames of the largest size. */
 #define FRAMES_AT_ONCE 8
+/* Connections that have not proven themselves, and how long they may take. */
+#define STRANGERS_MAX 128
+#define SHAKE_TIME apr_time_from_sec(5)
 
 typedef struct conn_t {
     struct conn_t *next;
@@ -44,10 +53,15 @@ typedef struct conn_t {
     sc_parser_t parser;
     apr_size_t held; /* of r->memory */
     int starved;     /* waits for memory */
-    unsigned char out[SC_ACK_FRAME];
+    unsigned char out[SC_SHAKE_MAX];
     apr_size_t out_len; /* of an acknowledgement that the socket did not take yet */
     apr_time_t since;   /* when the incomplete frame, or the wait to write, began */
     sc_timer_t timer;
+    sc_shake_t *shake; /* NULL: proven, or there is no secret */
+    sc_seal_t sending;
+    sc_seal_t receiving;
+    sc_uid_t uid; /* who it is, once it is proven */
+    int other;    /* it began a handshake, and there is no secret here */
 } conn_t;
 
 struct sc_receiver_t {
@@ -56,14 +70,19 @@ struct sc_receiver_t {
     sc_timer_t pause;
     conn_t *conns;
     apr_uint32_t nconns;
+    conn_t *strangers; /* who have not proven themselves; who got on last is first */
+    apr_uint32_t nstrangers;
     apr_uint64_t memory;
     apr_uint64_t memory_max;
     sc_log_limit_t garbage_log;
+    sc_log_limit_t stranger_log;
+    sc_log_limit_t forged_log;
     sc_log_limit_t full_log;
     sc_log_limit_t accept_log;
 };
 
 static void conn_event(void *baton, apr_int16_t events);
+static void shake_event(conn_t *c);
 static void accept_event(void *baton, apr_int16_t events);
 
 static apr_time_t now_of(const sc_receiver_t *r)
@@ -103,6 +122,24 @@ static void feed_starved(sc_receiver_t *r)
 
 /* ---- closing -------------------------------------------------------------------------------- */
 
+static void put_in(conn_t **list, conn_t *c)
+{
+    c->next = *list;
+    c->link = list;
+    if (c->next != NULL) {
+        c->next->link = &c->next;
+    }
+    *list = c;
+}
+
+static void take_out(conn_t *c)
+{
+    *c->link = c->next;
+    if (c->next != NULL) {
+        c->next->link = c->link;
+    }
+}
+
 static void conn_close(conn_t *c)
 {
     sc_receiver_t *r = c->r;
@@ -112,11 +149,15 @@ static void conn_close(conn_t *c)
     sc_sock_close(&c->sock, 1);
     sc_parser_free(&c->parser);
     account(c);
-    *c->link = c->next;
-    if (c->next != NULL) {
-        c->next->link = c->link;
+    take_out(c);
+    if (c->shake != NULL) {
+        r->nstrangers--;
+        free(c->shake);
+    } else {
+        r->nconns--;
     }
-    r->nconns--;
+    sc_seal_free(&c->sending);
+    sc_seal_free(&c->receiving);
     free(c);
     if (freed) {
         feed_starved(r);
@@ -138,6 +179,55 @@ static void conn_refuse(conn_t *c, const char *why)
                sc_sock_name(&c->peer, name), why, more);
     }
     conn_close(c);
+}
+
+/** A frame of somebody who has the secret was changed on its way. */
+static void conn_forged(conn_t *c)
+{
+    sc_receiver_t *r = c->r;
+    char name[SC_HOST_MAX + 8];
+    apr_uint64_t more = 0;
+
+    SC_NET_COUNT(r->env, frames_forged, 1);
+    if (sc_log_allowed(&r->forged_log, now_of(r), LOG_INTERVAL, &more)) {
+        sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
+               "SC0474: the receiver closed a connection from %s: a frame is not authentic "
+               "(%" APR_UINT64_T_FMT " more before)",
+               sc_sock_name(&c->peer, name), more);
+    }
+    conn_close(c);
+}
+
+/** Close a connection that has not proven that it is a member's. */
+static void conn_stranger(conn_t *c, const char *why)
+{
+    sc_receiver_t *r = c->r;
+    char name[SC_HOST_MAX + 8];
+    apr_uint64_t more = 0;
+
+    SC_NET_COUNT(r->env, strangers, 1);
+    if (sc_log_allowed(&r->stranger_log, now_of(r), LOG_INTERVAL, &more)) {
+        sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
+               "SC0473: the receiver closed a connection from %s that has not proven that it is a "
+               "member's: %s (%" APR_UINT64_T_FMT " more before)",
+               sc_sock_name(&c->peer, name), why, more);
+    }
+    conn_close(c);
+}
+
+/** There are as many connections as there may be. */
+static void conn_full(sc_receiver_t *r, const struct sockaddr_storage *peer)
+{
+    char name[SC_HOST_MAX + 8];
+    apr_uint64_t more = 0;
+
+    SC_NET_COUNT(r->env, frames_refused, 1);
+    if (sc_log_allowed(&r->full_log, now_of(r), LOG_INTERVAL, &more)) {
+        sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
+               "SC0452: the receiver refused a connection from %s: there are %u already "
+               "(SessionClusterReceiver maxConnections=; %" APR_UINT64_T_FMT " more before)",
+               sc_sock_name(peer, name), r->nconns, more);
+    }
 }
 
 static void conn_late(void *baton, apr_time_t now)
@@ -171,9 +261,16 @@ static apr_status_t flush_ack(conn_t *c)
 
 static apr_status_t send_ack(conn_t *c, int fail)
 {
-    memcpy(c->out, sc_frame_ack(fail), SC_ACK_FRAME);
-    c->out_len = SC_ACK_FRAME;
-    return flush_ack(c);
+    apr_status_t rv = APR_SUCCESS;
+
+    if (c->sending.cipher != NULL) {
+        rv = sc_sealed_ack(&c->sending, fail, c->out);
+        c->out_len = SC_SEALED_ACK;
+    } else {
+        memcpy(c->out, sc_frame_ack(fail), SC_ACK_FRAME);
+        c->out_len = SC_ACK_FRAME;
+    }
+    return rv == APR_SUCCESS ? flush_ack(c) : rv;
 }
 
 /* ---- frames --------------------------------------------------------------------------------- */
@@ -193,10 +290,31 @@ static apr_status_t handle(conn_t *c, const sc_packet_t *p)
     return ack && after ? send_ack(c, rv != APR_SUCCESS) : sent;
 }
 
+/** A frame's data as it was before it was sealed, and from whom the connection is. */
+static apr_status_t take_packet(conn_t *c, const unsigned char *data, apr_size_t len,
+                                sc_packet_t *packet)
+{
+    unsigned char *own = c->parser.in.data + (data - c->parser.in.data); /* the buffer is ours */
+    apr_status_t rv;
+
+    if (c->receiving.cipher == NULL) {
+        return sc_packet_get(packet, data, len);
+    }
+    if (sc_sealed_open(&c->receiving, own, &len) != APR_SUCCESS) {
+        return APR_EACCES;
+    }
+    rv = sc_packet_get(packet, own, len);
+    if (rv == APR_SUCCESS && memcmp(&packet->from.uid, &c->uid, sizeof(c->uid)) != 0) {
+        rv = APR_EACCES; /* a member speaks for itself only */
+    }
+    return rv;
+}
+
 /**
  * Take whole frames out of the buffer until there are none, or an acknowledgement is stuck.
  * @param frames receives how many there were
- * @return APR_SUCCESS; APR_EAGAIN: stuck; APR_EINVAL: no frame; else the socket's error
+ * @return APR_SUCCESS; APR_EAGAIN: stuck; APR_EINVAL: no frame; APR_EACCES: not authentic; else the
+ *         socket's error
  */
 static apr_status_t take_frames(conn_t *c, int *frames)
 {
@@ -210,9 +328,13 @@ static apr_status_t take_frames(conn_t *c, int *frames)
         if (rv == APR_EAGAIN) {
             return APR_SUCCESS;
         }
+        if (rv == APR_SUCCESS) {
+            rv = take_packet(c, data, len, &packet);
+        }
         /* an acknowledgement is no packet either: nobody owes one to a receiver */
-        if (rv != APR_SUCCESS || sc_packet_get(&packet, data, len) != APR_SUCCESS) {
-            return APR_EINVAL;
+        if (rv != APR_SUCCESS) {
+            c->other = sc_shake_is(data, len);
+            return rv == APR_EACCES ? rv : APR_EINVAL;
         }
         rv = handle(c, &packet);
         sc_parser_done(&c->parser);
@@ -299,6 +421,10 @@ static void conn_event(void *baton, apr_int16_t events)
     int frames = 0;
 
     (void)events;
+    if (c->shake != NULL) {
+        shake_event(c);
+        return;
+    }
     if (c->out_len > 0) {
         rv = flush_ack(c);
         if (rv == APR_SUCCESS) {
@@ -317,7 +443,10 @@ static void conn_event(void *baton, apr_int16_t events)
         }
     }
     if (rv == APR_EINVAL) {
-        conn_refuse(c, "what it sent is no frame, or longer than one may be");
+        conn_refuse(c, c->other ? "it has a SessionClusterSecret, this node has none"
+                                : "what it sent is no frame, or longer than one may be");
+    } else if (rv == APR_EACCES) {
+        conn_forged(c);
     } else if (rv == APR_EOF && sc_parser_partial(&c->parser) > 0) {
         conn_refuse(c, "it ended in the middle of a frame");
     } else if (rv != APR_SUCCESS && rv != APR_EAGAIN) {
@@ -327,45 +456,193 @@ static void conn_event(void *baton, apr_int16_t events)
     }
 }
 
+/* ---- strangers ------------------------------------------------------------------------------ */
+
+static void shake_late(void *baton, apr_time_t now)
+{
+    (void)now;
+    conn_stranger(baton, "it has not done so in time");
+}
+
+/** It is a member's from now on. May close. */
+static void conn_proven(conn_t *c)
+{
+    sc_receiver_t *r = c->r;
+
+    if (r->nconns >= r->env->cfg.config->receiver.max_connections) {
+        conn_full(r, &c->peer);
+        conn_close(c);
+        return;
+    }
+    c->uid = c->shake->peer;
+    if (sc_shake_seals(c->shake, &c->sending, &c->receiving) != APR_SUCCESS) {
+        conn_close(c);
+        return;
+    }
+    sc_timer_cancel(sc_loop_timers(r->env->loop), &c->timer);
+    free(c->shake);
+    c->shake = NULL;
+    take_out(c);
+    put_in(&r->conns, c);
+    r->nstrangers--;
+    r->nconns++;
+    SC_NET_COUNT(r->env, proven, 1);
+    conn_event(c, APR_POLLIN); /* its first frame comes right behind */
+}
+
+/** Read once, and say what is to be said. @return as sc_shake_heard; APR_EAGAIN also when nothing
+ * is there (*got is 0 then); APR_EOF; else the socket's error */
+static apr_status_t shake_read(conn_t *c, apr_size_t *got)
+{
+    apr_size_t room;
+    unsigned char *p = sc_shake_room(c->shake, &room);
+    apr_status_t rv;
+    ssize_t n;
+
+    *got = 0;
+    do {
+        n = recv(c->sock.fd, p, room, MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return errno == EWOULDBLOCK ? APR_EAGAIN : errno;
+    }
+    if (n == 0) {
+        return APR_EOF;
+    }
+    *got = (apr_size_t)n;
+    rv = sc_shake_heard(c->shake, *got, c->out, &c->out_len);
+    if (c->out_len > 0) {
+        apr_status_t sent = flush_ack(c);
+
+        /* it fits into the buffer of a new connection, unless somebody plays */
+        return sent == APR_SUCCESS ? rv : APR_EOF;
+    }
+    return rv;
+}
+
+static void shake_event(conn_t *c)
+{
+    sc_shake_step_t step = c->shake->step;
+    apr_status_t rv;
+    apr_size_t got;
+
+    do {
+        rv = shake_read(c, &got);
+    } while (rv == APR_EAGAIN && got > 0);
+    if (rv == APR_SUCCESS) {
+        conn_proven(c);
+    } else if (rv == APR_EACCES && c->shake->stale) {
+        SC_NET_COUNT(c->r->env, misdirected, 1);
+        sc_log(c->r->env->cfg.log, SC_LOG_DEBUG, 0, "SC0475: a member's connection was closed: %s",
+               c->shake->why);
+        conn_close(c);
+    } else if (rv == APR_EACCES) {
+        conn_stranger(c, c->shake->why);
+    } else if (rv != APR_EAGAIN) {
+        conn_stranger(c, "it ended before");
+    } else if (step != c->shake->step) {
+        take_out(c);
+        put_in(&c->r->strangers, c);
+    }
+}
+
+/* One machine may have all addresses of an IPv6 network of 64 bits. */
+static int same_peer(const conn_t *a, const conn_t *b)
+{
+    const struct sockaddr_in *a4 = (const struct sockaddr_in *)&a->peer;
+    const struct sockaddr_in *b4 = (const struct sockaddr_in *)&b->peer;
+    const struct sockaddr_in6 *a6 = (const struct sockaddr_in6 *)&a->peer;
+    const struct sockaddr_in6 *b6 = (const struct sockaddr_in6 *)&b->peer;
+
+    if (a->peer.ss_family != b->peer.ss_family) {
+        return 0;
+    }
+    return a->peer.ss_family == AF_INET6 ? memcmp(&a6->sin6_addr, &b6->sin6_addr, 8) == 0
+                                         : a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+}
+
+/** How many strangers come from where this one does. */
+static apr_uint32_t crowd(const conn_t *c)
+{
+    const conn_t *other;
+    apr_uint32_t n = 0;
+
+    for (other = c->r->strangers; other != NULL; other = other->next) {
+        n += (apr_uint32_t)same_peer(c, other);
+    }
+    return n;
+}
+
+/** All places of strangers are taken: make one free. */
+static void drive_out(sc_receiver_t *r)
+{
+    conn_t *victim = NULL;
+    apr_uint32_t most = 0;
+    conn_t *c;
+
+    for (c = r->strangers; c != NULL; c = c->next) {
+        apr_uint32_t n = crowd(c);
+
+        if (n >= most) {
+            victim = c;
+            most = n;
+        }
+    }
+    if (victim != NULL) {
+        conn_stranger(victim, "there are too many of them");
+    }
+}
+
 /* ---- accepting ------------------------------------------------------------------------------ */
 
 static void add_conn(sc_receiver_t *r, int fd, const struct sockaddr_storage *peer)
 {
     conn_t *c = calloc(1, sizeof(*c));
 
-    if (c == NULL || sc_sock_open(&c->sock, fd, r->env->loop, r->env->pool) != APR_SUCCESS) {
+    if (c != NULL && r->env->ring->count > 0) {
+        c->shake = malloc(sizeof(*c->shake));
+    }
+    if (c == NULL || (r->env->ring->count > 0 && c->shake == NULL) ||
+        sc_sock_open(&c->sock, fd, r->env->loop, r->env->pool) != APR_SUCCESS) {
+        if (c != NULL) {
+            free(c->shake);
+        }
         free(c);
         close(fd);
         return;
     }
     c->r = r;
     c->peer = *peer;
-    sc_sock_tune(fd);
-    sc_parser_init(&c->parser, r->env->cfg.config->receiver.max_frame);
-    c->next = r->conns;
-    c->link = &r->conns;
-    if (c->next != NULL) {
-        c->next->link = &c->next;
+    sc_sock_tune(fd, &r->env->cfg.config->receiver.sock);
+    sc_parser_init(&c->parser,
+                   r->env->cfg.config->receiver.max_frame + (c->shake != NULL ? SC_SEAL_TAG : 0));
+    put_in(c->shake == NULL ? &r->conns : &r->strangers, c);
+    if (c->shake == NULL) {
+        r->nconns++;
+    } else {
+        sc_shake_answer(c->shake, r->env->ring, &r->env->cfg.uid);
+        r->nstrangers++;
+        (void)sc_timer_set(sc_loop_timers(r->env->loop), &c->timer, now_of(r) + SHAKE_TIME,
+                           shake_late, c);
     }
-    r->conns = c;
-    r->nconns++;
     if (sc_sock_watch(&c->sock, APR_POLLIN, conn_event, c) != APR_SUCCESS) {
         conn_close(c);
     }
 }
 
-static void refuse_conn(sc_receiver_t *r, int fd, const struct sockaddr_storage *peer)
+/** Another connection came. */
+static void accepted(sc_receiver_t *r, int fd, const struct sockaddr_storage *peer)
 {
-    char name[SC_HOST_MAX + 8];
-    apr_uint64_t more = 0;
-
-    close(fd);
-    SC_NET_COUNT(r->env, frames_refused, 1);
-    if (sc_log_allowed(&r->full_log, now_of(r), LOG_INTERVAL, &more)) {
-        sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
-               "SC0452: the receiver refused a connection from %s: there are %u already "
-               "(SessionClusterReceiver maxConnections=; %" APR_UINT64_T_FMT " more before)",
-               sc_sock_name(peer, name), r->nconns, more);
+    if (r->env->ring->count > 0) {
+        if (r->nstrangers >= STRANGERS_MAX) {
+            drive_out(r);
+        }
+        add_conn(r, fd, peer);
+    } else if (r->nconns < r->env->cfg.config->receiver.max_connections) {
+        add_conn(r, fd, peer);
+    } else {
+        close(fd);
+        conn_full(r, peer);
     }
 }
 
@@ -391,11 +668,7 @@ static void accept_event(void *baton, apr_int16_t events)
         memset(&peer, 0, sizeof(peer));
         fd = accept4(r->listener.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            if (r->nconns < r->env->cfg.config->receiver.max_connections) {
-                add_conn(r, fd, &peer);
-            } else {
-                refuse_conn(r, fd, &peer);
-            }
+            accepted(r, fd, &peer);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -443,5 +716,8 @@ void sc_receiver_close(sc_receiver_t *r)
     sc_sock_close(&r->listener, 0);
     while (r->conns != NULL) {
         conn_close(r->conns);
+    }
+    while (r->strangers != NULL) {
+        conn_close(r->strangers);
     }
 }

@@ -20,6 +20,7 @@
  */
 #include <string.h>
 
+#include "foreign.h"
 #include "roster.h"
 
 #define ENTRIES_MAX (SC_MEMBERS_MAX - 1)
@@ -56,6 +57,7 @@ struct sc_roster_t {
     sc_log_limit_t address_log;
     sc_log_limit_t route_log;
     sc_log_limit_t full_log;
+    sc_log_limit_t foreign_log;
 };
 
 static apr_time_t now_of(const sc_roster_t *r)
@@ -86,7 +88,8 @@ static int same_node(const sc_member_t *a, const sc_member_t *b)
 
 static int same_route(const sc_member_t *a, const sc_member_t *b)
 {
-    return a->role == SC_ROLE_NODE && b->role == SC_ROLE_NODE && strcmp(a->route, b->route) == 0;
+    return a->ours && b->ours && a->role == SC_ROLE_NODE && b->role == SC_ROLE_NODE &&
+           strcmp(a->route, b->route) == 0;
 }
 
 static entry_t *find(sc_roster_t *r, const sc_member_t *m)
@@ -132,11 +135,31 @@ static void take_out(sc_roster_t *r, entry_t *e, int goodbye)
     }
 }
 
+static apr_size_t count_foreign(const sc_roster_t *r)
+{
+    apr_size_t n = 0;
+    apr_size_t i;
+
+    for (i = 0; i < r->n; i++) {
+        n += !r->entry[i].m.ours;
+    }
+    return n;
+}
+
 static entry_t *put_in(sc_roster_t *r, const sc_member_t *m)
 {
     char name[SC_MEMBER_NAME];
     entry_t *e;
 
+    if (!m->ours && count_foreign(r) >= SC_FOREIGN_MAX) {
+        if (sc_log_allowed(&r->foreign_log, now_of(r), LOG_INTERVAL, NULL)) {
+            sc_log(r->self->env->log, SC_LOG_WARNING, 0,
+                   "SC0425: member %s is left out: there are %d without this cluster's mark "
+                   "already",
+                   sc_member_name(m, name), SC_FOREIGN_MAX);
+        }
+        return NULL;
+    }
     if (r->n == ENTRIES_MAX) {
         if (sc_log_allowed(&r->full_log, now_of(r), LOG_INTERVAL, NULL)) {
             sc_log(r->self->env->log, SC_LOG_ERROR, 0,
@@ -360,6 +383,20 @@ void sc_roster_goodbye(sc_roster_t *r, const sc_member_t *m)
         d->uid = m->uid;
         d->until = now_of(r) + 2 * drop_time(r);
         take_out(r, e, 1);
+    }
+}
+
+void sc_roster_vacate(sc_roster_t *r, const sc_member_t *at)
+{
+    apr_size_t i = 0;
+
+    while (i < r->n) {
+        if (sc_member_same_address(&r->entry[i].m, at)) {
+            take_out(r, &r->entry[i], 0);
+            i = 0;
+        } else {
+            i++;
+        }
     }
 }
 

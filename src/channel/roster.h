@@ -20,7 +20,8 @@ void sc_roster_release(sc_roster_t *r);
 /** Forget all without a word. */
 void sc_roster_clear(sc_roster_t *r);
 
-/** A member of ours was heard: new, again, changed, restarted, or leaving (SHUTDOWN command).
+/** A member was heard, of ours or one without our mark that is accepted: new, again, changed,
+ * restarted, or leaving (SHUTDOWN command).
  *  @param said its wall clock when it said so, milliseconds; 0: not known */
 void sc_roster_heard(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said);
 /** A member says good-bye. */
@@ -29,6 +30,8 @@ void sc_roster_goodbye(sc_roster_t *r, const sc_member_t *m);
 void sc_roster_expire(sc_roster_t *r);
 /** Forget a member, so that it is new when it is heard again. */
 void sc_roster_drop(sc_roster_t *r, const sc_member_t *m);
+/** Whoever was heard with this address is gone, without a good-bye. */
+void sc_roster_vacate(sc_roster_t *r, const sc_member_t *at);
 /** Mono time a member was last heard, 0 if unknown. */
 apr_time_t sc_roster_last_heard(const sc_roster_t *r, const sc_member_t *m);
 

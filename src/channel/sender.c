@@ -15,6 +15,9 @@
  * word: it has read the frame and will not have it, and whoever sent it knows what to do about
  * that.
  *
+ * With a secret a connection begins with a handshake, and frames are sealed when it is their turn:
+ * a frame that has to go out again on another connection is sealed anew, so it is kept as it is.
+ *
  * Ends are told from a list, after the line has been dealt with, so that whoever is told may send,
  * forget and probe at will.
  */
@@ -25,17 +28,20 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "net.h"
+#include "secured.h"
 
 /* Frames in one write. */
 #define GATHER 16
 #define FAIL_ACK_PAUSE apr_time_from_msec(100)
 /* How often a drain looks at the clock and at lines that wait for their retry. */
 #define DRAIN_STEP apr_time_from_msec(20)
+/* What is sealed ahead of the socket, at least one frame. */
+#define SEAL_AHEAD (128 * 1024)
 
 typedef struct frame_t {
     struct frame_t *next;
     sc_buf_t bytes;
+    apr_size_t size; /* on the wire: of bytes, and of a tag once it is sealed */
     apr_size_t sent;
     int wants_ack;
     apr_uint32_t retries; /* left */
@@ -44,7 +50,12 @@ typedef struct frame_t {
     apr_status_t rv;
 } frame_t;
 
-typedef enum line_state_t { LINE_CLOSED, LINE_CONNECTING, LINE_OPEN } line_state_t;
+typedef enum line_state_t {
+    LINE_CLOSED,
+    LINE_CONNECTING,
+    LINE_SHAKING, /* a handshake is under way */
+    LINE_OPEN
+} line_state_t;
 
 typedef struct line_t {
     struct line_t *next;
@@ -52,6 +63,9 @@ typedef struct line_t {
     sc_sender_t *s;
     sc_member_t to;
     sc_lane_t lane;
+    apr_time_t opened;    /* its connection */
+    apr_uint32_t written; /* frames on it */
+    sc_timer_t worn;      /* its connection has become old */
     int probe;
     line_state_t state;
     sc_sock_t sock;
@@ -64,8 +78,9 @@ typedef struct line_t {
     sc_timer_t kick;             /* connect, or deal with `error`, when it is due */
     apr_status_t error;
     int known; /* a node of ours that has acknowledged something: it knows this one */
-    unsigned char answer[SC_ACK_FRAME];
+    unsigned char answer[SC_SEALED_ACK];
     apr_size_t answered;
+    sc_secured_t *secured; /* NULL: plain, or closed */
 } line_t;
 
 struct sc_sender_t {
@@ -74,6 +89,7 @@ struct sc_sender_t {
     frame_t *ended;
     frame_t **ended_tail;
     sc_timer_t timer;
+    sc_log_limit_t shake_log;
 };
 
 static void line_event(void *baton, apr_int16_t events);
@@ -150,9 +166,13 @@ static line_t *line_create(sc_sender_t *s, const sc_member_t *to, sc_lane_t lane
 
 static void line_close(line_t *line)
 {
+    sc_timer_cancel(timers_of(line->s), &line->worn);
     sc_sock_close(&line->sock, 1);
     line->state = LINE_CLOSED;
+    line->written = 0;
     line->answered = 0;
+    sc_secured_free(line->secured);
+    line->secured = NULL;
 }
 
 /** A line that has neither a connection nor anything to send is no use. */
@@ -170,6 +190,31 @@ static void line_reap(line_t *line)
     free(line);
 }
 
+/** Whether its connection has served its time (keepAliveCount, keepAliveTime), and no frame is on
+ *  its way. */
+static int is_worn(const line_t *line)
+{
+    const sc_config_t *c = line->s->env->cfg.config;
+    apr_int64_t age = apr_time_as_msec(now_of(line->s) - line->opened);
+
+    if (line->written == 0 || (line->head != NULL && line->head->sent > 0)) {
+        return 0;
+    }
+    return (c->sender.keep_count >= 0 && line->written > (apr_uint32_t)c->sender.keep_count) ||
+           (c->sender.keep_ms >= 0 && age >= c->sender.keep_ms);
+}
+
+static void worn_due(void *baton, apr_time_t now)
+{
+    line_t *line = baton;
+
+    (void)now;
+    if (line->head == NULL) { /* else it is closed when that is done */
+        line_close(line);
+        line_reap(line);
+    }
+}
+
 static void deadline_due(void *baton, apr_time_t now);
 
 /** The first frame of the queue has ended. */
@@ -183,6 +228,7 @@ static void head_ended(line_t *line, apr_status_t rv)
     }
     line->bytes -= f->bytes.len;
     line->frames--;
+    line->written++;
     end_frame(line->s, f, rv);
     if (line->head != NULL) {
         (void)sc_timer_set(timers_of(line->s), &line->deadline, now_of(line->s) + line->timeout,
@@ -269,7 +315,7 @@ static void line_connect(line_t *line)
         kick(line, errno, 0);
         return;
     }
-    sc_sock_tune(fd);
+    sc_sock_tune(fd, &line->s->env->cfg.config->sender.sock);
     if (connect(fd, (struct sockaddr *)&addr, len) != 0 && errno != EINPROGRESS) {
         rv = errno;
     }
@@ -294,7 +340,16 @@ static void line_connect(line_t *line)
 /** Whether the first frame is out and its acknowledgement is awaited. */
 static int awaits_ack(const line_t *line)
 {
-    return line->head != NULL && line->head->wants_ack && line->head->sent == line->head->bytes.len;
+    return line->head != NULL && line->head->wants_ack && line->head->sent == line->head->size;
+}
+
+/** Whether there is something that the socket should take now. */
+static int has_output(const line_t *line)
+{
+    if (line->secured != NULL && sc_secured_waits(line->secured)) {
+        return 1;
+    }
+    return line->state == LINE_OPEN && line->head != NULL && !awaits_ack(line);
 }
 
 /** Frames up to the first one that wants an acknowledgement. */
@@ -305,7 +360,7 @@ static int gather(const line_t *line, struct iovec *iov)
 
     for (f = line->head; f != NULL && n < GATHER; f = f->next) {
         iov[n].iov_base = f->bytes.data + f->sent;
-        iov[n].iov_len = f->bytes.len - f->sent;
+        iov[n].iov_len = f->size - f->sent;
         n++;
         if (f->wants_ack) {
             break;
@@ -314,17 +369,40 @@ static int gather(const line_t *line, struct iovec *iov)
     return n;
 }
 
+/** The same, sealed: what is left of those that are sealed already, else the next ones. */
+static apr_status_t gather_sealed(line_t *line, struct iovec *iov)
+{
+    sc_secured_t *sec = line->secured;
+    frame_t *f = sc_secured_empty(sec) ? line->head : NULL;
+
+    while (f != NULL && sec->out.len < SEAL_AHEAD) {
+        apr_status_t rv = sc_sealed_put(&sec->out, &sec->sending, f->bytes.data, f->bytes.len);
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        f->size = f->bytes.len + SC_SEAL_TAG;
+        f = f->wants_ack ? NULL : f->next;
+    }
+    iov[0].iov_base = sec->out.data + sec->sent;
+    iov[0].iov_len = sec->out.len - sec->sent;
+    return APR_SUCCESS;
+}
+
 static void written(line_t *line, apr_size_t n)
 {
     SC_NET_COUNT(line->s->env, bytes_out, n);
+    if (line->secured != NULL) {
+        n = sc_secured_wrote(line->secured, n);
+    }
     while (n > 0) {
         frame_t *f = line->head;
-        apr_size_t rest = f->bytes.len - f->sent;
+        apr_size_t rest = f->size - f->sent;
         apr_size_t part = n < rest ? n : rest;
 
         f->sent += part;
         n -= part;
-        if (f->sent < f->bytes.len) {
+        if (f->sent < f->size) {
             return;
         }
         SC_NET_COUNT(line->s->env, frames_out, 1);
@@ -338,14 +416,23 @@ static void written(line_t *line, apr_size_t n)
 /** @return APR_SUCCESS: all that may go is out; APR_EAGAIN: the socket is full; else its error */
 static apr_status_t line_write(line_t *line)
 {
-    while (line->head != NULL && !awaits_ack(line)) {
+    while (has_output(line)) {
         struct iovec iov[GATHER];
         struct msghdr mh;
         ssize_t n;
 
         memset(&mh, 0, sizeof(mh));
         mh.msg_iov = iov;
-        mh.msg_iovlen = (size_t)gather(line, iov);
+        mh.msg_iovlen = 1;
+        if (line->secured == NULL) {
+            mh.msg_iovlen = (size_t)gather(line, iov);
+        } else {
+            apr_status_t rv = gather_sealed(line, iov);
+
+            if (rv != APR_SUCCESS) {
+                return rv;
+            }
+        }
         n = sendmsg(line->sock.fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0) {
             if (errno == EINTR) {
@@ -363,28 +450,35 @@ static apr_status_t line_write(line_t *line)
 /** Bytes of the other side: an acknowledgement if one is awaited, and nothing else ever. */
 static apr_status_t take_answer(line_t *line, const unsigned char *p, apr_size_t n)
 {
-    int fail;
+    apr_size_t size = line->secured != NULL ? SC_SEALED_ACK : SC_ACK_FRAME;
+    apr_status_t rv;
+    int fail = 0;
 
-    if (!awaits_ack(line) || n > SC_ACK_FRAME - line->answered) {
+    if (!awaits_ack(line) || n > size - line->answered) {
         return APR_EINVAL;
     }
     memcpy(line->answer + line->answered, p, n);
     line->answered += n;
-    for (fail = 0; fail <= 1; fail++) {
-        if (memcmp(line->answer, sc_frame_ack(fail), line->answered) == 0) {
-            if (line->answered < SC_ACK_FRAME) {
-                return APR_SUCCESS;
-            }
-            line->answered = 0;
-            if (fail && !line->known) {
-                return APR_EGENERAL;
-            }
-            line->known = line->to.ours;
-            head_ended(line, fail ? APR_EGENERAL : APR_SUCCESS);
-            return APR_SUCCESS;
-        }
+    if (line->secured == NULL) {
+        rv = sc_frame_answer(line->answer, line->answered, &fail);
+    } else {
+        rv = sc_sealed_answer(&line->secured->receiving, line->answer, line->answered, &fail);
     }
-    return APR_EINVAL;
+    if (rv == APR_EACCES) { /* it counts only when it is authentic */
+        SC_NET_COUNT(line->s->env, frames_forged, 1);
+        sc_secured_complain(line->s->env, &line->s->shake_log, &line->to, SC_LOG_WARNING,
+                            "an acknowledgement is not authentic");
+    }
+    if (rv != APR_SUCCESS) {
+        return rv == APR_EAGAIN ? APR_SUCCESS : rv;
+    }
+    line->answered = 0;
+    if (fail && !line->known) {
+        return APR_EGENERAL;
+    }
+    line->known = line->to.ours;
+    head_ended(line, fail ? APR_EGENERAL : APR_SUCCESS);
+    return APR_SUCCESS;
 }
 
 /** @return APR_SUCCESS: nothing more to read; APR_EOF: closed; else why it must be */
@@ -417,8 +511,17 @@ static apr_status_t line_read(line_t *line)
 static void line_go(line_t *line)
 {
     apr_int16_t events = APR_POLLIN;
-    apr_status_t rv = line_write(line);
+    apr_status_t rv;
 
+    if (is_worn(line)) {
+        line_close(line);
+        if (line->head != NULL) {
+            kick(line, APR_SUCCESS, 0);
+        }
+        line_reap(line);
+        return;
+    }
+    rv = line_write(line);
     if (rv == APR_EAGAIN) {
         events |= APR_POLLOUT;
         rv = APR_SUCCESS;
@@ -436,6 +539,23 @@ static void line_go(line_t *line)
     }
 }
 
+/** Connected, and with a secret: proven. */
+static void opened(line_t *line)
+{
+    apr_int32_t keep_ms = line->s->env->cfg.config->sender.keep_ms;
+
+    line->state = LINE_OPEN;
+    line->opened = now_of(line->s);
+    if (keep_ms >= 0) {
+        (void)sc_timer_set(timers_of(line->s), &line->worn,
+                           line->opened + apr_time_from_msec(keep_ms), worn_due, line);
+    }
+    if (line->head != NULL && line->head->bytes.len == 0) {
+        head_ended(line, APR_SUCCESS); /* a probe without a packet: that is all it wanted */
+    }
+    line_go(line);
+}
+
 static void connected(line_t *line)
 {
     int error = 0;
@@ -448,11 +568,39 @@ static void connected(line_t *line)
         line_broken(line, error);
         return;
     }
-    line->state = LINE_OPEN;
-    if (line->head != NULL && line->head->bytes.len == 0) {
-        head_ended(line, APR_SUCCESS); /* a probe without a packet: connected is all it wanted */
+    if (line->s->env->ring->count > 0) {
+        line->state = LINE_SHAKING;
+        error = sc_secured_create(&line->secured, line->s->env, &line->to.uid);
+        if (error != APR_SUCCESS) {
+            line_broken(line, error);
+        } else {
+            line_go(line);
+        }
+        return;
     }
-    line_go(line);
+    opened(line);
+}
+
+static void line_shaking(line_t *line)
+{
+    sc_sender_t *s = line->s;
+    apr_status_t rv = sc_secured_read(line->secured, line->sock.fd);
+
+    if (rv == APR_SUCCESS) {
+        opened(line);
+    } else if (rv == APR_EAGAIN) {
+        line_go(line);
+    } else {
+        rv = sc_secured_failed(line->secured, rv, s->env, &s->shake_log, &line->to);
+        line_broken(line, rv);
+    }
+}
+
+/** Whether nothing of what is to be sent has been sent on this connection. */
+static int untouched(const line_t *line)
+{
+    return (line->head == NULL || line->head->sent == 0) &&
+           (line->secured == NULL || !sc_secured_waits(line->secured));
 }
 
 static void line_ready(line_t *line, apr_int16_t events)
@@ -463,9 +611,13 @@ static void line_ready(line_t *line, apr_int16_t events)
         connected(line);
         return;
     }
+    if (line->state == LINE_SHAKING) {
+        line_shaking(line);
+        return;
+    }
     if (events & (APR_POLLIN | APR_POLLERR | APR_POLLHUP)) {
         rv = line_read(line);
-        if (rv == APR_EOF && (line->head == NULL || line->head->sent == 0)) {
+        if (rv == APR_EOF && untouched(line)) {
             line_close(line); /* closed by the other side while idle: no error */
             if (line->head != NULL) {
                 kick(line, APR_SUCCESS, 0);
@@ -510,6 +662,7 @@ static frame_t *frame_create(const sc_packet_t *packet, sc_sent_fn_t *done, void
         sc_frame_put(&f->bytes, packet);
         f->wants_ack = (packet->options & SC_OPT_USE_ACK) != 0;
         f->rv = f->bytes.err;
+        f->size = f->bytes.len;
     }
     return f;
 }
@@ -667,7 +820,7 @@ static nfds_t drain_collect(sc_sender_t *s, struct pollfd *fds, line_t **lines, 
             lines[n] = line;
             fds[n].fd = line->sock.fd; /* -1 is passed over by poll */
             fds[n].events = POLLIN;
-            if (line->state == LINE_CONNECTING || !awaits_ack(line)) {
+            if (line->state == LINE_CONNECTING || has_output(line)) {
                 fds[n].events |= POLLOUT;
             }
             fds[n].revents = 0;

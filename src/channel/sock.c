@@ -61,13 +61,43 @@ void sc_sock_close(sc_sock_t *s, int close_fd)
     s->fd = -1;
 }
 
-void sc_sock_tune(int fd)
+static void set_class(int fd, int traffic_class)
 {
-    int on = 1;
+    if (traffic_class != 0) { /* one of the two is not for this socket's family */
+        (void)setsockopt(fd, IPPROTO_IP, IP_TOS, &traffic_class, sizeof(traffic_class));
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &traffic_class, sizeof(traffic_class));
+    }
+}
 
-    /* neither is vital: a connection without them works, only slower or longer */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+static void set_buffers(int fd, apr_uint32_t rx, apr_uint32_t tx)
+{
+    int size = (int)rx;
+
+    if (rx != 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    }
+    size = (int)tx;
+    if (tx != 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    }
+}
+
+void sc_sock_tune(int fd, const sc_config_sock_t *c)
+{
+    int no_delay = !c->delay;
+    int keepalive = !c->no_keepalive;
+
+    /* none is vital: a connection without them works, only slower or longer */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof(no_delay));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof(keepalive));
+    set_class(fd, (int)c->traffic_class);
+    set_buffers(fd, c->rx_buf, c->tx_buf);
+}
+
+void sc_sock_tune_udp(int fd, const sc_config_sock_t *c)
+{
+    set_class(fd, (int)c->traffic_class);
+    set_buffers(fd, c->udp_rx_buf, c->udp_tx_buf);
 }
 
 socklen_t sc_sock_address(const sc_member_t *m, struct sockaddr_storage *out)
@@ -89,6 +119,28 @@ socklen_t sc_sock_address(const sc_member_t *m, struct sockaddr_storage *out)
     v6->sin6_port = htons((apr_uint16_t)m->port);
     memcpy(&v6->sin6_addr, m->host, 16);
     return sizeof(*v6);
+}
+
+socklen_t sc_sock_numeric(const char *text, apr_uint32_t port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+    memset(out, 0, sizeof(*out));
+    if (port > 65535) {
+        return 0;
+    }
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((apr_uint16_t)port);
+        return sizeof(*v4);
+    }
+    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((apr_uint16_t)port);
+        return sizeof(*v6);
+    }
+    return 0;
 }
 
 char *sc_sock_name(const struct sockaddr_storage *a, char out[SC_HOST_MAX + 8])

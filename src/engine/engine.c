@@ -369,8 +369,10 @@ static apr_status_t prepare_store(sc_engine_t *e, sc_uid_t *uid)
     e->board->uid = *uid;
     memset(e->board->receiver, 0, sizeof(e->board->receiver));
     if (c->membership != SC_MEMBERSHIP_NONE) {
-        apr_snprintf(e->board->receiver, sizeof(e->board->receiver), "%s:%u", c->receiver.address,
-                     c->receiver.port);
+        int v6 = strchr(c->receiver.address, ':') != NULL;
+
+        apr_snprintf(e->board->receiver, sizeof(e->board->receiver), "%s%s%s:%u", v6 ? "[" : "",
+                     c->receiver.address, v6 ? "]" : "", c->receiver.port);
     }
     sc_board_set(e->board->transfer_total, 0);
     sc_board_set(e->board->engine_starts, e->board->engine_starts + 1);
@@ -393,7 +395,8 @@ static apr_status_t create_channel(sc_engine_t *e, const sc_uid_t *uid, apr_pool
                           up_member_gone,
                           up_lsn,
                           up_settled};
-    sc_net_config_t net = {s->config, s->listen_fd, s->group_fd, e->board, s->log};
+    sc_net_config_t net = {s->config, s->listen_fd, s->group_fd, e->board,
+                           s->log,    s->secrets,   *uid};
     sc_transport_up_t transport_up;
     apr_status_t rv;
 
@@ -408,6 +411,9 @@ static apr_status_t create_channel(sc_engine_t *e, const sc_uid_t *uid, apr_pool
     if (rv == APR_SUCCESS) {
         transport_up = sc_channel_transport_up(e->channel);
         rv = sc_net_create(&e->net, e->loop, &net, &transport_up, pool);
+    }
+    if (rv == APR_SUCCESS) {
+        sc_channel_set_udp_port(e->channel, sc_net_udp_port(e->net));
     }
     return rv;
 }

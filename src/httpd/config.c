@@ -9,6 +9,7 @@
 
 #include "options.h"
 #include "provider.h"
+#include "secret.h"
 
 #include "ap_provider.h"
 #include "apr_lib.h"
@@ -29,6 +30,7 @@ int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 
     (void)plog;
     (void)ptemp;
+    sc_vault_empty();
     sc_config_defaults(&conf->engine);
     conf->memory = DEFAULT_MEMORY;
     sc_config_text(conf->receiver_address, sizeof(conf->receiver_address), "auto");
@@ -205,6 +207,21 @@ static void check_membership(check_t *c, const sc_server_conf_t *conf)
         complain(c, "SC0105: SessionClusterMember is for SessionClusterMembership static; with "
                     "multicast members find each other");
     }
+    if (e->membership == SC_MEMBERSHIP_DNS && e->nmembers > 0) {
+        complain(c, "SC0105: SessionClusterMember is for SessionClusterMembership static; with "
+                    "dns members are the addresses of the name");
+    }
+    if (e->membership == SC_MEMBERSHIP_DNS && (!e->dns.name[0] || e->dns.port == 0)) {
+        complain(c, "SC0131: SessionClusterMembership dns needs name= and port=: the name that has "
+                    "the addresses of all members, and the port of their receivers");
+    }
+    if (e->membership == SC_MEMBERSHIP_MULTICAST && e->mcast.bind[0] &&
+        !strchr(e->mcast.bind, ':') != !strchr(e->mcast.address, ':')) {
+        complain(c,
+                 "SC0132: SessionClusterMembership multicast: bind=%s and address=%s must both "
+                 "be IPv4 or both IPv6",
+                 e->mcast.bind, e->mcast.address);
+    }
     if (e->mcast.drop_ms < 2 * e->mcast.frequency_ms) {
         complain(c,
                  "SC0106: SessionClusterMembership dropTime=%u would lose members that miss "
@@ -221,11 +238,17 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
     if (e->membership == SC_MEMBERSHIP_NONE) {
         return;
     }
+    if (sc_is_any(conf->receiver_address) && !e->receiver.advertise_address[0]) {
+        complain(c,
+                 "SC0133: SessionClusterReceiver address=%s is none that the other members can "
+                 "connect to; add advertiseAddress=, or name one address",
+                 conf->receiver_address);
+    }
     if (conf->receiver_port + conf->receiver_auto_bind - 1 > 65535) {
         complain(c, "SC0107: SessionClusterReceiver port=%u autoBind=%u goes beyond port 65535",
                  conf->receiver_port, conf->receiver_auto_bind);
     }
-    if (conf->secret_none || (e->membership == SC_MEMBERSHIP_STATIC && e->nmembers == 0)) {
+    if (e->secret.count > 0 || (e->membership == SC_MEMBERSHIP_STATIC && e->nmembers == 0)) {
         return; /* without members there is nobody whose direction "auto" could mean */
     }
     apr_cpystrn(address, conf->receiver_address, sizeof(address));
@@ -240,12 +263,59 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
             return;
         }
     }
-    if (!sc_is_loopback(address)) {
+    if (e->membership == SC_MEMBERSHIP_MULTICAST && e->mcast.bind[0] && sc_is_loopback(address)) {
+        apr_cpystrn(address, e->mcast.bind, sizeof(address)); /* the group is joined there */
+    }
+    if (sc_is_loopback(address)) {
+        return;
+    }
+    if (!conf->secret_none) {
         complain(c,
-                 "SC0109: the receiver would listen on %s without protection: whoever reaches "
-                 "it can read and change sessions; say SessionClusterSecret none if only "
-                 "trusted hosts do, or SessionClusterReceiver address=127.0.0.1",
+                 "SC0109: this node would be a member on %s without protection: whoever reaches "
+                 "it can read and change sessions; give all nodes one SessionClusterSecret "
+                 "file:path, or say SessionClusterSecret none if only trusted hosts reach it, or "
+                 "SessionClusterReceiver address=127.0.0.1",
                  address);
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, c->s,
+                 "SC0125: SessionClusterSecret none: whoever reaches %s can read and change "
+                 "sessions; it should be reached by members only",
+                 address);
+}
+
+static int has_interceptor(const sc_config_t *e, const char *name)
+{
+    for (apr_uint32_t i = 0; i < e->ninterceptors; i++) {
+        if (strcmp(e->interceptor[i].name, name) == 0) {
+            return 1;
+        }
+    }
+    return e->ninterceptors == 0; /* the default chain has it */
+}
+
+static void check_secret(check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+
+    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE) {
+        complain(c, "SC0126: SessionClusterSecret without SessionClusterMembership: a node alone "
+                    "has nobody to share it with; take it out");
+    }
+    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_MULTICAST &&
+        !has_interceptor(e, "TcpFailureDetector")) {
+        complain(c, "SC0127: SessionClusterSecret with multicast needs SessionClusterInterceptor "
+                    "TcpFailureDetector, which asks each member for the secret; without it "
+                    "recorded datagrams would make members");
+    }
+    if (e->secret.count > 0 && e->mcast.accept_foreign) {
+        complain(c, "SC0128: SessionClusterSecret with SessionClusterMembership foreign=accept: a "
+                    "foreign member has no secret, so nothing it says is accepted; take one of "
+                    "them out");
+    }
+    if (e->secret.count > 0 && e->receiver.udp_port != 0) {
+        complain(c, "SC0129: SessionClusterSecret with SessionClusterReceiver udpPort=: messages "
+                    "in datagrams to one member are not sealed; take one of them out");
     }
 }
 
@@ -283,7 +353,11 @@ static void check_sizes(check_t *c, const sc_server_conf_t *conf)
 static int is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
 {
     return (m->route[0] && strcmp(m->route, conf->engine.route) == 0) ||
-           (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0);
+           (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0) ||
+           (conf->engine.receiver.advertise_address[0] &&
+            strcmp(m->host, conf->engine.receiver.advertise_address) == 0 &&
+            m->port == (conf->engine.receiver.advertise_port ? conf->engine.receiver.advertise_port
+                                                             : conf->receiver_port));
 }
 
 /* How many nodes a static list makes, this one included. When others are listed with their routes,
@@ -320,11 +394,11 @@ static void check_quorum(check_t *c, sc_server_conf_t *conf)
                     "has nobody to agree with; take it out");
         return;
     }
-    if (e->membership == SC_MEMBERSHIP_MULTICAST) {
+    if (e->membership != SC_MEMBERSHIP_STATIC) {
         if (e->quorum == SC_QUORUM_MAJORITY) {
             complain(c, "SC0115: SessionClusterQuorum On does not know how many nodes a multicast "
-                        "group should have; give the number that must be alive, for instance 2 of "
-                        "3");
+                        "group or a DNS name should have; give the number that must be alive, for "
+                        "instance 2 of 3");
         }
     } else if (e->quorum == SC_QUORUM_MAJORITY) {
         e->quorum = nodes / 2 + 1;
@@ -395,6 +469,7 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     }
     check_membership(&c, conf);
     check_receiver(&c, conf);
+    check_secret(&c, conf);
     check_sizes(&c, conf);
     check_quorum(&c, conf);
     check_backups(&c, conf);

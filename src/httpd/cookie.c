@@ -1,15 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The session cookie: taken out of requests, put into responses.
- *
- * The value is ID, ID.route or ID-backup.route; the part behind the dash is a hint for balancers
- * and means nothing here. The route is a hint as well and no part of the key, so one that cannot be
- * a route is as good as none; but what does not begin with an id is no cookie of ours.
- *
- * A request may carry the name more than once (cookies of different paths, or an attacker on a
- * neighbouring subdomain); all of them are taken out, the first that can be ours is tried. Only
- * ';' separates cookies, as browsers write and RFC 6265 reads them.
+ * The session cookie: taken out of requests (how it is read: sc_cookie.h), put into responses.
  */
 
 #include "options.h"
@@ -20,97 +12,6 @@ APLOG_USE_MODULE(session_cluster);
 #define KEEP_AWAY "no-cache, private"
 
 /* ---- taking ---------------------------------------------------------------------------------- */
-
-/** Parse a value. @return whether it is one of ours */
-static int parse_value(apr_pool_t *p, const char *value, apr_size_t len, sc_cookie_t *out)
-{
-    const char *end = value + len;
-    char *route;
-
-    if (len >= 2 && value[0] == '"' && end[-1] == '"') { /* RFC 6265 allows quotes around it */
-        value++;
-        end--;
-    }
-    if (end - value < SC_ID_HEX || sc_id_parse(&out->id, value, SC_ID_HEX) != APR_SUCCESS) {
-        return 0;
-    }
-    value += SC_ID_HEX;
-    if (value < end && *value == '-') {
-        while (value < end && *value != '.') {
-            value++;
-        }
-    }
-    out->route = "";
-    if (value == end) {
-        return 1;
-    }
-    if (*value++ != '.') {
-        return 0;
-    }
-    if (end - value <= SC_ROUTE_MAX) {
-        route = apr_pstrmemdup(p, value, (apr_size_t)(end - value));
-        if (!sc_check_route(route)) {
-            out->route = route;
-        }
-    }
-    return 1;
-}
-
-/**
- * Look through one Cookie header.
- * @param rest receives what is left of it, NULL when nothing is; unchanged when none was taken
- * @return how many cookies of the name were in it
- */
-static int take_from(apr_pool_t *p, const char *header, const char *name, sc_cookie_t *out,
-                     const char **rest)
-{
-    apr_size_t name_len = strlen(name);
-    char *left = NULL, *to = NULL;
-    int taken = 0;
-
-    for (const char *at = header; *at;) {
-        const char *end = at + strcspn(at, ";");
-        const char *from = at + strspn(at, " \t");
-        const char *last = end;
-
-        while (last > from && (last[-1] == ' ' || last[-1] == '\t')) {
-            last--;
-        }
-        if (from < last && (apr_size_t)(last - from) > name_len && from[name_len] == '=' &&
-            strncmp(from, name, name_len) == 0) {
-            if (taken++ == 0) {
-                /* what stays is copied as it is, so it cannot become longer */
-                left = apr_palloc(p, strlen(header) + 1);
-                memcpy(left, header, (apr_size_t)(at - header));
-                to = left + (at - header);
-                while (to > left && (to[-1] == ';' || to[-1] == ' ')) {
-                    to--;
-                }
-            }
-            if (out->kind != SC_COOKIE_OURS) {
-                const char *value = from + name_len + 1;
-
-                out->kind = parse_value(p, value, (apr_size_t)(last - value), out)
-                                ? SC_COOKIE_OURS
-                                : SC_COOKIE_FOREIGN;
-            }
-        } else if (taken && from < last) {
-            const char *raw = to > left ? at : from;
-
-            if (to > left) {
-                *to++ = ';';
-            }
-            memcpy(to, raw, (apr_size_t)(last - raw));
-            to += last - raw;
-        }
-        at = *end ? end + 1 : end;
-    }
-    if (taken) {
-        *to = '\0';
-        *rest = *left ? left : NULL;
-    }
-    return taken;
-}
 
 void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out)
 {
@@ -131,7 +32,7 @@ void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out)
             continue;
         }
         rest = e[i].val;
-        taken += take_from(p, e[i].val, name, out, &rest);
+        taken += sc_cookie_take_from(p, e[i].val, name, out, &rest);
         if (rest) {
             if (!left) {
                 left = apr_array_make(p, 2, sizeof(const char *));

@@ -12,6 +12,7 @@
 
 #include "options.h"
 #include "provider.h"
+#include "secret.h"
 
 #include "apr_lib.h"
 
@@ -74,7 +75,7 @@ static const char *set_role(cmd_parms *cmd, void *dir, const char *arg)
 
 static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    static const char right[] = "multicast or static, then key=value";
+    static const char right[] = "multicast, static or dns, then key=value";
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
 
@@ -98,10 +99,8 @@ static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *con
         return sc_options_parse(cmd, conf, sc_static_options, NULL, argc - 1, argv + 1);
     }
     if (ap_cstr_casecmp(argv[0], "dns") == 0) {
-        return apr_psprintf(cmd->pool,
-                            "%s: dns is not in this version, which knows multicast "
-                            "and static",
-                            cmd->cmd->name);
+        conf->engine.membership = SC_MEMBERSHIP_DNS;
+        return sc_options_parse(cmd, conf, sc_dns_options, NULL, argc - 1, argv + 1);
     }
     return wrong(cmd, right, argv[0]);
 }
@@ -209,33 +208,26 @@ static apr_int64_t send_option(const char *word)
 /** Why a number is no good, or NULL. */
 static const char *bad_send_options(apr_int64_t n)
 {
-    switch (n) {
-    case SC_OPT_SYNCHRONIZED_ACK:
-    case SC_OPT_SYNCHRONIZED_ACK | SC_OPT_USE_ACK:
-    case SC_OPT_ASYNCHRONOUS:
-    case SC_OPT_ASYNCHRONOUS | SC_OPT_USE_ACK:
-        return NULL;
-    default:
-        break;
-    }
-    if (n & SC_OPT_UDP || n & SC_OPT_MULTICAST) {
+    const apr_int64_t known = SC_OPT_USE_ACK | SC_OPT_SYNCHRONIZED_ACK | SC_OPT_ASYNCHRONOUS;
+
+    if (n > 0 && n & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
         return SC_NO_UDP;
     }
-    if (n & SC_OPT_SECURE) {
+    if (n > 0 && n & SC_OPT_SECURE) {
         return "Tribes reserves this bit and does nothing with it";
     }
-    if (n & SC_OPT_BYTE_MESSAGE) {
-        return "the channel sets this bit itself";
+    if (n < 0 || n & ~known) {
+        return "there are no other bits for session messages";
     }
-    if (n == 0 || n == SC_OPT_USE_ACK) {
+    if (!(n & (SC_OPT_SYNCHRONIZED_ACK | SC_OPT_ASYNCHRONOUS))) {
         return "nobody would wait until the other members have the change; 8 says so openly";
     }
-    return "a change is either waited for or not";
+    return NULL;
 }
 
 static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    static const char right[] = "4, 6, 8 or 10, or words of synchronized_ack, use_ack, "
+    static const char right[] = "4, 6, 8, 10, 12 or 14, or words of synchronized_ack, use_ack, "
                                 "asynchronous with commas between";
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
@@ -262,6 +254,8 @@ static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *c
             n |= bit;
         }
     }
+    /* session messages are byte messages, whoever says so */
+    n &= ~(apr_int64_t)SC_OPT_BYTE_MESSAGE;
     why = bad_send_options(n);
     if (why) {
         return apr_psprintf(cmd->pool, "%s; %s", wrong(cmd, right, argv[0]), why);
@@ -352,8 +346,9 @@ static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *co
             return err;
         }
         if (strlen(key) >= sizeof(a->name) || strlen(value) >= sizeof(a->value)) {
+            /* the value may be a key: it is not repeated */
             return apr_psprintf(cmd->pool, "%s: \"%s\" is too long (name %d, value %d bytes)",
-                                cmd->cmd->name, argv[i], (int)sizeof(a->name) - 1,
+                                cmd->cmd->name, key, (int)sizeof(a->name) - 1,
                                 (int)sizeof(a->value) - 1);
         }
         sc_config_text(a->name, sizeof(a->name), key);
@@ -364,7 +359,7 @@ static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *co
     return NULL;
 }
 
-static const char *set_secret(cmd_parms *cmd, void *dir, const char *arg)
+static const char *set_secret(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
@@ -373,17 +368,15 @@ static const char *set_secret(cmd_parms *cmd, void *dir, const char *arg)
     if (err) {
         return err;
     }
-    if (ap_cstr_casecmp(arg, "none") == 0) {
+    if (conf->secret_none || conf->engine.secret.count > 0) {
+        return apr_psprintf(cmd->pool, "%s is given twice; one line may name two files",
+                            cmd->cmd->name);
+    }
+    if (argc == 1 && ap_cstr_casecmp(argv[0], "none") == 0) {
         conf->secret_none = 1;
         return NULL;
     }
-    if (ap_cstr_casecmpn(arg, "file:", 5) == 0 || ap_cstr_casecmpn(arg, "exec:", 5) == 0) {
-        return apr_psprintf(cmd->pool,
-                            "%s: keys (file:, exec:) are not in this version; \"none\" "
-                            "says that only trusted hosts reach the receiver",
-                            cmd->cmd->name);
-    }
-    return wrong(cmd, "none", arg);
+    return sc_secret_read(cmd, conf, argc, argv);
 }
 
 static const char *set_quorum(cmd_parms *cmd, void *dir, const char *arg)
@@ -676,8 +669,9 @@ const command_rec sc_directives[] = {
     AP_INIT_TAKE_ARGV("SessionClusterInterceptor", add_interceptor, NULL, RSRC_CONF,
                       "an interceptor of the channel, then key=value; the first one given is "
                       "nearest to the application"),
-    AP_INIT_TAKE1("SessionClusterSecret", set_secret, NULL, RSRC_CONF,
-                  "none: only trusted hosts reach the receiver"),
+    AP_INIT_TAKE_ARGV("SessionClusterSecret", set_secret, NULL, RSRC_CONF,
+                      "the cluster's secret: file:path, and a second one that is accepted too; "
+                      "exec:program and arguments; none: only trusted hosts reach the receiver"),
     AP_INIT_TAKE1("SessionClusterQuorum", set_quorum, NULL, RSRC_CONF,
                   "On, Off (default) or a number: with fewer live nodes answer 503"),
     AP_INIT_TAKE1("SessionClusterMemory", set_memory, NULL, RSRC_CONF,

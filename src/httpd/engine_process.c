@@ -26,6 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <dirent.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,6 +34,7 @@
 #include <unistd.h>
 
 #include "retained.h"
+#include "secret.h"
 #include "sc_engine.h"
 
 #include "ap_mpm.h"
@@ -248,12 +250,17 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     /* after the change of user, which clears it */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     prctl(PR_SET_NAME, "session-cluster");
+    if (kept->config.secret.count > 0) {
+        /* no core file, and no look into it for children, which run as the same user */
+        prctl(PR_SET_DUMPABLE, 0);
+    }
     if (getppid() != kept->parent) {
         _exit(0);
     }
 
     p.server = s;
     setup.config = &kept->config;
+    setup.secrets = kept->config.secret.count > 0 ? sc_vault() : NULL;
     setup.clock = &sc_clock_system;
     setup.log = &log;
     setup.link_fd = kept->link_fd;
@@ -262,6 +269,8 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     setup.control_fd = control;
     setup.control = on_control;
     setup.baton = &p;
+    /* what looks names up for the engine speaks with strangers: it does not get the sessions */
+    (void)madvise(kept->base, kept->bytes, MADV_DONTFORK);
     rv = sc_store_attach(&setup.store, kept->base, kept->bytes, pool);
     if (rv == APR_SUCCESS) {
         rv = sc_engine_create(&p.engine, &setup, pool);
@@ -270,6 +279,7 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SC0602: the engine could not be made");
         _exit(1);
     }
+    sc_vault_empty(); /* the engine has made its keys */
     signalled_engine = p.engine;
     rv = sc_engine_run(p.engine);
     if (rv != APR_SUCCESS) {
@@ -331,7 +341,11 @@ static apr_status_t engine_fork(sc_retained_t *kept, server_rec *s)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         return errno;
     }
+    sc_vault_inherit(1);
     pid = fork();
+    if (pid != 0) {
+        sc_vault_inherit(0);
+    }
     if (pid < 0) {
         apr_status_t rv = errno;
         close(pair[0]);
@@ -568,6 +582,7 @@ void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
     if (kept->parent == getpid()) {
         return; /* httpd -X: the sockets are the parent's, too */
     }
+    sc_vault_empty();
     rv = sc_store_protect(self.store);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,

@@ -25,39 +25,77 @@
 
 #define NO_BLOCKING "the engine is one event loop that never blocks"
 #define NO_THREADS "the engine is one event loop, it has no threads to count"
-#define NO_BUFFERS "buffers grow with the messages, up to maxFrame and maxQueueSize"
-#define NO_SOCKET "the sockets' options are chosen by the module"
-#define NO_UDP SC_NO_UDP
+#define NO_LINGER "what is still to be sent when a connection is closed is the kernel's business"
+#define NO_URGENT "there is no urgent data in this protocol"
+#define REUSED "it is always set: a restart must not wait for old connections"
+
+/* What both ends of a connection have. */
+#define SOCKET_OPTIONS(sock)                                                                       \
+    {"tcpNoDelay", OPTION_NOT, AT(sock.delay), 0, 1, NULL, NULL},                                  \
+        {"soKeepAlive", OPTION_NOT, AT(sock.no_keepalive), 0, 1, NULL, NULL},                      \
+        {"soTrafficClass", OPTION_NUMBER, AT(sock.traffic_class), 0, 255, "a number", NULL},       \
+        {"rxBufSize", OPTION_BYTES, AT(sock.rx_buf), 2 * KIB, 64 * MIB, NULL, NULL},               \
+        {"txBufSize", OPTION_BYTES, AT(sock.tx_buf), 2 * KIB, 64 * MIB, NULL, NULL},               \
+        {"udpRxBufSize", OPTION_BYTES, AT(sock.udp_rx_buf), 2 * KIB, 64 * MIB, NULL, NULL},        \
+        {"udpTxBufSize", OPTION_BYTES, AT(sock.udp_tx_buf), 2 * KIB, 64 * MIB, NULL, NULL},        \
+        REFUSED("ooBInline", NO_URGENT), REFUSED("soReuseAddress", REUSED),                        \
+        REFUSED("soLingerOn", NO_LINGER), REFUSED("soLingerTime", NO_LINGER)
+
+/* What every kind of membership has. */
+#define MEMBERSHIP_OPTIONS                                                                         \
+    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},  \
+        {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},  \
+        {"domain", OPTION_TEXT,    AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain),          \
+         NULL,     sc_check_domain},                                                               \
+    {                                                                                              \
+        "foreign", OPTION_CHOICE, AT(engine.mcast.accept_foreign), 0, 0, "refuse|accept", NULL     \
+    }
 
 const option_t sc_multicast_options[] = {
     {"address", OPTION_TEXT, AT(engine.mcast.address), 0, SIZE(engine.mcast.address), NULL,
      sc_check_group},
     {"port", OPTION_NUMBER, AT(engine.mcast.port), 1, 65535, "a number", NULL},
-    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},
-    {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},
-    {"bind", OPTION_TEXT, AT(engine.mcast.bind), 0, SIZE(engine.mcast.bind), NULL, sc_check_ipv4},
+    MEMBERSHIP_OPTIONS,
+    {"bind", OPTION_TEXT, AT(engine.mcast.bind), 0, SIZE(engine.mcast.bind), NULL, sc_check_bind},
     {"ttl", OPTION_SIGNED, AT(engine.mcast.ttl), -1, 255, "a number (-1: the system's)", NULL},
-    {"domain", OPTION_TEXT, AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain), NULL,
-     sc_check_domain},
+    {"localLoopbackDisabled", OPTION_BOOL, AT(engine.mcast.no_loopback), 0, 1, NULL, NULL},
+    {"recoveryEnabled", OPTION_NOT, AT(engine.mcast.no_recovery), 0, 1, NULL, NULL},
+    {"recoveryCounter", OPTION_NUMBER, AT(engine.mcast.recovery_errors), 1, 10000, "a number",
+     NULL},
+    {"recoverySleepTime", OPTION_NUMBER, AT(engine.mcast.recovery_ms), 100, 600000, "milliseconds",
+     NULL},
     REFUSED("soTimeout", NO_BLOCKING),
-    REFUSED("recoveryEnabled", "the group is always joined again"),
-    REFUSED("recoveryCounter", "the group is always joined again"),
-    REFUSED("recoverySleepTime", "the group is always joined again"),
-    REFUSED("localLoopbackDisabled",
-            "nodes of one host have to hear each other; a node knows its own voice"),
     END_OF_TABLE};
 
 #define BY_MEMBER "static members are named by SessionClusterMember host:port"
 
+#define BY_FREQUENCY "frequency= and dropTime= say when a silent member is given up"
+#define NO_RPC "members are greeted with messages that need no answer"
+
 const option_t sc_static_options[] = {
-    {"frequency", OPTION_NUMBER, AT(engine.mcast.frequency_ms), 50, 60000, "milliseconds", NULL},
-    {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},
-    {"domain", OPTION_TEXT, AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain), NULL,
-     sc_check_domain},
+    MEMBERSHIP_OPTIONS,
     REFUSED("address", BY_MEMBER),
     REFUSED("port", BY_MEMBER),
     REFUSED("bind", "it has no group; see SessionClusterReceiver address="),
     REFUSED("ttl", "it sends no multicast"),
+    REFUSED("expirationTime", BY_FREQUENCY),
+    REFUSED("pingInterval", BY_FREQUENCY),
+    REFUSED("connectTimeout", "SessionClusterSender timeout= bounds it"),
+    REFUSED("rpcTimeout", NO_RPC),
+    REFUSED("useThread", NO_THREADS),
+    END_OF_TABLE};
+
+const option_t sc_dns_options[] = {
+    MEMBERSHIP_OPTIONS,
+    {"name", OPTION_TEXT, AT(engine.dns.name), 0, SIZE(engine.dns.name), NULL, sc_check_dns_name},
+    {"port", OPTION_NUMBER, AT(engine.dns.port), 1, 65535, "a number", NULL},
+    {"refresh", OPTION_NUMBER, AT(engine.dns.refresh_ms), 100, 3600000, "milliseconds", NULL},
+    REFUSED("address", "its members are the addresses of name="),
+    REFUSED("bind", "it has no group; see SessionClusterReceiver address="),
+    REFUSED("ttl", "it sends no multicast"),
+    REFUSED("expirationTime", BY_FREQUENCY),
+    REFUSED("connectTimeout", "SessionClusterSender timeout= bounds it"),
+    REFUSED("readTimeout", "a look-up that does not end is given up, and asked again"),
     END_OF_TABLE};
 
 const option_t sc_receiver_options[] = {
@@ -68,26 +106,20 @@ const option_t sc_receiver_options[] = {
     {"maxConnections", OPTION_NUMBER, AT(engine.receiver.max_connections), 4, 65535, "a number",
      NULL},
     {"maxFrame", OPTION_BYTES, AT(engine.receiver.max_frame), 64 * KIB, 1024 * MIB, NULL, NULL},
+    {"advertiseAddress", OPTION_TEXT, AT(engine.receiver.advertise_address), 0,
+     SIZE(engine.receiver.advertise_address), NULL, sc_check_advertised},
+    {"advertisePort", OPTION_NUMBER, AT(engine.receiver.advertise_port), 1, 65535, "a number",
+     NULL},
+    {"udpPort", OPTION_NUMBER, AT(engine.receiver.udp_port), 1024, 65535, "a number", NULL},
+    SOCKET_OPTIONS(engine.receiver.sock),
     REFUSED("securePort", "it has no effect in Tomcat, and none here"),
-    REFUSED("udpPort", NO_UDP),
     REFUSED("selectorTimeout", NO_BLOCKING),
     REFUSED("timeout", NO_BLOCKING),
     REFUSED("maxThreads", NO_THREADS),
     REFUSED("minThreads", NO_THREADS),
     REFUSED("maxIdleTime", NO_THREADS),
-    REFUSED("rxBufSize", NO_BUFFERS),
-    REFUSED("txBufSize", NO_BUFFERS),
-    REFUSED("udpRxBufSize", NO_UDP),
-    REFUSED("udpTxBufSize", NO_UDP),
     REFUSED("direct", "there are no Java buffers"),
     REFUSED("useBufferPool", "there are no Java buffers"),
-    REFUSED("tcpNoDelay", NO_SOCKET),
-    REFUSED("soKeepAlive", NO_SOCKET),
-    REFUSED("ooBInline", NO_SOCKET),
-    REFUSED("soReuseAddress", NO_SOCKET),
-    REFUSED("soLingerOn", NO_SOCKET),
-    REFUSED("soLingerTime", NO_SOCKET),
-    REFUSED("soTrafficClass", NO_SOCKET),
     END_OF_TABLE};
 
 #define NO_POOL "one connection per member carries everything, in order"
@@ -98,23 +130,15 @@ const option_t sc_sender_options[] = {
     {"maxQueueSize", OPTION_BYTES, AT(engine.sender.max_queue), 64 * KIB, 2047 * MIB, NULL, NULL},
     REFUSED("poolSize", NO_POOL),
     REFUSED("maxWait", NO_POOL),
-    REFUSED("keepAliveCount", NO_POOL),
-    REFUSED("keepAliveTime", NO_POOL),
+    {"keepAliveCount", OPTION_SIGNED, AT(engine.sender.keep_count), -1, 1000000000,
+     "a number of frames (-1: any)", NULL},
+    {"keepAliveTime", OPTION_SIGNED, AT(engine.sender.keep_ms), -1, 86400000,
+     "milliseconds (-1: any)", NULL},
+    SOCKET_OPTIONS(engine.sender.sock),
     {"throwOnFailedAck", OPTION_REFUSED, 0, 0, 0,
      "a refused message always counts as not delivered; see SessionClusterSendOptions onTimeout=",
      NULL},
-    REFUSED("rxBufSize", NO_BUFFERS),
-    REFUSED("txBufSize", NO_BUFFERS),
-    REFUSED("udpRxBufSize", NO_UDP),
-    REFUSED("udpTxBufSize", NO_UDP),
     REFUSED("directBuffer", "there are no Java buffers"),
-    REFUSED("tcpNoDelay", NO_SOCKET),
-    REFUSED("soKeepAlive", NO_SOCKET),
-    REFUSED("ooBInline", NO_SOCKET),
-    REFUSED("soReuseAddress", NO_SOCKET),
-    REFUSED("soLingerOn", NO_SOCKET),
-    REFUSED("soLingerTime", NO_SOCKET),
-    REFUSED("soTrafficClass", NO_SOCKET),
     END_OF_TABLE};
 
 const option_t sc_send_options[] = {

@@ -153,31 +153,46 @@ const char *sc_parse_host_port(apr_pool_t *p, const char *text, char *host, apr_
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-/* The dot separates id and route in the cookie, and mod_proxy takes what follows the first one. */
 const char *sc_check_route(const char *value)
 {
-    apr_size_t len = strlen(value);
-
-    if (len < 1 || len > SC_ROUTE_MAX ||
-        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != len) {
+    if (!sc_route_valid(value, strlen(value))) {
         return "1 to " APR_STRINGIFY(SC_ROUTE_MAX) " letters, digits, '-' and '_'";
     }
     return NULL;
 }
 
-const char *sc_check_ipv4(const char *value)
+const char *sc_check_bind(const char *value)
 {
-    struct in_addr in;
+    struct in6_addr in;
 
-    return inet_pton(AF_INET, value, &in) == 1 ? NULL : "a numeric IPv4 address of this machine";
+    return inet_pton(AF_INET, value, &in) == 1 || inet_pton(AF_INET6, value, &in) == 1
+               ? NULL
+               : "a numeric address of this machine";
 }
 
 const char *sc_check_group(const char *value)
 {
     struct in_addr in;
+    struct in6_addr in6;
 
-    if (inet_pton(AF_INET, value, &in) != 1 || !IN_MULTICAST(ntohl(in.s_addr))) {
-        return "an IPv4 multicast address, 224.0.0.0 to 239.255.255.255";
+    if ((inet_pton(AF_INET, value, &in) == 1 && IN_MULTICAST(ntohl(in.s_addr))) ||
+        (inet_pton(AF_INET6, value, &in6) == 1 && IN6_IS_ADDR_MULTICAST(&in6))) {
+        return NULL;
+    }
+    return "a multicast address: 224.0.0.0 to 239.255.255.255, or IPv6 (ff..::)";
+}
+
+const char *sc_check_dns_name(const char *value)
+{
+    static const char right[] = "a host name that DNS knows";
+
+    if (!*value || *value == '.' || *value == '-') {
+        return right;
+    }
+    for (const char *c = value; *c; c++) {
+        if (!apr_isalnum(*c) && *c != '.' && *c != '-' && *c != '_') {
+            return right;
+        }
     }
     return NULL;
 }
@@ -192,23 +207,45 @@ const char *sc_check_domain(const char *value)
     return NULL;
 }
 
-const char *sc_check_receiver(const char *value)
+/** Whether a text is a numeric address that a socket of this module can be bound to. The address
+ *  of a link is none: it means nothing without the name of an interface. */
+static int is_address(const char *value)
 {
-    static const char right[] = "\"auto\" or a numeric address of this machine that the other "
-                                "members can connect to";
     struct in_addr in;
     struct in6_addr in6;
 
-    if (strcmp(value, "auto") == 0) {
-        return NULL;
-    }
     if (inet_pton(AF_INET, value, &in) == 1) {
-        return in.s_addr == htonl(INADDR_ANY) || IN_MULTICAST(ntohl(in.s_addr)) ? right : NULL;
+        return !IN_MULTICAST(ntohl(in.s_addr));
     }
-    if (inet_pton(AF_INET6, value, &in6) == 1) {
-        return IN6_IS_ADDR_UNSPECIFIED(&in6) || IN6_IS_ADDR_MULTICAST(&in6) ? right : NULL;
+    return inet_pton(AF_INET6, value, &in6) == 1 && !IN6_IS_ADDR_MULTICAST(&in6) &&
+           !IN6_IS_ADDR_LINKLOCAL(&in6);
+}
+
+/* Whether all addresses of the machine will do depends on advertiseAddress; see config.c. */
+const char *sc_check_receiver(const char *value)
+{
+    return strcmp(value, "auto") == 0 || is_address(value)
+               ? NULL
+               : "\"auto\" or a numeric address of this machine that the other members can "
+                 "connect to";
+}
+
+const char *sc_check_advertised(const char *value)
+{
+    return is_address(value) && !sc_is_any(value)
+               ? NULL
+               : "a numeric address that the other members can connect to";
+}
+
+int sc_is_any(const char *address)
+{
+    struct in_addr in;
+    struct in6_addr in6;
+
+    if (inet_pton(AF_INET, address, &in) == 1) {
+        return in.s_addr == htonl(INADDR_ANY);
     }
-    return right;
+    return inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&in6);
 }
 
 int sc_is_loopback(const char *address)

@@ -38,11 +38,14 @@ typedef struct option_t {
 
 #define SC_KIB ((apr_int64_t)1024)
 #define SC_MIB (SC_KIB * 1024)
-#define SC_NO_UDP "session messages travel over TCP only"
+#define SC_NO_UDP                                                                                  \
+    "session messages travel over TCP only: in a datagram they would be lost without a word, "     \
+    "and large ones do not fit"
 
 /* option_tables.c: one for each directive that takes key=value, or for each of its kinds */
 extern const option_t sc_multicast_options[];
 extern const option_t sc_static_options[];
+extern const option_t sc_dns_options[];
 extern const option_t sc_receiver_options[];
 extern const option_t sc_sender_options[];
 extern const option_t sc_send_options[];
@@ -77,13 +80,17 @@ void sc_config_text(char *out, apr_size_t size, const char *text);
 /** Checks for OPTION_TEXT and others. @return NULL or what is right */
 const char *sc_check_route(const char *value);
 const char *sc_check_group(const char *value);
-const char *sc_check_ipv4(const char *value);
+const char *sc_check_bind(const char *value);
+const char *sc_check_dns_name(const char *value);
 const char *sc_check_domain(const char *value);
 const char *sc_check_receiver(const char *value);
+const char *sc_check_advertised(const char *value);
 
 /** SessionClusterQuorum On, until the check of the whole configuration counts the members. */
 #define SC_QUORUM_MAJORITY APR_UINT32_MAX
 
+/** Whether a numeric address stands for all of this machine's. */
+int sc_is_any(const char *address);
 /** Whether a numeric address is one of this machine only. */
 int sc_is_loopback(const char *address);
 

@@ -80,6 +80,7 @@ static apr_status_t make_receiver(sc_retained_t *kept, sc_server_conf_t *conf, s
     apr_uint32_t port = conf->receiver_port;
     apr_status_t rv;
 
+    c->receiver.udp_tries = conf->receiver_auto_bind;
     if (kept->listen_fd >= 0 && strcmp(kept->receiver.address, c->receiver.address) == 0 &&
         kept->receiver.first_port == conf->receiver_port &&
         kept->receiver.auto_bind == conf->receiver_auto_bind) {
@@ -116,7 +117,7 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
 
     if (kept->group_fd >= 0 && strcmp(kept->group.address, c->mcast.address) == 0 &&
         strcmp(kept->group.bind, c->mcast.bind) == 0 && kept->group.port == c->mcast.port &&
-        kept->group.ttl == c->mcast.ttl) {
+        kept->group.ttl == c->mcast.ttl && kept->group.no_loopback == c->mcast.no_loopback) {
         return APR_SUCCESS;
     }
     if (kept->group_fd >= 0) {
@@ -137,6 +138,7 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
     apr_cpystrn(kept->group.bind, c->mcast.bind, sizeof(kept->group.bind));
     kept->group.port = c->mcast.port;
     kept->group.ttl = c->mcast.ttl;
+    kept->group.no_loopback = c->mcast.no_loopback;
     return APR_SUCCESS;
 }
 
@@ -212,11 +214,13 @@ static apr_status_t resolve_receiver(sc_server_conf_t *conf, server_rec *s, apr_
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
                      "SC0614: no address found for the receiver; name one with "
                      "SessionClusterReceiver address=");
-    } else if (!conf->secret_none && strncmp(conf->engine.receiver.address, "127.", 4) != 0 &&
+    } else if (!conf->secret_none && conf->engine.secret.count == 0 &&
+               strncmp(conf->engine.receiver.address, "127.", 4) != 0 &&
                strcmp(conf->engine.receiver.address, "::1") != 0) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0615: the receiver would listen on %s without protection; say "
-                     "SessionClusterSecret none if only trusted hosts reach it, or "
+                     "SC0615: the receiver would listen on %s without protection; give all nodes "
+                     "one SessionClusterSecret, or say SessionClusterSecret none if only trusted "
+                     "hosts reach it, or "
                      "SessionClusterReceiver address=127.0.0.1",
                      conf->engine.receiver.address);
         return APR_EACCES;

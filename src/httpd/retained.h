@@ -37,6 +37,7 @@ typedef struct sc_retained_t {
         char bind[SC_HOST_MAX + 1];
         apr_uint32_t port;
         apr_int32_t ttl;
+        apr_uint32_t no_loopback;
     } group;
     apr_time_t started;    /* of the last engine, mono */
     int crashes;           /* in a row */

@@ -18,6 +18,7 @@
  * | node.engine_starts         | engines that have used this store: 1 + crashes and replacements  |
  * | node.uptime_s              | seconds since the engine started                                 |
  * | node.receiver              | address:port where replication is received, "" stand-alone       |
+ * | node.encrypted             | true: SessionClusterSecret names a secret                        |
  * | node.quorum                | nodes that SessionClusterQuorum asks for, itself too; 0: off     |
  * | node.quorum_lost           | true: fewer live members than that                               |
  * | node.leased                | true: may answer from its copies without asking the others       |
@@ -26,8 +27,10 @@
  * | node.moving                | changes of location under way                                    |
  * | node.restarts              | restarts of httpd that the store has survived                    |
  * | view.generation            | rises when a member joined, left or changed its state            |
+ * | view.coordinator           | route or address of the member that a coordinator interceptor    |
+ * |                            | has elected, "" without one                                      |
  * | view.members[]             | this node and the others, also those that are gone               |
- * | ...route, host, port, role | name, address and port of its receiver, node or balancer         |
+ * | ...route, host, port, role | name, address and port of its receiver, node, balancer, foreign  |
  * | ...state                   | alive, suspect (silent, being asked), gone                       |
  * | ...node_state              | what it says of itself: see node.state                           |
  * | ...self                    | true: this node                                                  |
@@ -35,8 +38,9 @@
  * | ...heard_ms_ago            | milliseconds since its last sign of life, null: none known       |
  * | ...domain                  | its rack, "" without one                                         |
  * | ...no_backups              | true: it holds no backups of others' sessions                    |
- * | ...lagging                 | true: it has not acknowledged in time, nobody waits for it       |
- * | ...leased                  | true: it has heard this node lately                              |
+ * | ...foreign                 | true: it has not this cluster's mark (a Tomcat), gets no sessions
+ * | | ...lagging                 | true: it has not acknowledged in time, nobody waits for it | |
+ * ...leased                  | true: it has heard this node lately                              |
  * | ...queued, queued_bytes    | frames and records waiting to be sent to it                      |
  * | store.bytes                | SessionClusterMemory                                             |
  * | store.cells, cells_free    | its pieces of 128 bytes                                          |
@@ -318,7 +322,7 @@ static void put_age(page_t *page, const char *name, apr_time_t now, apr_time_t t
 
 static const char *role_name(apr_uint32_t role)
 {
-    return role == SC_ROLE_BALANCER ? "balancer" : "node";
+    return role == SC_ROLE_BALANCER ? "balancer" : role == SC_ROLE_FOREIGN ? "foreign" : "node";
 }
 
 /* Text in shared memory ends within its bounds, whatever stands there. */
@@ -362,6 +366,7 @@ static void put_node(page_t *page, const sc_board_t *b, const sc_server_conf_t *
     put_number(page, "engine_starts", sc_board_get(b->engine_starts));
     put_age(page, "uptime_s", now, started ? started : now, APR_USEC_PER_SEC);
     put_text(page, "receiver", bounded(page->r, b->receiver, sizeof(b->receiver)));
+    put_flag(page, "encrypted", conf && conf->engine.secret.count > 0);
     put_number(page, "quorum", conf ? conf->engine.quorum : 0);
     put_flag(page, "quorum_lost", sc_board_get(b->quorum_lost) != 0);
     put_lease(page, sc_board_get(b->lease_until), now);
@@ -385,6 +390,7 @@ static void put_member(page_t *page, const sc_board_member_t *m, apr_time_t now)
     put_age(page, "heard_ms_ago", now, m->self ? now : m->heard, 1000);
     put_text(page, "domain", bounded(page->r, m->domain, sizeof(m->domain)));
     put_flag(page, "no_backups", (m->flags & SC_MEMBER_NO_BACKUPS) != 0);
+    put_flag(page, "foreign", m->foreign != 0);
     put_flag(page, "lagging", m->lagging != 0);
     put_flag(page, "leased", m->leased != 0);
     put_number(page, "queued", m->queued);
@@ -401,6 +407,7 @@ static void put_view(page_t *page, const sc_board_t *b, apr_time_t now)
     }
     open_object(page, "view");
     put_number(page, "generation", view->changes);
+    put_text(page, "coordinator", bounded(page->r, view->coordinator, sizeof(view->coordinator)));
     open_list(page, "members");
     for (apr_uint32_t i = 0; i < view->count && i < SC_MEMBERS_MAX; i++) {
         put_member(page, &view->member[i], now);

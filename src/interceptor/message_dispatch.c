@@ -14,11 +14,21 @@
 
 #include "sc_interceptor.h"
 
-enum { MAX_QUEUE_SIZE, ALWAYS_SEND, NATTRS };
+enum { MAX_QUEUE_SIZE, ALWAYS_SEND, OPTION_FLAG, NATTRS };
 
 static const sc_attr_rule_t rules[NATTRS] = {
     {"maxQueueSize", 0, 64 * 1024 * 1024, 1, APR_INT64_C(1) << 40, "bytes"},
     {"alwaysSend", 1, 1, 0, 1, NULL},
+    {"optionFlag", 0, SC_OPT_ASYNCHRONOUS, 0, 0x7fffffff, "option bits"},
+};
+
+#define NO_THREADS "sending never blocks, there are no threads to count"
+
+static const sc_attr_refused_t refused[] = {
+    {"useDeepClone", "a message is always copied into its member's queue"},
+    {"maxThreads", NO_THREADS},
+    {"maxSpareThreads", NO_THREADS},
+    {"keepAliveTime", NO_THREADS},
 };
 
 /** The caller's callback, until it has been called. */
@@ -47,8 +57,17 @@ typedef struct message_t {
 static const char *dispatch_check(const sc_config_interceptor_t *c, apr_pool_t *pool)
 {
     apr_int64_t values[NATTRS];
+    const char *message =
+        sc_interceptor_refused(c, refused, sizeof(refused) / sizeof(refused[0]), pool);
 
-    return sc_interceptor_attrs(c, rules, NATTRS, values, pool);
+    if (message == NULL) {
+        message = sc_interceptor_attrs(c, rules, NATTRS, values, pool);
+    }
+    if (message == NULL && values[OPTION_FLAG] != SC_OPT_ASYNCHRONOUS) {
+        return "interceptor MessageDispatch: optionFlag must be 8: that is the send option "
+               "asynchronous, and who sends without it waits for an answer";
+    }
+    return message;
 }
 
 static apr_status_t dispatch_create(sc_interceptor_t *self, const sc_config_interceptor_t *c,

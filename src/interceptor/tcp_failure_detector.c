@@ -29,6 +29,7 @@
 #define TICK apr_time_from_sec(1)
 
 enum {
+    OPTION_FLAG,
     CONNECT_TIMEOUT,
     PERFORM_SEND_TEST,
     PERFORM_READ_TEST,
@@ -38,6 +39,7 @@ enum {
 };
 
 static const sc_attr_rule_t rules[NATTRS] = {
+    SC_OPTION_FLAG,
     {"connectTimeout", 0, 1000, 1, 600000, "milliseconds"},
     {"performSendTest", 1, 1, 0, 1, NULL},
     {"performReadTest", 1, 1, 0, 1, NULL},
@@ -279,7 +281,7 @@ static void probe(detector_t *d, entry_t *e)
     e->probe->d = d;
     e->probe->entry = e;
     memset(&packet, 0, sizeof(packet));
-    packet.options = SC_OPT_BYTE_MESSAGE;
+    packet.options = (apr_uint32_t)d->attr[OPTION_FLAG] | SC_OPT_BYTE_MESSAGE;
     if (d->attr[PERFORM_READ_TEST]) {
         /* one bound for both, not their sum: a process that stands still is connected to at once
          * and then silent, and requests hang until it has been found out */
@@ -342,7 +344,7 @@ static int supersedes(const sc_member_t *m, const sc_member_t *old)
         return 0;
     }
     return sc_member_same_address(m, old) || (m->store_id != 0 && m->store_id == old->store_id) ||
-           (m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
+           (m->ours && old->ours && m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
             strcmp(m->route, old->route) == 0);
 }
 
@@ -412,6 +414,19 @@ static void detector_settled(sc_interceptor_t *self)
 
     d->settling = 1;
     settle_if_probed(d);
+}
+
+/** Somebody above wants to know now, not when something fails (TcpPing). */
+static void detector_verify(sc_interceptor_t *self)
+{
+    detector_t *d = self->state;
+    entry_t *e;
+
+    for (e = d->entries; e != NULL; e = e->next) {
+        if (e->announced) {
+            probe(d, e);
+        }
+    }
 }
 
 /* ---- messages ------------------------------------------------------------------------------- */
@@ -493,4 +508,5 @@ const sc_interceptor_class_t sc_tcp_failure_detector_class = {
     .member_gone = detector_gone,
     .member_suspected = NULL,
     .settled = detector_settled,
+    .verify = detector_verify,
 };

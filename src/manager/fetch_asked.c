@@ -23,6 +23,13 @@ static int has_news(const sc_manager_t *m, const sc_record_t *rec)
            sc_move_has_news(m, rec);
 }
 
+/* A location that tells nothing is not given: whoever asks would have to refuse the whole answer.
+ */
+static int says_nothing(const sc_wire_session_t *s)
+{
+    return (s->flags & SC_REC_PROXY) && (s->primary_len == 0 || s->epoch == 0);
+}
+
 apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_msg_retrieve_t msg;
@@ -50,6 +57,7 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
             sc_expiry_refresh(m, &rec);
         }
         sc_mgr_wire(m, &rec, m->old.data, m->old.len, &msg.session);
+        msg.found = !says_nothing(&msg.session);
     }
     sc_lease_check(m);
     sc_lease_tell_hung(m, from);

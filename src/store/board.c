@@ -30,11 +30,12 @@ _Static_assert(sizeof(sc_board_member_t) ==
                    FIELD(route) + FIELD(host) + FIELD(url) + FIELD(domain) + FIELD(uid) +
                        FIELD(port) + FIELD(role) + FIELD(state) + FIELD(node_state) + FIELD(self) +
                        FIELD(flags) + FIELD(lagging) + FIELD(leased) + FIELD(queued) +
-                       FIELD(reserved) + FIELD(queued_bytes) + FIELD(since) + FIELD(heard),
+                       FIELD(foreign) + FIELD(queued_bytes) + FIELD(since) + FIELD(heard),
                "a member has no padding");
 #undef FIELD
-_Static_assert(sizeof(sc_view_t) ==
-                   4 * sizeof(apr_uint32_t) + SC_MEMBERS_MAX * sizeof(sc_board_member_t),
+_Static_assert(sizeof(sc_view_t) == 4 * sizeof(apr_uint32_t) +
+                                        sizeof(((sc_view_t *)0)->coordinator) +
+                                        SC_MEMBERS_MAX * sizeof(sc_board_member_t),
                "a view has no padding");
 
 /* Words that are read and written atomically stand where that is one access on every machine, also

@@ -2,12 +2,13 @@
 """What is compared: one httpd or several, each with the same handler and another kind of session."""
 
 import os
+import secrets
 import shutil
 import sqlite3
 
 import rig
 
-NAMES = ("none", "cookie", "dbd", "alone", "sync2", "sync3", "async3")
+NAMES = ("none", "cookie", "dbd", "alone", "sync2", "sync2e", "sync3", "async3")
 
 
 class Case:
@@ -85,10 +86,19 @@ def make_alone(farm):
     return Case("alone", "cluster, stand-alone", [rig.Httpd(farm, "alone", config)])
 
 
-def make_cluster(farm, name, count, options, memory="64M", title=""):
+def make_secret(farm, name):
+    """A file with a secret that only who starts the nodes may read."""
+    path = os.path.join(farm.root, f"{name}.secret")
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+        f.write(secrets.token_hex(32) + "\n")
+    return path
+
+
+def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False):
     ports = [farm.free_port() for _ in range(count)]
     members = "\n".join(f"SessionClusterMember 127.0.0.1:{p} route={name}{i + 1}"
                         for i, p in enumerate(ports))
+    secret = make_secret(farm, name) if encrypted else None
     nodes = []
     for i, port in enumerate(ports):
         head = "\n".join([f"SessionClusterRoute {name}{i + 1}",
@@ -96,6 +106,8 @@ def make_cluster(farm, name, count, options, memory="64M", title=""):
                           f"SessionClusterReceiver address=127.0.0.1 port={port} autoBind=1",
                           f"SessionClusterSendOptions {options}",
                           f"SessionClusterMemory {memory}"])
+        if encrypted:
+            head += f"\nSessionClusterSecret file:{secret}"
         nodes.append(rig.Httpd(farm, f"{name}{i + 1}", cluster_config(farm, head)))
     return Case(name, title, nodes)
 
@@ -114,6 +126,9 @@ def make_all(farm, only=None):
         return made
     if wanted("alone"):
         made["alone"] = make_alone(farm)
+    if wanted("sync2e"):
+        made["sync2e"] = make_cluster(farm, "sync2e", 2, 6, title="cluster, 2 nodes encrypted",
+                                      encrypted=True)
     for name, count, options, title in (("sync2", 2, 6, "cluster, 2 nodes synchronized"),
                                         ("sync3", 3, 6, "cluster, 3 nodes synchronized"),
                                         ("async3", 3, 8, "cluster, 3 nodes asynchronous")):

@@ -165,6 +165,23 @@ class Lab:
         self.places.append(made)
         return made
 
+    def inside_of(self, place, function):
+        """Call it in a place's network; sockets that it makes stay there."""
+        _enter(f"{RUN}/{place.namespace}")
+        try:
+            return function()
+        finally:
+            _enter(f"{RUN}/{self.hub_namespace}")
+
+    def borrow(self, place, other):
+        """In this place the other one's address is its own: whoever connects there stays inside. It
+        does not answer for it outside."""
+        def answer_for_own_only():
+            with open("/proc/sys/net/ipv4/conf/all/arp_ignore", "w", encoding="ascii") as f:
+                f.write("1")
+        self.inside_of(place, answer_for_own_only)
+        _ip("-n", place.namespace, "addr", "add", f"{other.back}/32", "dev", "lo")
+
     # -- cutting: all of these are about "back"
 
     def cut(self, *things):
@@ -209,3 +226,19 @@ class Lab:
         for namespace, address in self.silenced:
             _ip("-n", namespace, "neigh", "del", address, "dev", "back", check=False)
         self.silenced = []
+
+    def remove(self, one):
+        """The interface itself goes away: its addresses, routes and groups with it."""
+        (one,) = _places([one])
+        _ip("-n", one.namespace, "link", "del", "back")
+
+    def bring_back(self, one):
+        """Another interface with the name and the addresses of the one that was removed."""
+        (one,) = _places([one])
+        hub = self.hub_namespace
+        _ip("-n", hub, "link", "add", one.port, "type", "veth", "peer", "name", "back", "netns",
+            one.namespace)
+        _ip("-n", hub, "link", "set", one.port, "master", "back", "up")
+        _ip("-n", one.namespace, "addr", "add", f"{one.back}/24", "dev", "back")
+        _ip("-n", one.namespace, "link", "set", "back", "up")
+        _ip("-n", one.namespace, "route", "add", "224.0.0.0/4", "dev", "back")

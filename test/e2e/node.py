@@ -30,6 +30,11 @@ MODULES = subprocess.run([APXS, "-q", "LIBEXECDIR"], capture_output=True, text=T
 # Quick enough for tests, slow enough for two busy cores. A silent member is probed before it goes.
 MEMBERSHIP = "static frequency=200 dropTime=1500"
 
+# SC_SECRET=1: every cluster without one of its own has a SessionClusterSecret, so that any test can be
+# run on encrypted lines, but for those of what cannot be had with one.
+SECRET = os.environ.get("SC_SECRET") == "1"
+SECRETLESS = re.compile(r"foreign=accept|udpPort=|uniqueId=")
+
 # SC_CORES=folder: crashing children leave a core there (the folder must be writable for them).
 CORES = os.environ.get("SC_CORES")
 if CORES:
@@ -544,8 +549,11 @@ class Node(Httpd):
             self.head += self.membership
             self.head += (f"SessionClusterReceiver address={self.cluster_host} "
                           f"port={self.rx_port} autoBind=1\n")
-            if self.place:
-                self.head += "SessionClusterSecret none\n"
+            if "SessionClusterSecret" not in self.directives:
+                if SECRET and not SECRETLESS.search(self.membership + self.directives):
+                    self.head += f"SessionClusterSecret file:{self.farm.secret()}\n"
+                elif self.place:
+                    self.head += "SessionClusterSecret none\n"
         self.head += self.directives
         self.config = self.session + self.extra
 
@@ -606,8 +614,8 @@ class Cluster:
             if self.membership.startswith("static"):
                 for m in every:
                     route = f" route={m.route}" if m.route and route_names else ""
-                    one.membership += \
-                        f"SessionClusterMember {m.cluster_host}:{m.rx_port}{route}\n"
+                    host = f"[{m.cluster_host}]" if ":" in m.cluster_host else m.cluster_host
+                    one.membership += f"SessionClusterMember {host}:{m.rx_port}{route}\n"
 
     def start(self, timeout=25.0):
         every = self.nodes + self.balancers
@@ -667,6 +675,14 @@ class Farm:
         self.instances = []
         os.makedirs(root, exist_ok=True)
         os.chmod(root, 0o755)
+
+    def secret(self):
+        """A file with a secret for all instances."""
+        path = os.path.join(self.root, "secret")
+        if not os.path.exists(path):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+                f.write(uuid.uuid4().hex + "\n")
+        return path
 
     def add(self, instance):
         self.instances.append(instance)

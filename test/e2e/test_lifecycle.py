@@ -349,7 +349,8 @@ def test_nothing_configured_costs_nothing(farm):
     """Loaded but not used: no engine, no socket."""
     node = farm.node(session="")
     node.start()
-    assert len(node.processes()) >= 2
+    # it listens before it has children
+    wait_until(lambda: len(node.processes()) >= 2, 10, "children")
     names = [f for f in os.listdir(os.path.join(node.root, "run"))
              if is_socket(os.path.join(node.root, "run", f)) and not f.startswith("cgisock")]
     assert not names

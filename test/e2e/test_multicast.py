@@ -7,7 +7,11 @@ import socket
 import threading
 import time
 
-from node import HERE, free_port, wait_until
+import pytest
+
+from node import HERE, SECRET, free_port, wait_until
+
+pytestmark = pytest.mark.skipif(SECRET, reason="what plain datagrams do; others are in test_secret.py")
 
 VECTORS = os.path.join(os.path.dirname(HERE), "vectors")
 

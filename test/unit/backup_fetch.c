@@ -340,6 +340,36 @@ static void test_flood(void)
 }
 
 /* Answers that nobody asked for, and that name nobody. */
+/* A member gave this node a session of another one without an epoch, which is no location: whoever
+ * asks for it gets an answer that can be read. */
+static void test_no_location(void)
+{
+    net_t *net = backup_ready(3, 1);
+    sc_wire_session_t s;
+    apr_uint32_t call;
+    sc_buf_t b;
+
+    memset(&s, 0, sizeof(s));
+    s.context = NET_CONTEXT;
+    s.context_len = strlen(NET_CONTEXT);
+    s.id = net_id(1);
+    s.max_idle_s = 1800;
+    s.stamp.hlc = 1;
+    s.primary = "n3";
+    s.primary_len = 2;
+    sc_buf_init(&b, 1024);
+    sc_msg_created_put(&b, SC_EVT_SESSION_CREATED, &s);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[0].m, &net->node[2].self, b.data, b.len),
+                    APR_SUCCESS);
+    CU_ASSERT_EQUAL(backup_has(net, 0, 1, NULL), HAS_GUEST);
+    call = net_fetch(net, 1, 1, "n1");
+    CU_ASSERT(net_wait(net, call, 10000));
+    CU_ASSERT(net->node[0].posted[SC_EVT_RETRIEVE_REPLY] > 0);
+    CU_ASSERT_EQUAL(net->node[1].board->count.records_refused, 0);
+    sc_buf_free(&b);
+    net_destroy(net);
+}
+
 static void test_hostile_answers(void)
 {
     net_t *net = backup_ready(3, 1);
@@ -418,5 +448,6 @@ void backup_fetch_tests(void)
     CU_add_test(s, "a change on a node that does not hold it", test_change);
     CU_add_test(s, "a flood of one id", test_flood);
     CU_add_test(s, "a member that hangs and only some see", test_hung_stranger);
+    CU_add_test(s, "a session without a location", test_no_location);
     CU_add_test(s, "hostile answers", test_hostile_answers);
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,11 +173,151 @@ static void exchange(const char *address, const char *bind_to)
     peer_env_end(env);
 }
 
+static const char secret[] = "a secret of the cluster";
+
+/** A datagram from elsewhere to the group that this node is in. */
+static void throw_in(const peer_node_t *n, const void *bytes, apr_size_t len)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    struct in_addr lo = {.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    to.sin_port = htons((apr_uint16_t)n->config.mcast.port);
+    CU_ASSERT_EQUAL(inet_pton(AF_INET, n->config.mcast.address, &to.sin_addr), 1);
+    CU_ASSERT_EQUAL(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &lo, sizeof(lo)), 0);
+    CU_ASSERT_EQUAL(sendto(fd, bytes, len, 0, (struct sockaddr *)&to, sizeof(to)), (ssize_t)len);
+    close(fd);
+}
+
+static int wait_count(peer_env_t *env, const apr_uint64_t *value, apr_uint64_t at_least)
+{
+    int i;
+
+    for (i = 0; i < 10000 && *value < at_least; i++) {
+        peer_spin(env, 1);
+    }
+    return *value >= at_least;
+}
+
+/** Two members with the secret, one node without it, and a stranger who records what he hears. */
+static void test_group_secret(void)
+{
+    peer_env_t *env = peer_env();
+    apr_uint32_t port = group_port();
+    unsigned char bytes[2000];
+    peer_node_t *b = &env->node[1];
+    sc_counters_t *count = &b->board.count;
+    ssize_t n;
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        if (!join_group(&env->node[i], "228.0.0.4", "127.0.0.1", port)) {
+            peer_env_end(env);
+            return;
+        }
+        if (i < 2) {
+            CU_ASSERT_EQUAL(sc_secrets_add(&env->node[i].secrets, secret, sizeof(secret)),
+                            APR_SUCCESS);
+        }
+        if (i < 3) {
+            peer_start(env, i);
+        }
+    }
+    CU_ASSERT_EQUAL(env->node[0].t->group_send(env->node[0].t->ctx, "datagram", 8), APR_SUCCESS);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &b->datagrams, 1));
+    CU_ASSERT_STRING_EQUAL(b->last, "datagram");
+    CU_ASSERT_EQUAL(b->last_len, 8);
+    CU_ASSERT_TRUE(wait_count(env, &env->node[2].board.count.datagrams_refused, 1));
+    CU_ASSERT_PTR_NOT_NULL(strstr(env->node[2].log, "this node has none"));
+    CU_ASSERT_EQUAL(env->node[2].datagrams, 0);
+    n = recv(env->node[3].group_fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    CU_ASSERT_EQUAL_FATAL(n, 8 + SC_DATAGRAM_TAIL);
+    throw_in(b, bytes, (apr_size_t)n); /* the record, the record with another bit, and none */
+    CU_ASSERT_TRUE(wait_count(env, &count->datagrams_replayed, 1));
+    bytes[3] ^= 1;
+    throw_in(b, bytes, (apr_size_t)n);
+    CU_ASSERT_TRUE(wait_count(env, &count->datagrams_forged, 1));
+    CU_ASSERT_EQUAL(env->node[2].t->group_send(env->node[2].t->ctx, "plain", 5), APR_SUCCESS);
+    CU_ASSERT_TRUE(wait_count(env, &count->datagrams_forged, 2));
+    memset(bytes, 'x', sizeof(bytes));
+    for (i = 0; i < 200; i++) {
+        throw_in(b, bytes, i % 2 ? sizeof(bytes) : 0);
+    }
+    CU_ASSERT_TRUE(wait_count(env, &count->datagrams_forged, 202));
+    CU_ASSERT_EQUAL(b->datagrams, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(b->log, "SC0476"));
+    CU_ASSERT_EQUAL(env->node[0].t->group_send(env->node[0].t->ctx, "more", 4), APR_SUCCESS);
+    CU_ASSERT_TRUE(peer_wait(env, &b->datagrams, 2));
+    CU_ASSERT_STRING_EQUAL(b->last, "more");
+    peer_env_end(env);
+}
+
 static void test_group(void)
 {
     exchange("228.0.0.4", "127.0.0.1");
     exchange("228.0.0.4", ""); /* the receiver's interface */
     exchange("ff01::1234", "::1");
+}
+
+/** A message with the option MULTICAST: one frame in one datagram to everybody, never a wait. */
+static void test_group_message(void)
+{
+    peer_env_t *env = peer_env();
+    rig_end_t end = {0, APR_EGENERAL};
+    apr_uint32_t port = group_port();
+    char *big = calloc(1, 70000);
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        if (!join_group(&env->node[i], "228.0.0.5", "127.0.0.1", port)) {
+            peer_env_end(env);
+            free(big);
+            return;
+        }
+        peer_start(env, i);
+    }
+    peer_start(env, 2); /* in no group */
+    peer_send(&env->node[0], &env->node[1].member, "to all", SC_OPT_MULTICAST | SC_OPT_UDP | 6,
+              &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 1));
+    CU_ASSERT_EQUAL(end.rv, APR_SUCCESS);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &env->node[1].datagrams, 1));
+    CU_ASSERT_EQUAL(env->node[1].packets, 0);
+    CU_ASSERT_EQUAL(memcmp(env->node[1].last, "FLT2002", 7), 0);
+    CU_ASSERT(env->node[1].last_len > 100 && env->node[1].last_len < 200);
+    peer_send_bytes(&env->node[0], &env->node[1].member, big, 70000, SC_OPT_MULTICAST, &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 2));
+    CU_ASSERT_EQUAL(end.rv, EMSGSIZE);
+    peer_send(&env->node[2], &env->node[1].member, "to all", SC_OPT_MULTICAST, &end);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &end.calls, 3));
+    CU_ASSERT_EQUAL(end.rv, APR_EBADF);
+    free(big);
+    peer_env_end(env);
+}
+
+/** localLoopbackDisabled. (The loopback interface itself, where tests live, brings everything
+ * back.)
+ */
+static void test_group_loopback(void)
+{
+    static const char *const groups[] = {"228.0.0.6", "ff15::6"};
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        peer_env_t *env = peer_env();
+        int v6 = i / 2;
+        int value = -1;
+        socklen_t len = sizeof(value);
+
+        env->node[0].config.mcast.no_loopback = (apr_uint32_t)i % 2;
+        if (join_group(&env->node[0], groups[v6], v6 ? "::1" : "127.0.0.1", group_port())) {
+            CU_ASSERT_EQUAL(getsockopt(env->node[0].group_fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                                       v6 ? IPV6_MULTICAST_LOOP : IP_MULTICAST_LOOP, &value, &len),
+                            0);
+            CU_ASSERT_EQUAL(value, i % 2 == 0);
+        }
+        peer_env_end(env);
+    }
 }
 
 static void test_group_errors(void)
@@ -309,7 +450,7 @@ static void full_start(full_t *f, peer_env_t *env, int i)
     sc_transport_up_t tup = {f, full_packet, full_datagram};
     peer_node_t *n = &env->node[i];
     sc_channel_config_t cc;
-    sc_net_config_t nc;
+    sc_net_config_t nc = {0};
 
     memset(f, 0, sizeof(*f));
     f->env = env;
@@ -410,7 +551,10 @@ void sc_suite_transport_group(CU_pSuite s)
     CU_add_test(s, "listen", test_listen);
     CU_add_test(s, "address=auto", test_auto);
     CU_add_test(s, "group", test_group);
+    CU_add_test(s, "the group, with a secret", test_group_secret);
     CU_add_test(s, "group: what cannot be opened", test_group_errors);
+    CU_add_test(s, "group: a message", test_group_message);
+    CU_add_test(s, "group: not on this host", test_group_loopback);
     CU_add_test(s, "channels, multicast", test_channels_multicast);
     CU_add_test(s, "channels, static", test_channels_static);
 }

@@ -96,7 +96,7 @@ void peer_start(peer_env_t *env, int i)
 {
     peer_node_t *n = &env->node[i];
     sc_transport_up_t up = {n, up_packet, up_datagram};
-    sc_net_config_t cfg;
+    sc_net_config_t cfg = {0};
     apr_uint32_t port = 0;
 
     CU_ASSERT_EQUAL_FATAL(sc_receiver_listen("127.0.0.1", &port, 1, &n->listen_fd), APR_SUCCESS);
@@ -110,10 +110,13 @@ void peer_start(peer_env_t *env, int i)
     cfg.config = &n->config;
     cfg.listen_fd = n->listen_fd;
     cfg.group_fd = n->group_fd;
+    cfg.secrets = &n->secrets;
+    cfg.uid = n->member.uid;
     cfg.board = &n->board;
     cfg.log = &n->log_to;
     CU_ASSERT_EQUAL_FATAL(sc_net_create(&n->net, env->loop, &cfg, &up, env->pool), APR_SUCCESS);
     n->t = sc_net_transport(n->net);
+    n->member.udp_port = sc_net_udp_port(n->net) != 0 ? (apr_int32_t)sc_net_udp_port(n->net) : -1;
 }
 
 void peer_stop(peer_env_t *env, int i)

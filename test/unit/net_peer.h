@@ -19,6 +19,7 @@ typedef struct peer_env_t peer_env_t;
 typedef struct peer_node_t {
     peer_env_t *env;
     sc_config_t config;
+    sc_secrets_t secrets; /* none, unless a test adds some before peer_start */
     sc_board_t board;
     sc_net_t *net;
     const sc_transport_t *t;

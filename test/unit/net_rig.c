@@ -253,6 +253,10 @@ static void net_send(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_
 
     if (lane == SC_LANE_CONTROL) {
         n->control_frames++;
+        if (n->lose_control > 0) {
+            n->lose_control--;
+            e->lost = 1;
+        }
         return;
     }
     n->data_frames++;
@@ -324,6 +328,48 @@ static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
         spread(n->rig, n->index, bytes, len);
     }
     return APR_SUCCESS;
+}
+
+static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton)
+{
+    rig_node_t *n = ctx;
+
+    CU_ASSERT_PTR_NULL(n->lookup_done); /* one at a time */
+    if (n->lookup_rv == APR_SUCCESS) {
+        n->lookups++;
+        n->lookup_done = done;
+        n->lookup_baton = baton;
+        snprintf(n->lookup_name, sizeof(n->lookup_name), "%s", name);
+    }
+    return n->lookup_rv;
+}
+
+void rig_found(rig_t *rig, int i, const int *numbers)
+{
+    rig_node_t *n = &rig->node[i];
+    sc_resolved_fn_t *done = n->lookup_done;
+    sc_address_t found[RIG_NODES];
+    apr_size_t k;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(done);
+    memset(found, 0, sizeof(found));
+    for (k = 0; numbers[k] != 0; k++) {
+        found[k].len = 4;
+        found[k].host[0] = 10;
+        found[k].host[3] = (unsigned char)numbers[k];
+    }
+    n->lookup_done = NULL;
+    done(n->lookup_baton, APR_SUCCESS, found, k);
+}
+
+void rig_not_found(rig_t *rig, int i, apr_status_t rv)
+{
+    rig_node_t *n = &rig->node[i];
+    sc_resolved_fn_t *done = n->lookup_done;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(done);
+    n->lookup_done = NULL;
+    done(n->lookup_baton, rv, NULL, 0);
 }
 
 void rig_inject(rig_t *rig, const void *bytes, apr_size_t len)
@@ -443,6 +489,10 @@ rig_t *rig_create(sc_membership_kind_t membership, int nodes)
             snprintf(c->member[k].host, sizeof(c->member[k].host), "10.0.0.%d", k + 1);
             c->member[k].port = 4000;
         }
+        if (membership == SC_MEMBERSHIP_DNS) {
+            strcpy(c->dns.name, "members.example");
+            c->dns.port = 4000;
+        }
     }
     return rig;
 }
@@ -505,6 +555,8 @@ void rig_start(rig_t *rig, int i, int keep_store)
     n->transport.forget = net_forget;
     n->transport.queued = net_queued;
     n->transport.group_send = net_group_send;
+    n->transport.resolve = net_resolve;
+    n->lookup_done = NULL;
     memset(&n->seen, 0, sizeof(n->seen));
     memset(cfg.uid.b, 0, sizeof(cfg.uid.b));
     cfg.uid.b[0] = (unsigned char)(i + 1);
@@ -679,4 +731,27 @@ unsigned char *rig_vector(const char *name, apr_size_t *len)
     *len = fread(bytes, 1, 65536, f);
     fclose(f);
     return bytes;
+}
+
+unsigned char *rig_captured(const char *name, sc_packet_t *packet)
+{
+    apr_size_t n = 0;
+    unsigned char *frame = rig_vector(name, &n);
+    unsigned char *body;
+    const unsigned char *data;
+    sc_frame_kind_t kind;
+    sc_parser_t parser;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
+    sc_parser_init(&parser, 65536);
+    sc_put(&parser.in, frame, n);
+    CU_ASSERT_EQUAL_FATAL(sc_parser_next(&parser, &kind, &data, &n), APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(sc_packet_get(packet, data, n), APR_SUCCESS);
+    body = malloc(packet->body_len > 0 ? packet->body_len : 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(body);
+    memcpy(body, packet->body, packet->body_len);
+    packet->body = body;
+    sc_parser_free(&parser);
+    free(frame);
+    return body;
 }

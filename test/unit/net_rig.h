@@ -58,12 +58,18 @@ typedef struct rig_node_t {
     apr_uint64_t lsn;
     apr_status_t record_rv; /**< what record() answers */
     int lose;               /**< so many data frames of this node get lost next */
+    int lose_control;       /**< and so many control frames */
     int repeat;             /**< data frames of this node arrive twice */
     int data_frames;        /**< sent on the data lane */
     int control_frames;
     int datagrams;
     int probes;
     int forgets;
+    int lookups;                   /**< names that were asked for */
+    apr_status_t lookup_rv;        /**< what asking says; not APR_SUCCESS: it cannot be asked */
+    sc_resolved_fn_t *lookup_done; /**< whom to tell; NULL: nothing is being looked up */
+    void *lookup_baton;
+    char lookup_name[64];
     apr_size_t data_bytes;
     apr_uint32_t last_options; /**< of the last data frame */
     char log[8192];            /**< what it has logged, a line each */
@@ -98,6 +104,11 @@ void rig_freeze(rig_t *rig, int i);
 void rig_thaw(rig_t *rig, int i);
 void rig_cut(rig_t *rig, int a, int b, int on);
 
+/** Answer what a node has asked its resolver: 10.0.0.<n> for each number up to a 0. */
+void rig_found(rig_t *rig, int i, const int *numbers);
+/** Its look-up fails. */
+void rig_not_found(rig_t *rig, int i, apr_status_t rv);
+
 /** Let time pass. */
 void rig_run(rig_t *rig, apr_interval_time_t time);
 /** A datagram from elsewhere. */
@@ -126,5 +137,7 @@ void rig_ended(void *baton, apr_status_t rv);
 /** A file of test/vectors (or of the folder in SC_VECTORS). @return its bytes, malloc'ed; NULL if
  * it cannot be read */
 unsigned char *rig_vector(const char *name, apr_size_t *len);
+/** The message in a captured frame. @return its body, malloc'ed, which packet->body points to */
+unsigned char *rig_captured(const char *name, sc_packet_t *packet);
 
 #endif

@@ -17,11 +17,21 @@
     X(loop)                                                                                        \
     X(link)                                                                                        \
     X(member)                                                                                      \
+    X(java)                                                                                        \
     X(frame)                                                                                       \
     X(channel)                                                                                     \
     X(membership)                                                                                  \
+    X(secret)                                                                                      \
     X(transport)                                                                                   \
     X(interceptor)                                                                                 \
+    X(links)                                                                                       \
+    X(coordinator)                                                                                 \
+    X(chain)                                                                                       \
+    X(encrypt)                                                                                     \
+    X(gzip)                                                                                        \
+    X(fragmentation)                                                                               \
+    X(order)                                                                                       \
+    X(two_phase_commit)                                                                            \
     X(session)                                                                                     \
     X(message)                                                                                     \
     X(message_digest)                                                                              \

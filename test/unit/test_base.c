@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Ids, stamps, clock, log, buffers, configuration defaults.
+ * Ids, stamps, clock, log, buffers, configuration defaults, the cookie's text.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "sc_base.h"
 #include "sc_buf.h"
 #include "sc_config.h"
+#include "sc_cookie.h"
 
 void sc_suite_base(void);
 
@@ -428,6 +429,73 @@ static void test_config_defaults(void)
     CU_ASSERT_EQUAL(a.ninterceptors, 0);
 }
 
+/* ---- the cookie's text ---------------------------------------------------------------------- */
+
+#define ID "0123456789ABCDEF00FF10EFDEADBEEF"
+
+static void test_cookie(void)
+{
+    static const struct {
+        const char *header;
+        int taken;
+        const char *rest; /* NULL: nothing */
+        sc_cookie_kind_t kind;
+        const char *route;
+    } rows[] = {
+        {"a=b; c=d", 0, "a=b; c=d", SC_COOKIE_NONE, ""},
+        {"S=" ID, 1, NULL, SC_COOKIE_OURS, ""},
+        {"S=" ID ".n1", 1, NULL, SC_COOKIE_OURS, "n1"},
+        {"S=" ID "-n2.n1", 1, NULL, SC_COOKIE_OURS, "n1"},
+        {"S=" ID "-n2", 1, NULL, SC_COOKIE_OURS, ""},
+        {"S=\"" ID ".n1\"", 1, NULL, SC_COOKIE_OURS, "n1"},
+        {"a=b; S=" ID ".n1 ; c=d", 1, "a=b; c=d", SC_COOKIE_OURS, "n1"},
+        {"S=x; a=b; S=" ID ".n1;S=y", 3, "a=b", SC_COOKIE_OURS, "n1"},
+        {"S=" ID ".n 1", 1, NULL, SC_COOKIE_OURS, ""},
+        {"S=" ID ".", 1, NULL, SC_COOKIE_OURS, ""},
+        {"S=" ID "x", 1, NULL, SC_COOKIE_FOREIGN, ""},
+        {"S=" ID "; S=x", 2, NULL, SC_COOKIE_OURS, ""},
+        {"S=", 1, NULL, SC_COOKIE_FOREIGN, ""},
+        {"S=\"", 1, NULL, SC_COOKIE_FOREIGN, ""},
+        {"SS=" ID "; xS=" ID "; S", 0, "SS=" ID "; xS=" ID "; S", SC_COOKIE_NONE, ""},
+        {";;  ;S=x; ;", 1, NULL, SC_COOKIE_FOREIGN, ""},
+    };
+    apr_pool_t *pool;
+    apr_size_t i;
+
+    apr_pool_create(&pool, NULL);
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *rest = rows[i].header;
+        sc_cookie_t c;
+
+        memset(&c, 0, sizeof(c));
+        c.route = "";
+        CU_ASSERT_EQUAL(sc_cookie_take_from(pool, rows[i].header, "S", &c, &rest), rows[i].taken);
+        CU_ASSERT_EQUAL(c.kind, rows[i].kind);
+        CU_ASSERT_STRING_EQUAL(c.route, rows[i].route);
+        if (rows[i].rest == NULL) {
+            CU_ASSERT_PTR_NULL(rest);
+        } else {
+            CU_ASSERT_STRING_EQUAL(rest, rows[i].rest);
+        }
+    }
+    apr_pool_destroy(pool);
+}
+
+static void test_route_text(void)
+{
+    char longest[SC_ROUTE_MAX + 2];
+
+    memset(longest, 'r', sizeof(longest));
+    CU_ASSERT(sc_route_valid(longest, SC_ROUTE_MAX));
+    CU_ASSERT(!sc_route_valid(longest, SC_ROUTE_MAX + 1));
+    CU_ASSERT(sc_route_valid("Aa-_09zZ", 8));
+    CU_ASSERT(!sc_route_valid("", 0));
+    CU_ASSERT(!sc_route_valid("n.1", 3));
+    CU_ASSERT(!sc_route_valid("n 1", 3));
+    CU_ASSERT(!sc_route_valid("n\0", 2));
+    CU_ASSERT(!sc_route_valid("n@", 2) && !sc_route_valid("n[", 2) && !sc_route_valid("n`", 2));
+}
+
 void sc_suite_base(void)
 {
     CU_pSuite s = CU_add_suite("base", NULL, NULL);
@@ -446,4 +514,6 @@ void sc_suite_base(void)
     CU_add_test(s, "rd: malformed numbers and lengths", test_varint_hostile);
     CU_add_test(s, "rd: garbage", test_reader_fuzz);
     CU_add_test(s, "config: defaults", test_config_defaults);
+    CU_add_test(s, "cookie: taking", test_cookie);
+    CU_add_test(s, "cookie: routes", test_route_text);
 }

@@ -49,6 +49,9 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
     v->gen = x;
     v->changes = x + 1;
     v->reserved = 0;
+    for (k = 0; k < sizeof(v->coordinator); k++) {
+        v->coordinator[k] = 'c';
+    }
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         sc_board_member_t *m = &v->member[i];
 
@@ -68,7 +71,7 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
         m->lagging = x + 8;
         m->leased = x + 9;
         m->queued = x + 10;
-        m->reserved = 0;
+        m->foreign = x + 14;
         m->queued_bytes = x + 11;
         m->since = x + 12;
         m->heard = x + 13;

@@ -403,7 +403,7 @@ static void test_configuration(void)
     CU_ASSERT_EQUAL(sc_channel_create(&ch, &cfg, &up, rig->pool), APR_EINVAL);
     c->mcast.frequency_ms = 500;
     c->ninterceptors = 1;
-    strcpy(c->interceptor[0].name, "Gzip");
+    strcpy(c->interceptor[0].name, "Zip");
     CU_ASSERT_EQUAL(sc_channel_create(&ch, &cfg, &up, rig->pool), APR_EINVAL);
     CU_ASSERT_PTR_NULL(ch);
     rig_destroy(rig);

@@ -313,7 +313,8 @@ static void test_check(void)
         strstr(sc_interceptor_names(pool), "TcpFailureDetector, MessageDispatch"));
     CU_ASSERT_PTR_NULL(check(DETECTOR, NULL, NULL));
     CU_ASSERT_PTR_NULL(check(DISPATCH, NULL, NULL));
-    CU_ASSERT_TRUE(refused("Gzip", NULL, NULL, "there are TcpFailureDetector, MessageDispatch"));
+    CU_ASSERT_TRUE(
+        refused("Nonsense", NULL, NULL, "there are TcpFailureDetector, MessageDispatch"));
     CU_ASSERT_TRUE(refused("TcpFailureDetectorInterceptor", NULL, NULL, "there are"));
     CU_ASSERT_TRUE(refused("", NULL, NULL, "there are"));
     CU_ASSERT_PTR_NULL(check(DETECTOR, "connectTimeout", "500"));
@@ -323,7 +324,13 @@ static void test_check(void)
     CU_ASSERT_PTR_NULL(check(DISPATCH, "maxQueueSize", "1000000000"));
     CU_ASSERT_PTR_NULL(check(DISPATCH, "alwaysSend", "false"));
     CU_ASSERT_TRUE(refused(DETECTOR, "connecttimeout", "500", "connectTimeout, performSendTest"));
-    CU_ASSERT_TRUE(refused(DISPATCH, "maxThreads", "10", "it has maxQueueSize, alwaysSend"));
+    CU_ASSERT_TRUE(refused(DISPATCH, "color", "red", "it has maxQueueSize, alwaysSend"));
+    CU_ASSERT_TRUE(refused(DISPATCH, "maxThreads", "10", "no threads to count"));
+    CU_ASSERT_TRUE(refused(DISPATCH, "useDeepClone", "true", "always copied"));
+    CU_ASSERT_TRUE(refused(DISPATCH, "optionFlag", "16", "must be 8"));
+    CU_ASSERT_PTR_NULL(check(DISPATCH, "optionFlag", "8"));
+    CU_ASSERT_PTR_NULL(check(DETECTOR, "optionFlag", "512"));
+    CU_ASSERT_TRUE(refused(DETECTOR, "optionFlag", "4294967295", "option bits from 0"));
     CU_ASSERT_TRUE(refused(DETECTOR, "connectTimeout", "0", "from 1 to 600000"));
     CU_ASSERT_TRUE(refused(DETECTOR, "connectTimeout", "600001", "milliseconds"));
     CU_ASSERT_TRUE(refused(DETECTOR, "connectTimeout", "-5", "from 1"));
@@ -732,6 +739,33 @@ static void test_detector_probe_kinds(void)
     bench_end(b);
 }
 
+/** Asked from above, by TcpPing. */
+static void test_detector_verify(void)
+{
+    sc_config_interceptor_t c = conf(DETECTOR, "optionFlag", "512");
+    bench_t *b = bench(&c);
+    sc_member_t a = member("a", 1);
+    sc_member_t d = member("d", 4);
+
+    joined(b, &a);
+    sc_pass_member_added(&b->link[2], &d); /* its first probe has not ended */
+    CU_ASSERT_EQUAL(b->probe_options, 512 | SC_OPT_BYTE_MESSAGE | SC_OPT_USE_ACK);
+    CU_ASSERT_EQUAL_FATAL(b->nprobes, 2);
+    CU_ASSERT_EQUAL(sc_pass_verify(&b->link[0]), 1);
+    CU_ASSERT_EQUAL_FATAL(b->nprobes, 3);
+    CU_ASSERT_STRING_EQUAL(b->probe[2].text, "a");
+    CU_ASSERT_EQUAL(sc_pass_verify(&b->link[0]), 1);
+    CU_ASSERT_EQUAL(b->nprobes, 3); /* one at a time */
+    expect(b, "");
+    end_open(&b->probe[2], APR_SUCCESS);
+    expect(b, "");
+    sc_pass_verify(&b->link[0]);
+    end_open(&b->probe[3], APR_TIMEUP);
+    expect(b, "-a ");
+    CU_ASSERT_EQUAL(sc_pass_verify(&b->link[1]), 0); /* nobody below */
+    bench_end(b);
+}
+
 /** The probe of Tomcat and of ours is swallowed, nothing else is. */
 static void test_detector_received(void)
 {
@@ -780,5 +814,6 @@ void sc_suite_interceptor(void)
     CU_add_test(s, "TcpFailureDetector: a send fails", test_detector_send_failure);
     CU_add_test(s, "TcpFailureDetector: the next life", test_detector_replaced);
     CU_add_test(s, "TcpFailureDetector: kinds of probes", test_detector_probe_kinds);
+    CU_add_test(s, "TcpFailureDetector: asked from above", test_detector_verify);
     CU_add_test(s, "TcpFailureDetector: probes of others", test_detector_received);
 }

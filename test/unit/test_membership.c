@@ -13,6 +13,7 @@
 #include "net_rig.h"
 
 void sc_suite_membership(void);
+void sc_suite_membership_dns(CU_pSuite s);
 
 /** A member that only the test knows: 10.0.0.<n>, port 4000. */
 static void other(sc_member_t *m, int n)
@@ -669,4 +670,5 @@ void sc_suite_membership(void)
     CU_add_test(s, "static: nothing piles up", test_static_no_pile);
     CU_add_test(s, "static: names and the list", test_static_names);
     CU_add_test(s, "static: the texts of Tomcat", test_static_texts);
+    sc_suite_membership_dns(s);
 }

@@ -838,6 +838,7 @@ static void test_unread_acks(void)
 }
 
 void sc_suite_transport_group(CU_pSuite s);
+void sc_suite_transport_udp(CU_pSuite s);
 
 void sc_suite_transport(void)
 {
@@ -866,4 +867,5 @@ void sc_suite_transport(void)
     CU_add_test(s, "memory that is given back", test_memory_given_back);
     CU_add_test(s, "acknowledgements that nobody reads", test_unread_acks);
     sc_suite_transport_group(s);
+    sc_suite_transport_udp(s);
 }
