@@ -345,39 +345,6 @@ static void test_fence(void)
     }
 }
 
-/* The claimer does not come back to it: the owner goes past the promise, and changes count again.
- */
-static void stale_on(int backup)
-{
-    cast_t c = cast_of(backup_ready(4, 1), 0);
-    net_t *net = c.net;
-    int who = backup ? c.backup : c.primary, i, waited = 0;
-    apr_uint32_t call;
-
-    CU_ASSERT(promises(net, c.third, who, 5));
-    CU_ASSERT(promises(net, c.third, c.fourth >= 0 ? c.fourth : who, 5));
-    net_run(net, 2500);
-    call = net_change(net, c.primary, 0, 0, 1, "a", "2", (char *)NULL);
-    CU_ASSERT(net_wait(net, call, 10000));
-    for (; net_set(net, c.primary, 0, 1, "a", "3") != SC_DONE && waited < 5000; waited += 500) {
-        net_run(net, 500);
-    }
-    CU_ASSERT(waited < 5000);
-    CU_ASSERT(backup_settled(net, 5000));
-    for (i = 0; i < 4; i++) {
-        CU_ASSERT(epoch(net, i) > 5);
-        CU_ASSERT_EQUAL(promised(net, i), 0);
-    }
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "3"));
-    net_destroy(net);
-}
-
-static void test_stale(void)
-{
-    stale_on(1);
-    stale_on(0);
-}
-
 static void majority(sc_config_t *c, int index)
 {
     backup_tweak(c, index);
@@ -400,6 +367,37 @@ static net_t *with_majority(int n, int copies, apr_uint32_t quorum)
     CU_ASSERT(net_wait_ready(net, 5000));
     net_run(net, 3000);
     return net;
+}
+
+/* The claimer does not come back to it: the owner goes past the promise, and changes count again.
+ * @param backup it was the backup that promised: the owner does not even know that */
+static void stale_on(net_t *net, int backup)
+{
+    cast_t c = cast_of(net, 0);
+    int i, waited = 0;
+
+    CU_ASSERT(promises(net, c.third, backup ? c.backup : c.primary, 5));
+    CU_ASSERT(promises(net, c.third, c.fourth, 5));
+    net_run(net, 2500);
+    for (; net_set(net, c.primary, 0, 1, "a", "3") != SC_DONE && waited < 5000; waited += 500) {
+        net_run(net, 500);
+    }
+    CU_ASSERT(waited < 5000);
+    CU_ASSERT(backup_settled(net, 5000));
+    for (i = 0; i < 4; i++) {
+        CU_ASSERT(epoch(net, i) > 5);
+        CU_ASSERT_EQUAL(promised(net, i), 0);
+    }
+    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "3"));
+    net_destroy(net);
+}
+
+static void test_stale(void)
+{
+    stale_on(backup_ready(4, 1), 1);
+    stale_on(backup_ready(4, 1), 0);
+    stale_on(with_majority(4, 1, 2), 1);
+    stale_on(with_majority(4, 1, 2), 0);
 }
 
 /* With a quorum: whoever was promised a number need not hear of a change by a lower one, so as long
@@ -521,8 +519,22 @@ static int conflicts(net_t *net)
     return n;
 }
 
-/* Primary and backup have lost each other, and each is nearer to one of the others. Requests make
- * both of them move the session. */
+/* One node asks another one to be made primary. */
+static void take(net_t *net, int who, int of)
+{
+    sc_record_t rec = record(net, of);
+    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, rec.id, rec.epoch};
+    sc_buf_t b;
+
+    sc_buf_init(&b, 1024);
+    sc_msg_take_put(&b, &t);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+}
+
+/* Primary and backup have lost each other, each is nearer to one of the others, and is asked by
+ * that one for the session. */
 static void test_two_owners(void)
 {
     cast_t c = cast_of(backup_ready(4, 1), 0);
@@ -532,8 +544,9 @@ static void test_two_owners(void)
     net->link[c.primary][c.fourth].delay = 30000;
     net->link[c.backup][c.third].delay = 30000;
     net_part(net, c.primary, c.backup);
-    (void)net_change(net, c.primary, 0, 0, 1, "b", "left", (char *)NULL);
-    (void)net_change(net, c.backup, 0, 0, 1, "c", "right", (char *)NULL);
+    take(net, c.third, c.primary);
+    take(net, c.fourth, c.backup);
+    CU_ASSERT(promised(net, c.primary) == 2 && promised(net, c.backup) == 2);
     for (i = 0; i < 8000; i++) {
         net_run(net, 1);
         bad += conflicts(net);
@@ -552,6 +565,43 @@ static void test_two_owners(void)
     net_destroy(net);
 }
 
+/* Who was refused because of a higher number goes past it at once. */
+static void test_next_number(void)
+{
+    cast_t c = cast_of(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+
+    CU_ASSERT(promises(net, c.backup, c.third, 200));
+    take(net, c.fourth, c.primary);
+    CU_ASSERT_EQUAL(promised(net, c.primary), 2);
+    net_run(net, 1500);
+    CU_ASSERT_EQUAL(epoch(net, c.primary), 201);
+    CU_ASSERT(is(net_primary(net, c.third, 1), net->node[c.fourth].config.route));
+    CU_ASSERT(backup_settled(net, 5000));
+    net_destroy(net);
+}
+
+/* Whose number is lower gives way to the other one. */
+static void test_gives_way(void)
+{
+    cast_t c = cast_of(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+    apr_uint64_t asked;
+
+    net->link[c.third][c.primary].hold = 1;
+    take(net, c.fourth, c.primary);
+    net_run(net, 100);
+    CU_ASSERT_EQUAL(promised(net, c.primary), 2);
+    CU_ASSERT(claim(net, c.backup, c.primary, 2).refused); /* it has promised that to itself */
+    CU_ASSERT(promises(net, c.backup, c.primary, 3));
+    asked = net->node[c.primary].posted[SC_EVT_NOTIFY];
+    net->link[c.third][c.primary].hold = 0;
+    net_run(net, 1500);
+    CU_ASSERT_EQUAL(net->node[c.primary].posted[SC_EVT_NOTIFY], asked);
+    CU_ASSERT_EQUAL(epoch(net, c.primary), 1);
+    net_destroy(net);
+}
+
 /* The same with a cut between them: who has no quorum decides nothing, whatever his name, and takes
  * what the others have decided. */
 static void test_owner_without_quorum(void)
@@ -563,6 +613,7 @@ static void test_owner_without_quorum(void)
     int i, k;
 
     snprintf(before, sizeof(before), "%.60s", backup_where(net, 4, 1));
+    take(net, c.third, c.primary);
     for (i = 0; i < 5; i++) {
         for (k = 0; k < i; k++) {
             int left = i == c.primary || i == c.third, too = k == c.primary || k == c.third;
@@ -705,6 +756,8 @@ void backup_claims_tests(void)
     CU_add_test(s, "a claimer gets what it lacks", test_brought_up);
     CU_add_test(s, "what is moved is the latest", test_moves_the_latest);
     CU_add_test(s, "two owners", test_two_owners);
+    CU_add_test(s, "the next number after a refusal", test_next_number);
+    CU_add_test(s, "a claim gives way to a higher one", test_gives_way);
     CU_add_test(s, "two owners, one without a quorum", test_owner_without_quorum);
     CU_add_test(s, "a copy that does not arrive", test_copy_lost);
 }
