@@ -59,6 +59,28 @@ static void locate(net_t *net, int node, int primary, int backup, apr_uint32_t n
                     APR_SUCCESS);
 }
 
+/* The same, told by another node; what is there has to go, and differs from what the primary has.
+ */
+static void hear(net_t *net, int node, int from, int primary, int backup, apr_uint32_t number)
+{
+    sc_places_t *list = sc_places_create();
+    sc_record_t rec;
+    sc_buf_t b;
+
+    memset(&rec, 0, sizeof(rec));
+    rec.id = net_id(1);
+    rec.epoch = number;
+    rec.primary = route(net, from, primary);
+    rec.backups[0] = route(net, from, backup);
+    CU_ASSERT_EQUAL(sc_places_add(list, net->node[from].store, &rec, 1), APR_SUCCESS);
+    sc_buf_init(&b, 4096);
+    sc_places_put(&b, SC_EVT_PROXY, 0, 0, list, net->node[from].store);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[node].m, &net->node[from].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+    sc_places_free(list);
+}
+
 /* Session 1 is on node 0 with one backup; others only know that. */
 typedef struct cast_t {
     net_t *net;
@@ -135,26 +157,38 @@ static void test_asked_again(void)
     net_destroy(net);
 }
 
-/* The same for the own copy: a location is known by which this node holds it, and the copy here is
- * by an older one. */
+/* The same for the own copy. Who has told of the newer location is no holder by it, so it was not
+ * taken over: what this node has missed has not come with it. */
 static void test_own_old_copy(void)
 {
     cast_t c = create(backup_ready(5, 1));
     net_t *net = c.net;
-    int i;
 
     hold(net, c.third, 1);
-    for (i = 1; i < 5; i++) {
-        if (i != c.third) {
-            locate(net, i, c.third, 0, 3);
-        }
-    }
+    hear(net, c.backup, c.fourth, c.third, 0, 3);
     net_run(net, 3000);
     CU_ASSERT_TRUE(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
-    locate(net, 0, 0, c.backup, 1); /* whatever it has heard */
-    i = (int)outcome(net, net_fetch(net, 0, 1, "n1"));
-    CU_ASSERT(i == SC_UNKNOWN || epoch(net, 0) >= 3);
+    CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 0, 1, "n1")), SC_UNKNOWN);
     hold(net, c.third, 0);
+    net_destroy(net);
+}
+
+/* Somebody names this node as a holder, which has nothing; nor has the other one. */
+static void test_names_nobody(void)
+{
+    cast_t c = create(backup_ready(4, 1));
+    net_t *net = c.net;
+    sc_id_t id = net_id(1);
+    int i;
+
+    locate(net, c.third, 0, c.other, 2);
+    for (i = 0; i < 4; i++) {
+        if (i != c.third) {
+            CU_ASSERT_EQUAL(sc_store_remove(net->node[i].store, 0, &id), APR_SUCCESS);
+        }
+    }
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_ABSENT);
     net_destroy(net);
 }
 
@@ -284,14 +318,36 @@ static void test_few_backups(void)
     net_destroy(net);
 }
 
-/* Who says good-bye before the request is answered forgets what it has acknowledged. */
+static void last_holds_nothing(sc_config_t *c, int index)
+{
+    backup_tweak(c, index);
+    c->quorum = 2;
+    c->backup.no_hold = index == 3;
+}
+
+/* Who says good-bye before the request is answered forgets what it has acknowledged. The other
+ * holder hangs, and the member that is left holds nothing. */
 static void goodbye_of(int leaving)
 {
-    net_t *net = with_quorum(3, 2, 2);
+    net_t *net;
     apr_uint32_t call;
+    int i, k;
 
+    backup_copies = 2;
+    net = net_create(4, last_holds_nothing);
+    for (i = 0; i < 4; i++) {
+        net_start(net, i, 0);
+        net->node[i].self.flags |= i == 3 ? SC_MEMBER_NO_BACKUPS : 0;
+        for (k = 0; k < i; k++) {
+            net_meet(net, i, k);
+        }
+        net_run(net, 200);
+        sc_manager_settled(net->node[i].m);
+    }
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 3000);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    CU_ASSERT(backup_settled(net, 3000));
+    net_run(net, 500);
     hold(net, 2, 1);
     call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
     net_run(net, 50);
@@ -317,7 +373,21 @@ static void test_goodbye(void)
 /* ---- who hears too few
  * --------------------------------------------------------------------------- */
 
-/* Three of five are silent: nothing is moved before they are dropped. */
+/* One node asks another one to be made primary. */
+static void take(net_t *net, int who, int of)
+{
+    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, net_id(1), 1};
+    sc_buf_t b;
+
+    sc_buf_init(&b, 1024);
+    sc_msg_take_put(&b, &t);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+}
+
+/* Three of five are silent: nothing is moved before they are dropped, even if somebody asks for it.
+ */
 static void test_hears_few(void)
 {
     cast_t c = create(backup_ready(5, 1));
@@ -332,6 +402,7 @@ static void test_hears_few(void)
     CU_ASSERT_NOT_EQUAL(outcome(net, net_fetch(net, with, 2, "")), SC_ABSENT);
     i = (int)outcome(net, net_change(net, 0, 0, 0, 1, "a", "lost", (char *)NULL));
     CU_ASSERT_EQUAL(i, SC_UNKNOWN);
+    take(net, with, 0);
     net_run(net, 10000);
     CU_ASSERT_EQUAL(epoch(net, 0), 1);
     CU_ASSERT_EQUAL(epoch(net, with), 1);
@@ -348,7 +419,7 @@ static void test_hears_few(void)
 /* ---- idle --------------------------------------------------------------------------------------
  */
 
-static void both_managers(sc_config_t *c, int index)
+static void with_delta(sc_config_t *c, int index)
 {
     (void)index;
     c->manager = SC_MANAGER_DELTA;
@@ -382,7 +453,7 @@ static void idle_of(net_t *net)
 static void test_idle_without_lease(void)
 {
     idle_of(backup_ready(3, 1));
-    idle_of(net_ready(3, both_managers));
+    idle_of(net_ready(3, with_delta));
 }
 
 void backup_latest_tests(void)
@@ -392,6 +463,7 @@ void backup_latest_tests(void)
     CU_add_test(s, "a copy by an old location", test_old_copy);
     CU_add_test(s, "a holder that has learned of a location is asked again", test_asked_again);
     CU_add_test(s, "the own copy by an old location", test_own_old_copy);
+    CU_add_test(s, "a location that names who has nothing", test_names_nobody);
     CU_add_test(s, "a copy that is held by now", test_held_since);
     CU_add_test(s, "a holder named by one that is none", test_named_by_others);
     CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
