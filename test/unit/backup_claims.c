@@ -238,6 +238,27 @@ static void test_promised_once(void)
     net_destroy(net);
 }
 
+/* Of a session that is not known here a promise is remembered, too; a claimer that is no holder is
+ * not believed to know where it is. */
+static void test_promised_unknown(void)
+{
+    cast_t c = cast_of(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+    sc_id_t id = net_id(1);
+    reply_t r;
+
+    CU_ASSERT_EQUAL(sc_store_remove(net->node[c.third].store, 0, &id), APR_SUCCESS);
+    CU_ASSERT_FALSE(claim(net, c.fourth, c.third, 5).refused);
+    CU_ASSERT_EQUAL(net_look(net, c.third, 1, NULL), NET_NOTHING);
+    r = claim(net, c.backup, c.third, 5);
+    CU_ASSERT(r.refused && r.place.number == 5);
+    r = notify(net, c.backup, c.third, c.primary, 4);
+    CU_ASSERT(r.refused && r.place.number == 5);
+    CU_ASSERT_EQUAL(net_look(net, c.third, 1, NULL), NET_NOTHING);
+    CU_ASSERT(promises(net, c.primary, c.third, 6));
+    net_destroy(net);
+}
+
 /* Who knows a location that is newer than the one the claimer begins from says where it is. */
 static void test_claim_of_the_past(void)
 {
@@ -657,6 +678,7 @@ static void test_owner_without_quorum(void)
 typedef struct asks_t {
     int from;
     int copied[NET_MAX]; /* sessions posted to each */
+    int asked;           /* for locations */
     int holes;           /* holders that were named, are there, and have no copy */
     int named;
 } asks_t;
@@ -683,6 +705,7 @@ static void watch_asks(net_t *net, int from, int to, const unsigned char *bytes,
     if (list.flags & SC_PLACES_CLAIM) {
         return;
     }
+    a->asked++;
     CU_ASSERT_EQUAL(sc_places_group_get(&r, &g), APR_SUCCESS);
     sc_rd_init(&items, g.items, g.items_len);
     CU_ASSERT_EQUAL(sc_place_get(&items, &p), APR_SUCCESS);
@@ -742,11 +765,73 @@ static void test_copy_lost(void)
     net_destroy(net);
 }
 
+/* Who is to get a copy has got it, and does not say that it knows: it is left out. */
+static void test_new_holder_hangs(void)
+{
+    cast_t c = cast_of(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+    asks_t a;
+    int i, fresh = -1, waited = 0;
+
+    memset(&a, 0, sizeof(a));
+    net_crash(net, c.backup, 1);
+    net->tap = watch_asks;
+    net->tapped = &a;
+    while (a.named == 0 && waited++ < 10000) {
+        net_run(net, 1);
+    }
+    CU_ASSERT(a.named > 0);
+    net->tap = NULL;
+    for (i = 0; i < 4; i++) {
+        fresh = a.copied[i] > 0 ? i : fresh;
+    }
+    CU_ASSERT_FATAL(fresh > 0);
+    hold(net, fresh, 1);
+    net_run(net, 6000);
+    CU_ASSERT(epoch(net, 0) > 1);
+    CU_ASSERT_PTR_NULL(strstr(backup_where(net, 0, 1), net->node[fresh].config.route));
+    CU_ASSERT_EQUAL(backup_has(net, fresh == c.third ? c.fourth : c.third, 1, NULL), HAS_COPY);
+    hold(net, fresh, 0);
+    CU_ASSERT(backup_settled(net, 10000));
+    net_destroy(net);
+}
+
+/* A location that it asks others to accept counts for a node, as far as others claim something. */
+static void test_claim_while_asking(void)
+{
+    cast_t c = cast_of(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+    sc_record_t base = record(net, c.backup);
+    int waited = 0;
+    reply_t r;
+    asks_t a;
+
+    memset(&a, 0, sizeof(a));
+    net->tap = watch_asks;
+    net->tapped = &a;
+    take(net, c.fourth, c.primary);
+    while (a.asked == 0 && waited++ < 1000) {
+        net_run(net, 1);
+    }
+    net->tap = NULL;
+    net->link[c.third][c.primary].hold = 1;
+    net_run(net, 20);
+    CU_ASSERT_EQUAL(epoch(net, c.primary), 1);
+    CU_ASSERT_EQUAL(epoch(net, c.backup), 2);
+    r = say(net, c.backup, c.primary, &base, digest(net, c.primary), 9);
+    CU_ASSERT(r.refused && r.place.epoch == 2 && r.place.number == 0);
+    net->link[c.third][c.primary].hold = 0;
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT_EQUAL(epoch(net, c.third), 2);
+    net_destroy(net);
+}
+
 void backup_claims_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
 
     CU_add_test(s, "a number is promised once", test_promised_once);
+    CU_add_test(s, "a number is promised for what is not known", test_promised_unknown);
     CU_add_test(s, "a claim that begins from an old location", test_claim_of_the_past);
     CU_add_test(s, "a claim of what has been", test_claim_of_nothing);
     CU_add_test(s, "a promise outlives the engine", test_promise_outlives_engine);
@@ -760,4 +845,6 @@ void backup_claims_tests(void)
     CU_add_test(s, "a claim gives way to a higher one", test_gives_way);
     CU_add_test(s, "two owners, one without a quorum", test_owner_without_quorum);
     CU_add_test(s, "a copy that does not arrive", test_copy_lost);
+    CU_add_test(s, "a new holder that does not answer", test_new_holder_hangs);
+    CU_add_test(s, "a claim against what is asked for", test_claim_while_asking);
 }

@@ -106,6 +106,19 @@ static cast_t create(net_t *net)
     return c;
 }
 
+/* One node asks another one to be made primary. */
+static void take(net_t *net, int who, int of)
+{
+    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, net_id(1), 1};
+    sc_buf_t b;
+
+    sc_buf_init(&b, 1024);
+    sc_msg_take_put(&b, &t);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+}
+
 /* ---- fetched -----------------------------------------------------------------------------------
  */
 
@@ -171,6 +184,51 @@ static void test_own_old_copy(void)
     CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
     CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 0, 1, "n1")), SC_UNKNOWN);
     hold(net, c.third, 0);
+    net_destroy(net);
+}
+
+static void hold_when_asked(net_t *net, int from, int to, const unsigned char *bytes,
+                            apr_size_t len)
+{
+    const cast_t *c = net->tapped;
+    sc_msg_places_t list;
+    sc_rd_t r;
+
+    (void)to;
+    if (from != 0 || len == 0 || bytes[0] != SC_EVT_NOTIFY) {
+        return;
+    }
+    sc_rd_init(&r, bytes + 1, len - 1);
+    CU_ASSERT_EQUAL_FATAL(sc_msg_places_get(&r, &list), APR_SUCCESS);
+    if (!(list.flags & SC_PLACES_CLAIM)) {
+        hold(net, c->fourth, 1);
+        hold(net, c->backup, 1);
+    }
+}
+
+/* A location that is asked for and not decided: others act upon it, and whoever asks by it gets the
+ * copy of the one that has asked for it. */
+static void test_undecided(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    net_t *net = c.net;
+    apr_uint32_t call;
+
+    net->tap = hold_when_asked;
+    net->tapped = &c;
+    take(net, c.fourth, 0);
+    net_run(net, 900);
+    CU_ASSERT_TRUE(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
+    CU_ASSERT_EQUAL(epoch(net, 0), 1);
+    CU_ASSERT_EQUAL(epoch(net, c.other), 2);
+    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_PROXY);
+    call = net_fetch(net, c.other, 1, "");
+    CU_ASSERT_TRUE(net_wait(net, call, 50));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
+    CU_ASSERT_EQUAL(epoch(net, 0), 1);
+    net->tap = NULL;
+    hold(net, c.backup, 0);
+    hold(net, c.fourth, 0);
     net_destroy(net);
 }
 
@@ -378,19 +436,6 @@ static void test_goodbye(void)
 /* ---- who hears too few
  * --------------------------------------------------------------------------- */
 
-/* One node asks another one to be made primary. */
-static void take(net_t *net, int who, int of)
-{
-    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, net_id(1), 1};
-    sc_buf_t b;
-
-    sc_buf_init(&b, 1024);
-    sc_msg_take_put(&b, &t);
-    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
-                    APR_SUCCESS);
-    sc_buf_free(&b);
-}
-
 /* Three of five are silent: nothing is moved before they are dropped, even if somebody asks for it.
  */
 static void test_hears_few(void)
@@ -468,6 +513,7 @@ void backup_latest_tests(void)
     CU_add_test(s, "a copy by an old location", test_old_copy);
     CU_add_test(s, "a holder that has learned of a location is asked again", test_asked_again);
     CU_add_test(s, "the own copy by an old location", test_own_old_copy);
+    CU_add_test(s, "a copy by a location that is not decided", test_undecided);
     CU_add_test(s, "a location that names who has nothing", test_names_nobody);
     CU_add_test(s, "a copy that is held by now", test_held_since);
     CU_add_test(s, "a holder named by one that is none", test_named_by_others);

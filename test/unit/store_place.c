@@ -691,6 +691,13 @@ static void test_promise_bounds(void)
     CU_ASSERT_EQUAL(promised(&p, 1), 10 + SC_PROMISE_MAX);
     CU_ASSERT_EQUAL(stats_of(&p).lsn, lsn);
     place_close(&p);
+    /* a location that is far below it: as much as there is room for, and nothing else changes */
+    p = open_promised(10 + SC_PROMISE_MAX);
+    CU_ASSERT_EQUAL(move(&p, 1, 1, 3, 4), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 4 + SC_PROMISE_MAX);
+    CU_ASSERT(read_n(&p, 1).rec.epoch == 4 && read_n(&p, 1).rec.backups[3] == 0);
+    CU_ASSERT_EQUAL(read_n(&p, 1).rec.lsn, stats_of(&p).lsn);
+    place_close(&p);
     p = open_promised(11);
     CU_ASSERT_EQUAL(promised(&p, 1), 11);
     place_close(&p);
