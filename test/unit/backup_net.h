@@ -53,6 +53,8 @@ void backup_moves_tests(void);
 void backup_places_tests(void);
 void backup_fetch_tests(void);
 void backup_joins_tests(void);
+void backup_claims_tests(void);
+void backup_latest_tests(void);
 void backup_random_tests(void);
 
 #endif

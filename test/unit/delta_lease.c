@@ -338,6 +338,148 @@ static void test_compared_when_healed(void)
     net_destroy(net);
 }
 
+/* ---- who hears too few, or nobody -------------------------------------------------------------
+ */
+
+/* Nobody of several has got a change: whoever made it was cut off then, though it hears them again
+ * when it is to be answered. */
+static void test_nobody_got_it(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    hold_all(net, 0, 1);
+    call = net_change(net, 0, 0, 0, 1, "a", "lost", (char *)NULL);
+    net_run(net, (int)net->node[0].config.ack_wait_ms + 10);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    hold_all(net, 0, 0);
+    CU_ASSERT_TRUE(net_wait(net, call, 10000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+    net_destroy(net);
+}
+
+/* Three of five are silent: the others do not answer from what they have, nor acknowledge anything,
+ * until these are dropped. */
+static void test_few_heard(void)
+{
+    net_t *net = net_ready(5, NULL);
+    apr_uint32_t call;
+    int i, k;
+
+    CU_ASSERT_EQUAL(net_set(net, 4, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 5; k++) {
+            net->link[i][k].hold = net->link[k][i].hold = 1;
+        }
+    }
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(net_set(net, 4, 0, 1, "a", "new"), SC_DEGRADED); /* the three go on */
+    for (i = 0; i < 2; i++) {
+        call = net_fetch(net, i, 1, "n5");
+        CU_ASSERT_TRUE(net_wait(net, call, 10000));
+        CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+        call = net_fetch(net, i, 2, "n5");
+        CU_ASSERT_TRUE(net_wait(net, call, 10000));
+        CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+        CU_ASSERT_EQUAL(net_set(net, i, 0, 1, "b", "lost"), SC_UNKNOWN);
+        for (k = 2; k < 5; k++) {
+            net_part(net, i, k);
+        }
+    }
+    net_run(net, 3000);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "b", "kept"), SC_DONE);
+    net_destroy(net);
+}
+
+/* Who says good-bye before the request is answered forgets what it has acknowledged. */
+static void test_acknowledged_and_left(void)
+{
+    int leaving;
+
+    for (leaving = 0; leaving < 2; leaving++) {
+        net_t *net = net_ready(4, majority);
+        apr_uint32_t call;
+
+        net->node[0].config.quorum = 3;
+        CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+        net_run(net, 500);
+        hold_all(net, 2, 1);
+        call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
+        net_run(net, 50);
+        CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "2");
+        CU_ASSERT_EQUAL(net->answer[call].times, 0);
+        if (leaving) {
+            net->node[1].self.node_state = SC_NODE_LEAVING;
+            sc_manager_member_changed(net->node[0].m, &net->node[1].self);
+        } else {
+            net_forget(net, 0, 1, 1);
+        }
+        CU_ASSERT_TRUE(net_wait(net, call, 10000));
+        CU_ASSERT_EQUAL(net->answer[call].outcome, SC_NO_QUORUM);
+        net_destroy(net);
+    }
+}
+
+/* After it stood still, all leave its view unheard: they may be there, in another life of theirs,
+ * until they had time to say so. Those that say good-bye are not. */
+static void test_all_leave(void)
+{
+    int goodbye, i;
+
+    for (goodbye = 0; goodbye < 2; goodbye++) {
+        net_t *net = net_ready(3, NULL);
+        apr_uint32_t call;
+
+        CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+        net_run(net, 500);
+        hold_all(net, 2, 1);
+        CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
+        net->node[2].mono_offset += apr_time_from_sec(10);
+        net_run(net, 50);
+        for (i = 0; i < 2; i++) {
+            net_forget(net, 2, i, goodbye);
+        }
+        net_run(net, 1000);
+        CU_ASSERT_EQUAL(may_read(&net->node[2]), goodbye);
+        call = net_fetch(net, 2, 1, "n1");
+        CU_ASSERT_TRUE(net_wait(net, call, 2000));
+        CU_ASSERT_EQUAL(net->answer[call].outcome, goodbye ? SC_FOUND : SC_UNKNOWN);
+        net_run(net, (int)net->node[2].config.mcast.drop_ms);
+        CU_ASSERT_TRUE(may_read(&net->node[2])); /* nobody has come */
+        hold_all(net, 2, 0);
+        net_destroy(net);
+    }
+}
+
+/* One clock is an hour behind, and nobody has changed anything yet when they lose each other: what
+ * is changed there later is later. */
+static void test_clock_before_the_first_change(void)
+{
+    net_t *net = net_create(2, NULL);
+    int i;
+
+    net->node[1].wall_offset = net->node[0].wall_offset - apr_time_from_sec(3600);
+    for (i = 0; i < 2; i++) {
+        net_join(net, i, 0);
+    }
+    CU_ASSERT_TRUE(net_wait_ready(net, 5000));
+    net_run(net, 2000);
+    net_part(net, 0, 1);
+    net_run(net, 3000);
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "first"), SC_DONE);
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(net_set(net, 1, SC_CHANGE_NEW, 1, "a", "later"), SC_DONE);
+    net_meet(net, 0, 1);
+    net_run(net, 5000);
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_STRING_EQUAL(net_value(net, i, 1, "a"), "later");
+    }
+    net_destroy(net);
+}
+
 void delta_lease_tests(void)
 {
     CU_pSuite suite = CU_get_suite("delta");
@@ -355,4 +497,9 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: minority", test_minority);
     CU_add_test(suite, "lease: clocks apart", test_clocks_apart);
     CU_add_test(suite, "lease: compared when healed", test_compared_when_healed);
+    CU_add_test(suite, "lease: nobody got a change", test_nobody_got_it);
+    CU_add_test(suite, "lease: two of five", test_few_heard);
+    CU_add_test(suite, "lease: acknowledged and left", test_acknowledged_and_left);
+    CU_add_test(suite, "lease: all leave after a standstill", test_all_leave);
+    CU_add_test(suite, "lease: clock before the first change", test_clock_before_the_first_change);
 }

@@ -386,6 +386,9 @@ static apr_status_t down_post(void *ctx, const sc_member_t *to, const void *byte
         }
         return APR_ENOSPC;
     }
+    if (node->net->tap != NULL) {
+        node->net->tap(node->net, node->index, i, bytes, len);
+    }
     sc_store_stats(node->store, &stats);
     e = filling(line);
     sc_put_str(&e->records, bytes, len);

@@ -22,6 +22,9 @@
 
 typedef struct net_t net_t;
 
+/** Hears what one node posts to another one; must not call a manager. */
+typedef void net_tap_t(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len);
+
 typedef struct net_answer_t {
     int times;
     sc_outcome_t outcome;
@@ -74,6 +77,8 @@ struct net_t {
     apr_uint32_t ncalls;
     apr_uint64_t random;
     apr_uint32_t store_bytes; /**< 0: 2 MB */
+    net_tap_t *tap;           /**< called for each record that is posted; NULL: nobody listens */
+    void *tapped;
 };
 
 /** Settings of a node before it starts: called for each node. May be NULL. */

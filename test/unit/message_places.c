@@ -521,6 +521,127 @@ static void test_place_alone(void)
     CU_ASSERT_EQUAL(place_alone(&p), APR_EINVAL);
 }
 
+/* A number beside a location: the bytes, and what becomes of them. */
+static void test_number(void)
+{
+    static const unsigned char with_digest[] = {1, 1, 2 << 2 | 3, 2, 3, 0xAD, 2, 1,
+                                                2, 3, 4,          5, 6, 7,    8};
+    static const unsigned char without[] = {1, 1, 2 << 2 | 2, 2, 3, 0xAD, 2};
+    static const apr_uint32_t numbers[] = {1, 2, 127, 128, 100000, SC_EPOCH_MAX};
+    sc_msg_places_t m;
+    sc_record_t rec;
+    sc_place_t p;
+    sc_rd_t r, items;
+    sc_group_t g;
+    bench_t t;
+    int i;
+
+    set_up(&t);
+    rec = record(&t, 0);
+    rec.backups[1] = t.n3;
+    for (i = 0; i < 2; i++) {
+        const unsigned char *want = i == 0 ? with_digest : without;
+        apr_size_t len = i == 0 ? sizeof(with_digest) : sizeof(without);
+
+        sc_places_clear(t.list);
+        CU_ASSERT_EQUAL(
+            sc_places_number(t.list, t.store, &rec, i == 0 ? 0x0102030405060708ull : 0, 301),
+            APR_SUCCESS);
+        written(&t, SC_EVT_NOTIFY, SC_PLACES_CLAIM, &m, &r);
+        CU_ASSERT_EQUAL_FATAL(sc_places_group_get(&r, &g), APR_SUCCESS);
+        CU_ASSERT_EQUAL_FATAL(g.items_len, SC_ID_LEN + len);
+        CU_ASSERT(memcmp(g.items, rec.id.b, SC_ID_LEN) == 0);
+        CU_ASSERT(memcmp((const unsigned char *)g.items + SC_ID_LEN, want, len) == 0);
+        sc_rd_init(&items, g.items, g.items_len);
+        CU_ASSERT_EQUAL(sc_place_get(&items, &p), APR_SUCCESS);
+        CU_ASSERT(p.number == 301 && p.epoch == 1 && p.nbackups == 2);
+        CU_ASSERT(p.backup[0] == 2 && p.backup[1] == 3);
+        CU_ASSERT_EQUAL(p.digest, i == 0 ? 0x0102030405060708ull : 0);
+    }
+    for (i = 0; i < (int)(sizeof(numbers) / sizeof(numbers[0])); i++) {
+        sc_places_clear(t.list);
+        CU_ASSERT_EQUAL(sc_places_number(t.list, t.store, &rec, 1, numbers[i]), APR_SUCCESS);
+        only_place(&t, &m, &p);
+        CU_ASSERT(p.number == numbers[i] && p.digest == 1 && p.epoch == 1);
+    }
+    /* without one there is none; nor has what is nowhere */
+    CU_ASSERT_EQUAL(sc_places_add(t.list, t.store, &rec, 1), APR_SUCCESS);
+    only_place(&t, &m, &p);
+    CU_ASSERT_EQUAL(p.number, 0);
+    rec.primary = SC_ROUTE_NONE;
+    CU_ASSERT_EQUAL(sc_places_number(t.list, t.store, &rec, 1, 301), APR_SUCCESS);
+    only_place(&t, &m, &p);
+    CU_ASSERT(p.primary == 0 && p.number == 0);
+    tear_down(&t);
+}
+
+/* A list of nothing but the longest items fits as any other. */
+static void test_number_takes_room(void)
+{
+    sc_msg_places_t m;
+    apr_status_t rv = APR_SUCCESS;
+    sc_record_t rec;
+    unsigned int i;
+    bench_t t;
+    sc_rd_t r;
+
+    set_up(&t);
+    for (i = 0; rv == APR_SUCCESS && i < SC_PLACES_BYTES; i++) {
+        rec = record(&t, i);
+        rec.epoch = SC_EPOCH_MAX - 1;
+        rec.backups[1] = t.n3;
+        rec.backups[2] = route(&t, "n4");
+        rec.backups[3] = route(&t, "n5");
+        rv = sc_places_number(t.list, t.store, &rec, ~(apr_uint64_t)i, SC_EPOCH_MAX);
+    }
+    CU_ASSERT_EQUAL(rv, APR_ENOSPC);
+    written(&t, SC_EVT_NOTIFY, SC_PLACES_CLAIM, &m, &r);
+    CU_ASSERT(t.b.len <= SC_PLACES_BYTES && t.b.len + 300 > SC_PLACES_BYTES);
+    tear_down(&t);
+}
+
+static void test_bad_numbers(void)
+{
+    static const apr_uint32_t bad[] = {SC_EPOCH_MAX + 1, APR_UINT32_MAX};
+    sc_buf_t items;
+    sc_place_t p;
+    sc_rd_t r;
+    int i;
+
+    wire_place(&p);
+    p.number = SC_EPOCH_MAX;
+    CU_ASSERT_EQUAL(list_with(&p), APR_SUCCESS);
+    p.number = 1; /* less than the epoch: not for this reader to judge */
+    CU_ASSERT_EQUAL(list_with(&p), APR_SUCCESS);
+    for (i = 0; i < 2; i++) {
+        p.number = bad[i];
+        CU_ASSERT_EQUAL(list_with(&p), APR_EINVAL);
+        CU_ASSERT_EQUAL(place_alone(&p), APR_EINVAL);
+    }
+    memset(&p, 0, sizeof(p)); /* nowhere, with a number */
+    p.epoch = 1;
+    CU_ASSERT_EQUAL(list_with(&p), APR_SUCCESS);
+    p.number = 2;
+    CU_ASSERT_EQUAL(list_with(&p), APR_EINVAL);
+    /* told to be told, and none; and cut off before it, or in it */
+    wire_place(&p);
+    sc_buf_init(&items, WIRE_LIMIT);
+    sc_put(&items, p.id.b, SC_ID_LEN);
+    sc_put(&items, "\1\1\6\2\0", 5);
+    sc_rd_init(&r, items.data, items.len);
+    CU_ASSERT_EQUAL(sc_place_get(&r, &p), APR_EINVAL);
+    items.data[items.len - 1] = 5;
+    sc_rd_init(&r, items.data, items.len);
+    CU_ASSERT_EQUAL(sc_place_get(&r, &p), APR_SUCCESS);
+    CU_ASSERT(p.number == 5 && p.nbackups == 1 && p.digest == 0);
+    sc_rd_init(&r, items.data, items.len - 1);
+    CU_ASSERT_EQUAL(sc_place_get(&r, &p), APR_EINVAL);
+    items.data[items.len - 1] = 0x85;
+    sc_rd_init(&r, items.data, items.len);
+    CU_ASSERT_EQUAL(sc_place_get(&r, &p), APR_EINVAL);
+    sc_buf_free(&items);
+}
+
 /* A group by itself: no more items than there is room for. */
 static void test_group_alone(void)
 {
@@ -748,6 +869,9 @@ void wire_add_places(void *suite)
     CU_add_test(s, "records that are no location", test_odd_records);
     CU_add_test(s, "locations that contradict themselves", test_bad_places);
     CU_add_test(s, "a location by itself", test_place_alone);
+    CU_add_test(s, "a number beside a location, byte for byte", test_number);
+    CU_add_test(s, "a list full of numbers", test_number_takes_room);
+    CU_add_test(s, "numbers that cannot be", test_bad_numbers);
     CU_add_test(s, "a group by itself", test_group_alone);
     CU_add_test(s, "counts that contradict themselves", test_bad_counts);
     CU_add_test(s, "tables of routes", test_bad_tables);

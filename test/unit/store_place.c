@@ -615,6 +615,195 @@ static void test_number_after_recovery(void)
     place_close(&p);
 }
 
+/* ---- promises -------------------------------------------------------------------------------- */
+
+static apr_status_t promise(const place_t *p, unsigned int n, apr_uint32_t epoch)
+{
+    sc_id_t id = rig_id(n);
+
+    return sc_store_promise(p->store, 0, &id, epoch);
+}
+
+/* What all readers say was promised for the session; -1: they differ. */
+static apr_int64_t promised(const place_t *p, unsigned int n)
+{
+    sc_stored_t got = read_n(p, n);
+    sc_record_t located, rec;
+    sc_id_t id = rig_id(n);
+
+    if (sc_store_locate(p->store, 0, &id, &located) != APR_SUCCESS ||
+        sc_store_get(p->store, 0, &id, &rec, NULL) != APR_SUCCESS ||
+        !rig_same(&located, &got.rec) || !rig_same(&rec, &got.rec) ||
+        located.promised != got.rec.promised || rec.promised != got.rec.promised) {
+        return -1;
+    }
+    return got.rec.promised;
+}
+
+/* Session 1 with a body, at epoch 10, for which a number was promised. */
+static place_t open_promised(apr_uint32_t epoch)
+{
+    place_t p = place_open();
+
+    CU_ASSERT_EQUAL(rig_put(p.store, 0, 1, 1, 300), APR_SUCCESS);
+    CU_ASSERT_EQUAL(move(&p, 1, 1, 3, 10), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 0);
+    CU_ASSERT_EQUAL(promise(&p, 1, epoch), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), epoch);
+    return p;
+}
+
+/* It is a change of the record, in place, and of nothing but the promise. */
+static void test_promise(void)
+{
+    place_t p = open_promised(13);
+    sc_stored_t before = read_n(&p, 1), after;
+    sc_store_stats_t stats = stats_of(&p);
+    seen_t s;
+
+    CU_ASSERT_EQUAL(promise(&p, 1, 17), APR_SUCCESS);
+    after = read_n(&p, 1);
+    CU_ASSERT_EQUAL(after.rec.promised, 17);
+    CU_ASSERT_EQUAL(after.rec.lsn, stats.lsn + 1);
+    CU_ASSERT_EQUAL(scan_since(&p, stats.lsn, &s), 1);
+    CU_ASSERT_EQUAL(stats_of(&p).cells_free, stats.cells_free);
+    before.rec.lsn = after.rec.lsn;
+    CU_ASSERT(rig_same(&before.rec, &after.rec));
+    CU_ASSERT(memcmp(before.body, after.body, after.rec.body_len) == 0);
+    /* a lower one, or the same, changes nothing */
+    CU_ASSERT_EQUAL(promise(&p, 1, 16), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promise(&p, 1, 17), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 17);
+    CU_ASSERT_EQUAL(stats_of(&p).lsn, stats.lsn + 1);
+    place_close(&p);
+}
+
+static void test_promise_bounds(void)
+{
+    place_t p = open_promised(10 + SC_PROMISE_MAX);
+    apr_uint64_t lsn = stats_of(&p).lsn;
+
+    CU_ASSERT_EQUAL(promise(&p, 1, 9), APR_EINVAL);
+    CU_ASSERT_EQUAL(promise(&p, 1, 10), APR_EINVAL);
+    CU_ASSERT_EQUAL(promise(&p, 1, 11 + SC_PROMISE_MAX), APR_EINVAL);
+    CU_ASSERT_EQUAL(promise(&p, 1, 0xffffffffu), APR_EINVAL);
+    CU_ASSERT_EQUAL(promise(&p, 2, 11), APR_NOTFOUND);
+    CU_ASSERT_EQUAL(promised(&p, 1), 10 + SC_PROMISE_MAX);
+    CU_ASSERT_EQUAL(stats_of(&p).lsn, lsn);
+    place_close(&p);
+    /* a location that is far below it: as much as there is room for, and nothing else changes */
+    p = open_promised(10 + SC_PROMISE_MAX);
+    CU_ASSERT_EQUAL(move(&p, 1, 1, 3, 4), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 4 + SC_PROMISE_MAX);
+    CU_ASSERT(read_n(&p, 1).rec.epoch == 4 && read_n(&p, 1).rec.backups[3] == 0);
+    CU_ASSERT_EQUAL(read_n(&p, 1).rec.lsn, stats_of(&p).lsn);
+    place_close(&p);
+    p = open_promised(11);
+    CU_ASSERT_EQUAL(promised(&p, 1), 11);
+    place_close(&p);
+}
+
+/* Until a location comes that is as high. */
+static void test_promise_and_location(void)
+{
+    place_t p = open_promised(14);
+
+    CU_ASSERT_EQUAL(move(&p, 1, 3, OWN, 12), APR_SUCCESS);
+    CU_ASSERT_EQUAL(read_n(&p, 1).rec.epoch, 12);
+    CU_ASSERT_EQUAL(promised(&p, 1), 14);
+    CU_ASSERT_EQUAL(move(&p, 1, 3, OWN, 13), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 14);
+    CU_ASSERT_EQUAL(move(&p, 1, OWN, 4, 14), APR_SUCCESS);
+    CU_ASSERT_EQUAL(read_n(&p, 1).rec.epoch, 14);
+    CU_ASSERT_EQUAL(promised(&p, 1), 0);
+    CU_ASSERT_EQUAL(promise(&p, 1, 15), APR_SUCCESS);
+    CU_ASSERT_EQUAL(move(&p, 1, OWN, 4, 20), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 0);
+    place_close(&p);
+}
+
+/* Whoever changes a session puts the record as he has found it. */
+static void test_promise_and_put(void)
+{
+    place_t p = open_promised(14);
+    unsigned char body[700];
+    sc_record_t rec = read_n(&p, 1).rec;
+
+    rig_fill(body, sizeof(body), 1, 2);
+    CU_ASSERT_EQUAL(sc_store_put(p.store, &rec, body, sizeof(body)), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 14);
+    rec.flags = SC_REC_PROXY;
+    CU_ASSERT_EQUAL(sc_store_put(p.store, &rec, NULL, 0), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 14);
+    rec.flags = 0;
+    rec.epoch = 14;
+    CU_ASSERT_EQUAL(sc_store_put(p.store, &rec, body, sizeof(body)), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 0);
+    /* what is dead goes nowhere */
+    CU_ASSERT_EQUAL(promise(&p, 1, 16), APR_SUCCESS);
+    rec = read_n(&p, 1).rec;
+    CU_ASSERT_EQUAL(rec.promised, 16);
+    rec.flags = SC_REC_TOMBSTONE;
+    CU_ASSERT_EQUAL(sc_store_put(p.store, &rec, NULL, 0), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 0);
+    CU_ASSERT_EQUAL(read_n(&p, 1).rec.epoch, 14);
+    place_close(&p);
+}
+
+/* The next engine is bound by it, too. */
+static void test_promise_and_recovery(void)
+{
+    place_t p = open_promised(10 + SC_PROMISE_MAX);
+    sc_store_recovery_t report;
+    sc_store_t *attached;
+
+    CU_ASSERT_EQUAL(rig_put(p.store, 0, 2, 1, 300), APR_SUCCESS);
+    CU_ASSERT_EQUAL(sc_store_recover(p.store, &report), APR_SUCCESS);
+    CU_ASSERT(report.kept == 2 && report.dropped == 0);
+    CU_ASSERT_EQUAL(promised(&p, 1), 10 + SC_PROMISE_MAX);
+    CU_ASSERT_EQUAL(promised(&p, 2), 0);
+    CU_ASSERT_EQUAL(
+        sc_store_attach(&attached, sc_store_base(p.store), sc_store_bytes(p.store), p.pool),
+        APR_SUCCESS);
+    p.store = attached;
+    CU_ASSERT_EQUAL(promised(&p, 1), 10 + SC_PROMISE_MAX);
+    place_close(&p);
+}
+
+/* It stands beside the last backup and the number of the change. */
+static void test_promise_and_backups(void)
+{
+    static const apr_uint16_t backups[] = {5, 4, 3, OWN}, fewer[] = {5, 4, 3};
+    place_t p = open_promised(14);
+    sc_id_t id = rig_id(1);
+    sc_stored_t got;
+    apr_uint32_t k;
+
+    CU_ASSERT_EQUAL(sc_store_set_location(p.store, 0, &id, 1, backups, 4, 11), APR_SUCCESS);
+    for (k = 14; k <= 11 + SC_PROMISE_MAX; k++) {
+        CU_ASSERT_EQUAL(promise(&p, 1, k), APR_SUCCESS);
+        CU_ASSERT_EQUAL(promised(&p, 1), k);
+        got = read_n(&p, 1);
+        CU_ASSERT(got.rec.epoch == 11 && got.rec.primary == 1);
+        CU_ASSERT(memcmp(got.rec.backups, backups, sizeof(backups)) == 0);
+        CU_ASSERT_EQUAL(got.rec.lsn, stats_of(&p).lsn);
+        CU_ASSERT(context_of(&p).backups == 1 && context_of(&p).primaries == 0);
+    }
+    CU_ASSERT_EQUAL(sc_store_set_location(p.store, 0, &id, 1, fewer, 3, 12), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promised(&p, 1), 11 + SC_PROMISE_MAX);
+    got = read_n(&p, 1);
+    CU_ASSERT(memcmp(got.rec.backups, fewer, sizeof(fewer)) == 0 && got.rec.backups[3] == 0);
+    /* a store that has been in use for very long */
+    p.store->head->lsn = LSN_MAX + 7;
+    CU_ASSERT_EQUAL(sc_store_set_location(p.store, 0, &id, 1, backups, 4, 13), APR_SUCCESS);
+    CU_ASSERT_EQUAL(promise(&p, 1, 13 + SC_PROMISE_MAX), APR_SUCCESS);
+    got = read_n(&p, 1);
+    CU_ASSERT(got.rec.lsn == LSN_MAX + 9 && got.rec.epoch == 13);
+    CU_ASSERT(memcmp(got.rec.backups, backups, sizeof(backups)) == 0);
+    CU_ASSERT_EQUAL(promised(&p, 1), 13 + SC_PROMISE_MAX);
+    place_close(&p);
+}
+
 void rig_add_place(void *suite)
 {
     CU_pSuite s = suite;
@@ -629,4 +818,10 @@ void rig_add_place(void *suite)
     CU_add_test(s, "a location of another session", test_location_of_another);
     CU_add_test(s, "impossible heads", test_impossible_heads);
     CU_add_test(s, "change numbers after a recovery", test_number_after_recovery);
+    CU_add_test(s, "promise", test_promise);
+    CU_add_test(s, "promise: bounds", test_promise_bounds);
+    CU_add_test(s, "promise: kept until the location is as high", test_promise_and_location);
+    CU_add_test(s, "promise: kept when the record is put", test_promise_and_put);
+    CU_add_test(s, "promise: kept over the end of the engine", test_promise_and_recovery);
+    CU_add_test(s, "promise: beside all backups", test_promise_and_backups);
 }

@@ -18,5 +18,7 @@ void sc_suite_backup(void)
     backup_places_tests();
     backup_fetch_tests();
     backup_joins_tests();
+    backup_claims_tests();
+    backup_latest_tests();
     backup_random_tests();
 }

@@ -1,0 +1,524 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Which copy is the latest one, and whether enough have it: copies by old locations, copies that
+ * make no holder, new sessions with few backups, members that go, nodes that hear too few others.
+ */
+#include <string.h>
+
+#include <CUnit/CUnit.h>
+
+#include "backup_net.h"
+
+static int is(const char *value, const char *want)
+{
+    return value != NULL && strcmp(value, want) == 0;
+}
+
+static sc_outcome_t outcome(net_t *net, apr_uint32_t call)
+{
+    CU_ASSERT(net_wait(net, call, 20000));
+    CU_ASSERT_EQUAL(net->answer[call].times, 1);
+    return net->answer[call].outcome;
+}
+
+static void hold(net_t *net, int node, int on)
+{
+    int i;
+
+    for (i = 0; i < net->n; i++) {
+        net->link[node][i].hold = net->link[i][node].hold = on;
+    }
+}
+
+static apr_uint32_t epoch(net_t *net, int node)
+{
+    sc_record_t rec;
+
+    return net_look(net, node, 1, &rec) == NET_LIVE ? rec.epoch : 0;
+}
+
+static apr_uint16_t route(net_t *net, int where, int whose)
+{
+    apr_uint16_t index = SC_ROUTE_NONE;
+    const char *name = net->node[whose].config.route;
+
+    CU_ASSERT_EQUAL(sc_store_route(net->node[where].store, name, strlen(name), 0, &index),
+                    APR_SUCCESS);
+    return index;
+}
+
+/* A node has heard where session 1 is: on two nodes. */
+static void locate(net_t *net, int node, int primary, int backup, apr_uint32_t number)
+{
+    apr_uint16_t b = route(net, node, backup);
+    sc_id_t id = net_id(1);
+
+    CU_ASSERT_EQUAL(sc_store_set_location(net->node[node].store, 0, &id, route(net, node, primary),
+                                          &b, 1, number),
+                    APR_SUCCESS);
+}
+
+/* The same, told by another node; what is there has to go, and differs from what the primary has.
+ */
+static void hear(net_t *net, int node, int from, int primary, int backup, apr_uint32_t number)
+{
+    sc_places_t *list = sc_places_create();
+    sc_record_t rec;
+    sc_buf_t b;
+
+    memset(&rec, 0, sizeof(rec));
+    rec.id = net_id(1);
+    rec.epoch = number;
+    rec.primary = route(net, from, primary);
+    rec.backups[0] = route(net, from, backup);
+    CU_ASSERT_EQUAL(sc_places_add(list, net->node[from].store, &rec, 1), APR_SUCCESS);
+    sc_buf_init(&b, 4096);
+    sc_places_put(&b, SC_EVT_PROXY, 0, 0, list, net->node[from].store);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[node].m, &net->node[from].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+    sc_places_free(list);
+}
+
+/* Session 1 is on node 0 with one backup; others only know that. */
+typedef struct cast_t {
+    net_t *net;
+    int backup, other, third, fourth;
+} cast_t;
+
+static cast_t create(net_t *net)
+{
+    cast_t c = {net, -1, -1, -1, -1};
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 300);
+    for (i = 1; i < net->n; i++) {
+        int *slot = backup_has(net, i, 1, NULL) == HAS_COPY ? &c.backup
+                    : c.other < 0                           ? &c.other
+                    : c.third < 0                           ? &c.third
+                                                            : &c.fourth;
+
+        CU_ASSERT_FATAL(*slot < 0);
+        *slot = i;
+    }
+    return c;
+}
+
+/* One node asks another one to be made primary. */
+static void take(net_t *net, int who, int of)
+{
+    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, net_id(1), 1};
+    sc_buf_t b;
+
+    sc_buf_init(&b, 1024);
+    sc_msg_take_put(&b, &t);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+}
+
+/* ---- fetched -----------------------------------------------------------------------------------
+ */
+
+/* The session has been elsewhere and come back: its primary does not know that, and hangs on to
+ * what it had then. The one that has the latest hangs. */
+static cast_t behind(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        if (i != 0 && i != c.other && i != c.third) {
+            locate(c.net, i, c.third, 0, 3);
+        }
+    }
+    hold(c.net, c.third, 1);
+    net_run(c.net, 3000);
+    return c;
+}
+
+static void test_old_copy(void)
+{
+    cast_t c = behind();
+    net_t *net = c.net;
+
+    CU_ASSERT_EQUAL(backup_has(net, 0, 1, NULL), HAS_COPY);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_UNKNOWN);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_COPY);
+    hold(net, c.third, 0);
+    net_destroy(net);
+}
+
+/* It learns of that, and has got the latest, between its answer and that of the one who knows. */
+static void test_asked_again(void)
+{
+    cast_t c = behind();
+    net_t *net = c.net;
+    apr_uint32_t call;
+
+    net->link[c.backup][c.other].delay = 60000;
+    call = net_fetch(net, c.other, 1, "n1");
+    net_run(net, 30);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    locate(net, 0, c.third, 0, 3);
+    CU_ASSERT_EQUAL(outcome(net, call), SC_FOUND);
+    CU_ASSERT_TRUE(is(net_value(net, c.other, 1, "a"), "old"));
+    hold(net, c.third, 0);
+    net_destroy(net);
+}
+
+/* The same for the own copy. Who has told of the newer location is no holder by it, so it was not
+ * taken over: what this node has missed has not come with it. */
+static void test_own_old_copy(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    net_t *net = c.net;
+
+    hold(net, c.third, 1);
+    hear(net, c.backup, c.fourth, c.third, 0, 3);
+    net_run(net, 3000);
+    CU_ASSERT_TRUE(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
+    CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 0, 1, "n1")), SC_UNKNOWN);
+    hold(net, c.third, 0);
+    net_destroy(net);
+}
+
+static void hold_when_asked(net_t *net, int from, int to, const unsigned char *bytes,
+                            apr_size_t len)
+{
+    const cast_t *c = net->tapped;
+    sc_msg_places_t list;
+    sc_rd_t r;
+
+    (void)to;
+    if (from != 0 || len == 0 || bytes[0] != SC_EVT_NOTIFY) {
+        return;
+    }
+    sc_rd_init(&r, bytes + 1, len - 1);
+    CU_ASSERT_EQUAL_FATAL(sc_msg_places_get(&r, &list), APR_SUCCESS);
+    if (!(list.flags & SC_PLACES_CLAIM)) {
+        hold(net, c->fourth, 1);
+        hold(net, c->backup, 1);
+    }
+}
+
+/* A location that is asked for and not decided: others act upon it, and whoever asks by it gets the
+ * copy of the one that has asked for it. */
+static void test_undecided(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    net_t *net = c.net;
+    apr_uint32_t call;
+
+    net->tap = hold_when_asked;
+    net->tapped = &c;
+    take(net, c.fourth, 0);
+    net_run(net, 900);
+    CU_ASSERT_TRUE(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
+    CU_ASSERT_EQUAL(epoch(net, 0), 1);
+    CU_ASSERT_EQUAL(epoch(net, c.other), 2);
+    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_PROXY);
+    call = net_fetch(net, c.other, 1, "");
+    CU_ASSERT_TRUE(net_wait(net, call, 50));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
+    CU_ASSERT_EQUAL(epoch(net, 0), 1);
+    net->tap = NULL;
+    hold(net, c.backup, 0);
+    hold(net, c.fourth, 0);
+    net_destroy(net);
+}
+
+/* Somebody names this node as a holder, which has nothing; nor has the other one. */
+static void test_names_nobody(void)
+{
+    cast_t c = create(backup_ready(4, 1));
+    net_t *net = c.net;
+    sc_id_t id = net_id(1);
+    int i;
+
+    locate(net, c.third, 0, c.other, 2);
+    for (i = 0; i < 4; i++) {
+        if (i != c.third) {
+            CU_ASSERT_EQUAL(sc_store_remove(net->node[i].store, 0, &id), APR_SUCCESS);
+        }
+    }
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_ABSENT);
+    net_destroy(net);
+}
+
+/* A copy came with an answer, did not count, and is held here by now. */
+static void test_held_since(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    net_t *net = c.net;
+    apr_uint32_t call;
+
+    hold(net, 0, 1);
+    net_run(net, 3000);
+    net->link[c.third][c.other].delay = net->link[c.fourth][c.other].delay = 300000;
+    call = net_fetch(net, c.other, 1, "n1");
+    net_run(net, 50);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
+    locate(net, c.other, 0, c.other, 2);
+    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_COPY);
+    hold(net, 0, 0);
+    net_destroy(net);
+}
+
+/* ---- holders -----------------------------------------------------------------------------------
+ */
+
+/* A whole session names the one it goes to as a holder; that it is only if it comes from one. */
+static void test_named_by_others(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    net_t *net = c.net;
+    sc_id_t id = net_id(1);
+    sc_wire_session_t w;
+    sc_record_t rec;
+    sc_buf_t body, b;
+    int i;
+
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
+    sc_buf_init(&body, 4096);
+    sc_buf_init(&b, 4096);
+    CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &id, &rec, &body), APR_SUCCESS);
+    memset(&w, 0, sizeof(w));
+    w.context = NET_CONTEXT;
+    w.context_len = strlen(NET_CONTEXT);
+    w.id = id;
+    w.max_idle_s = rec.max_idle_s;
+    w.stamp = rec.stamp;
+    w.primary = "n1";
+    w.primary_len = 2;
+    w.nbackups = 1;
+    w.backup[0].s = net->node[c.other].config.route;
+    w.backup[0].len = strlen(w.backup[0].s);
+    w.epoch = 2;
+    w.body = body.data;
+    w.body_len = body.len;
+    sc_msg_created_put(&b, SC_EVT_BACKUP, &w);
+    for (i = 0; i < 2; i++) {
+        int from = i == 0 ? c.third : 0;
+
+        (void)sc_manager_record(net->node[c.other].m, &net->node[from].self, b.data, b.len);
+        CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), i == 0 ? HAS_GUEST : HAS_COPY);
+        CU_ASSERT_EQUAL(epoch(net, c.other), i == 0 ? 1 : 2);
+    }
+    sc_buf_free(&body);
+    sc_buf_free(&b);
+    net_destroy(net);
+}
+
+/* ---- quorum ------------------------------------------------------------------------------------
+ */
+
+static net_t *with_quorum(int n, int copies, apr_uint32_t quorum)
+{
+    net_t *net;
+    int i;
+
+    backup_copies = copies;
+    net = net_create(n, backup_tweak);
+    for (i = 0; i < n; i++) {
+        net->node[i].config.quorum = quorum;
+    }
+    for (i = 0; i < n; i++) {
+        net_join(net, i, 0);
+    }
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 3000);
+    return net;
+}
+
+static void cut_at_claim(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
+{
+    (void)to;
+    if (from == 0 && len > 0 && bytes[0] == SC_EVT_NOTIFY) {
+        hold(net, 0, 1);
+    }
+}
+
+/* Fewer backups than there should be: others could take the session for absent when these are away,
+ * so a quorum is to know where it is. */
+static void test_few_backups(void)
+{
+    net_t *net = with_quorum(3, 2, 2);
+    int i, made;
+
+    net_crash(net, 2, 1);
+    net_run(net, 2000);
+    made = net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1");
+    CU_ASSERT(made == SC_DONE || made == SC_DEGRADED);
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(backup_has(net, i, 1, NULL), HAS_COPY);
+        CU_ASSERT(epoch(net, i) > 1);
+    }
+    /* or it does not count */
+    net->tap = cut_at_claim;
+    CU_ASSERT_EQUAL(outcome(net, net_change(net, 0, SC_CHANGE_NEW, 0, 2, "a", "1", (char *)NULL)),
+                    SC_NO_QUORUM);
+    net->tap = NULL;
+    hold(net, 0, 0);
+    net_destroy(net);
+    /* with all of them there is no need */
+    net = with_quorum(3, 2, 2);
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    CU_ASSERT_EQUAL(epoch(net, 0), 1);
+    CU_ASSERT_EQUAL(net->node[0].posted[SC_EVT_NOTIFY], 0);
+    net_destroy(net);
+}
+
+static void last_holds_nothing(sc_config_t *c, int index)
+{
+    backup_tweak(c, index);
+    c->quorum = 2;
+    c->backup.no_hold = index == 3;
+}
+
+/* Who says good-bye before the request is answered forgets what it has acknowledged. The other
+ * holder hangs, and the member that is left holds nothing. */
+static void goodbye_of(int leaving)
+{
+    net_t *net;
+    apr_uint32_t call;
+    int i, k;
+
+    backup_copies = 2;
+    net = net_create(4, last_holds_nothing);
+    for (i = 0; i < 4; i++) {
+        net_start(net, i, 0);
+        net->node[i].self.flags |= i == 3 ? SC_MEMBER_NO_BACKUPS : 0;
+        for (k = 0; k < i; k++) {
+            net_meet(net, i, k);
+        }
+        net_run(net, 200);
+        sc_manager_settled(net->node[i].m);
+    }
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 3000);
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    net_run(net, 500);
+    hold(net, 2, 1);
+    call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
+    net_run(net, 50);
+    CU_ASSERT_TRUE(is(net_value(net, 1, 1, "a"), "2"));
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    if (leaving) {
+        net->node[1].self.node_state = SC_NODE_LEAVING;
+        sc_manager_member_changed(net->node[0].m, &net->node[1].self);
+    } else {
+        net_forget(net, 0, 1, 1);
+    }
+    i = (int)outcome(net, call);
+    if (leaving) { /* enough know that this node is the only holder that is left */
+        CU_ASSERT(i == SC_NO_QUORUM || (epoch(net, 0) > 1 && epoch(net, 3) > 1));
+    } else {
+        CU_ASSERT_EQUAL(i, SC_NO_QUORUM);
+    }
+    hold(net, 2, 0);
+    net_destroy(net);
+}
+
+static void test_goodbye(void)
+{
+    goodbye_of(0);
+    goodbye_of(1);
+}
+
+/* ---- who hears too few
+ * --------------------------------------------------------------------------- */
+
+/* Three of five are silent: nothing is moved before they are dropped, even if somebody asks for it.
+ */
+static void test_hears_few(void)
+{
+    cast_t c = create(backup_ready(5, 1));
+    net_t *net = c.net;
+    int with = c.other, i, silent[3] = {c.backup, c.third, c.fourth};
+
+    for (i = 0; i < 3; i++) {
+        net->link[0][silent[i]].hold = net->link[silent[i]][0].hold = 1;
+        net->link[with][silent[i]].hold = net->link[silent[i]][with].hold = 1;
+    }
+    net_run(net, 3000);
+    CU_ASSERT_NOT_EQUAL(outcome(net, net_fetch(net, with, 2, "")), SC_ABSENT);
+    i = (int)outcome(net, net_change(net, 0, 0, 0, 1, "a", "lost", (char *)NULL));
+    CU_ASSERT_EQUAL(i, SC_UNKNOWN);
+    take(net, with, 0);
+    net_run(net, 10000);
+    CU_ASSERT_EQUAL(epoch(net, 0), 1);
+    CU_ASSERT_EQUAL(epoch(net, with), 1);
+    for (i = 0; i < 3; i++) {
+        net_part(net, 0, silent[i]);
+        net_part(net, with, silent[i]);
+    }
+    net_run(net, 5000);
+    CU_ASSERT(epoch(net, 0) > 1);
+    CU_ASSERT_EQUAL(backup_has(net, with, 1, NULL), HAS_COPY);
+    net_destroy(net);
+}
+
+/* ---- idle --------------------------------------------------------------------------------------
+ */
+
+static void with_delta(sc_config_t *c, int index)
+{
+    (void)index;
+    c->manager = SC_MANAGER_DELTA;
+}
+
+/* Who is not leased may not have heard that the session is used elsewhere. */
+static void idle_of(net_t *net)
+{
+    sc_change_t c;
+    apr_uint32_t call;
+
+    memset(&c, 0, sizeof(c));
+    c.context = NET_CONTEXT;
+    c.context_len = strlen(NET_CONTEXT);
+    c.id = net_id(1);
+    c.max_idle_s = 10;
+    c.flags = SC_CHANGE_NEW;
+    call = net_request(net, 0, SC_LINK_CHANGE, 0, &c);
+    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    net_run(net, 300);
+    hold(net, 0, 1);
+    net_run(net, 15000);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_LIVE);
+    CU_ASSERT_EQUAL(net->node[0].board->count.expired, 0);
+    net_run(net, 20000); /* no lease comes any more */
+    CU_ASSERT_NOT_EQUAL(net_look(net, 0, 1, NULL), NET_LIVE);
+    hold(net, 0, 0);
+    net_destroy(net);
+}
+
+static void test_idle_without_lease(void)
+{
+    idle_of(backup_ready(3, 1));
+    idle_of(net_ready(3, with_delta));
+}
+
+void backup_latest_tests(void)
+{
+    CU_pSuite s = CU_get_suite("backup");
+
+    CU_add_test(s, "a copy by an old location", test_old_copy);
+    CU_add_test(s, "a holder that has learned of a location is asked again", test_asked_again);
+    CU_add_test(s, "the own copy by an old location", test_own_old_copy);
+    CU_add_test(s, "a copy by a location that is not decided", test_undecided);
+    CU_add_test(s, "a location that names who has nothing", test_names_nobody);
+    CU_add_test(s, "a copy that is held by now", test_held_since);
+    CU_add_test(s, "a holder named by one that is none", test_named_by_others);
+    CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
+    CU_add_test(s, "quorum: a member says good-bye", test_goodbye);
+    CU_add_test(s, "a node that hears two of five", test_hears_few);
+    CU_add_test(s, "idle sessions without a lease", test_idle_without_lease);
+}
