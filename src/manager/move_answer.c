@@ -56,6 +56,10 @@ static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer
         return;
     }
     move->refused = 1;
+    if (!sc_place_possible(m, from, move->base.epoch,
+                           promised > known->epoch ? promised : known->epoch)) {
+        return;
+    }
     if (known->epoch > move->heard) {
         move->heard = known->epoch;
     }

@@ -23,9 +23,14 @@
 
 /* ---- promises -------------------------------------------------------------------------------- */
 
+static sc_promise_t *slot_of(const sc_manager_t *m, const sc_id_t *id)
+{
+    return &m->moves->promise[(id->b[1] | id->b[2] << 8) % SC_PROMISES];
+}
+
 static sc_promise_t *promise_of(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    sc_promise_t *p = &m->moves->promise[id->b[1] % SC_PROMISES];
+    sc_promise_t *p = slot_of(m, id);
 
     return p->number != 0 && p->context == context && memcmp(&p->id, id, sizeof(*id)) == 0 ? p
                                                                                            : NULL;
@@ -42,13 +47,16 @@ apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec)
 void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
                      apr_uint64_t store_id)
 {
-    sc_promise_t *p = &m->moves->promise[rec->id.b[1] % SC_PROMISES];
+    sc_promise_t *p = slot_of(m, &rec->id);
 
     p->context = rec->context;
     p->id = rec->id;
     p->number = number;
     p->store_id = store_id;
     p->at = sc_mgr_now(m);
+    if (number > rec->epoch && number - rec->epoch > SC_PROMISE_MAX) {
+        number = rec->epoch + SC_PROMISE_MAX; /* there is no room for more */
+    }
     (void)sc_store_promise(m->store, rec->context, &rec->id, number);
 }
 
@@ -93,7 +101,7 @@ static int by_number(const sc_move_t *move, const sc_record_t *rec, apr_uint32_t
     *number = promised > *number ? promised : *number;
     *number = move->heard > *number ? move->heard : *number;
     ++*number;
-    return *number <= SC_EPOCH_MAX && *number - rec->epoch <= SC_PROMISE_MAX;
+    return *number <= SC_EPOCH_MAX;
 }
 
 int sc_move_number(sc_move_t *move, const sc_record_t *rec)

@@ -209,7 +209,9 @@ static void notified_group(verdict_t *v, const sc_msg_places_t *list, const sc_g
         apr_status_t rv = sc_place_record(v->m, list, &item, context, &in);
 
         if (rv == APR_SUCCESS && in.primary != SC_ROUTE_NONE &&
-            (item.number > item.epoch || !(list->flags & SC_PLACES_CLAIM))) {
+            (!(list->flags & SC_PLACES_CLAIM) ||
+             (item.number > item.epoch &&
+              sc_place_possible(v->m, v->from, item.epoch, item.number)))) {
             if (list->flags & SC_PLACES_CLAIM) {
                 claimed(v, &in, item.number, item.digest);
             } else {
