@@ -697,6 +697,56 @@ static void test_claim_while_asking(void)
     net_destroy(net);
 }
 
+/* A number that is as far ahead as a promise can be kept, or farther, stops nobody for good. */
+static void far_ahead(apr_uint32_t number)
+{
+    cast_t c = cast_of(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+    int waited = 0;
+
+    (void)claim(net, c.third, c.backup, number);
+    net_run(net, 2500);
+    for (; net_set(net, c.primary, 0, 1, "a", "3") != SC_DONE && waited < 5000; waited += 500) {
+        net_run(net, 500);
+    }
+    CU_ASSERT(waited < 5000); /* it can be changed, */
+    take(net, c.fourth, backup_primary(net, 1));
+    net_run(net, 5000);
+    CU_ASSERT(is(net_primary(net, c.third, 1), net->node[c.fourth].config.route)); /* and moved */
+    CU_ASSERT(backup_settled(net, 5000));
+    net_destroy(net);
+}
+
+static void test_far_ahead(void)
+{
+    far_ahead(SC_PROMISE_MAX); /* the last one with which it works */
+    far_ahead(1 + SC_PROMISE_MAX);
+    far_ahead(2 + SC_PROMISE_MAX);
+    far_ahead(SC_EPOCH_MAX);
+}
+
+/* Claims of some hundred sessions come twice, to one node. */
+static void test_many_twice(void)
+{
+    enum { N = 400 };
+    net_t *net = backup_ready(4, 1);
+    int n, round, refused = 0;
+
+    for (round = 0; round < 2; round++) {
+        for (n = 0; n < N; n++) {
+            sc_record_t rec;
+
+            memset(&rec, 0, sizeof(rec));
+            rec.id = net_id(1000 + (apr_uint32_t)n);
+            rec.epoch = 1;
+            rec.primary = route(net, 0, 0);
+            refused += say(net, 0, 3, &rec, 0, 2).refused;
+        }
+    }
+    CU_ASSERT(refused <= N / 4);
+    net_destroy(net);
+}
+
 void backup_claims_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
@@ -711,6 +761,8 @@ void backup_claims_tests(void)
     CU_add_test(s, "an owner that has promised", test_bound_owner);
     CU_add_test(s, "a claimer gets what it lacks", test_brought_up);
     CU_add_test(s, "what is moved is the latest", test_moves_the_latest);
+    CU_add_test(s, "a promise that is far ahead", test_far_ahead);
+    CU_add_test(s, "many claims that come twice", test_many_twice);
     CU_add_test(s, "two owners", test_two_owners);
     CU_add_test(s, "the next number after a refusal", test_next_number);
     CU_add_test(s, "a claim gives way to a higher one", test_gives_way);
