@@ -227,11 +227,12 @@ static void judge_values(const op_t *op, const job_t *job)
     }
 }
 
-int session_may_idle(const session_t *s)
+int session_may_idle(const session_t *s, apr_time_t start)
 {
     apr_time_t used = s->used;
 
-    if (s->read > used && s->reader->bad_at < s->read) {
+    /* a read that ended later may have been shown what was idle already */
+    if (s->read > used && s->read <= start && s->reader->bad_at < s->read) {
         used = s->read;
     }
     return s->max_idle_s != 0 &&
@@ -242,7 +243,7 @@ static void judge_gone(const op_t *op, const job_t *job)
 {
     session_t *s = op->s;
 
-    if (op->kind == OP_GHOST || s->dying >= 0 || s->doubtful || session_may_idle(s) ||
+    if (op->kind == OP_GHOST || s->dying >= 0 || s->doubtful || session_may_idle(s, op->start) ||
         excused(op)) {
         return;
     }

@@ -213,7 +213,7 @@ static int holds(const world_t *w, const entry_t *e)
 
 static int may_be_gone(const session_t *s)
 {
-    return !s->created || s->dying >= 0 || s->doubtful || session_may_idle(s);
+    return !s->created || s->dying >= 0 || s->doubtful || session_may_idle(s, s->w->now);
 }
 
 static void judge_body(world_t *w, const table_t *t, const entry_t *e, session_t *s)

@@ -464,9 +464,9 @@ const char *attr_judge(const session_t *s, int attr, apr_uint32_t seen, apr_time
                        apr_interval_time_t slack, char *why, apr_size_t len);
 void history_print(const session_t *s, FILE *out);
 void history_free(world_t *w);
-/** Whether it may have idled out. A read without a change is told later, and only if its node goes
- * on for so long. */
-int session_may_idle(const session_t *s);
+/** Whether it may have idled out for a request that began then. A read without a change is told
+ * later, and only if its node goes on for so long. */
+int session_may_idle(const session_t *s, apr_time_t start);
 int session_owns(const session_t *s, const sc_id_t *id);
 const char *kind_name(kind_t k);
 
