@@ -591,11 +591,19 @@ int sc_move_part(sc_moving_t *b, sc_move_t *good, sc_move_t *refused)
     return 1;
 }
 
-/* Who hears nobody of several is probably the one that is cut off: the others go on without him. */
+/* Who hears fewer than he does not hear is probably the one that is cut off: the others go on
+ * without him. A number is claimed when a quorum has promised it, whatever the others would say. */
 static int is_answered(sc_moving_t *b)
 {
-    return all_answered(b) && count_answers(b) >= b->m->config->quorum && !sc_lease_cut_off(b->m) &&
-           (b->phase == SC_MOVE_CLAIM || sc_lease_departed(b->m) == 0);
+    apr_uint32_t quorum = b->m->config->quorum;
+
+    if (sc_lease_cut_off(b->m) || count_answers(b) < quorum) {
+        return 0;
+    }
+    if (b->phase == SC_MOVE_CLAIM && quorum > 1) {
+        return 1;
+    }
+    return all_answered(b) && (b->phase == SC_MOVE_CLAIM || sc_lease_departed(b->m) == 0);
 }
 
 void sc_move_decide(sc_moving_t *b)
