@@ -589,7 +589,7 @@ def test_both_wrote_while_cut_off(farm):
     b.thaw()
     wait_until(lambda: b.lost("n1"), 15, "B alone")
     # it has not heard of A since it stood still: it gives a new life of it dropTime to be heard
-    wait_until(lambda: on(b, one).values().get("base") == "1", 10, "B serves alone")
+    wait_until(lambda: (on(b, one).values() or {}).get("base") == "1", 10, "B serves alone")
     on(b, one).op("set=b:1")
     a.thaw()
     cluster.wait_together()
