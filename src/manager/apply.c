@@ -301,42 +301,71 @@ apr_status_t sc_apply_delta(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
 
 /* ---- CHANGE_SESSION_ID ---------------------------------------------------------------------- */
 
+/* Backup manager: who acknowledges is counted among those that have the session under its new id.
+ * So a holder that has not got all of it asks for the whole, and who knows another location, or is
+ * about to change it, refuses.
+ * @param rec what is here under the new id, @param moving the session was being moved here */
+static apr_status_t has_all(sc_manager_t *m, const sc_member_t *from, const sc_msg_delta_t *d,
+                            const sc_record_t *rec, int moving)
+{
+    if (rec->flags & SC_REC_TOMBSTONE) {
+        return APR_SUCCESS;
+    }
+    if (moving || d->epoch < rec->epoch) {
+        return refuse_outdated(m, from, rec->context, &rec->id);
+    }
+    if (!sc_layout_here(m, rec)) {
+        return APR_SUCCESS;
+    }
+    if (rec->flags & SC_REC_PROXY) {
+        sc_fetch_from(m, rec->context, &rec->id, from);
+        return APR_NOTFOUND;
+    }
+    return sc_body_digest(m->out.data, m->out.len) == d->digest ? APR_SUCCESS : APR_NOTFOUND;
+}
+
+/* What came on top differs from what its maker has: it was changed meanwhile, here or there. A copy
+ * that is not held here is no news, unless it was kept because of something in it. */
+static int is_news(sc_manager_t *m, const sc_msg_delta_t *d, const sc_record_t *rec, int kept)
+{
+    return sc_body_digest(m->out.data, m->out.len) != d->digest && (sc_layout_here(m, rec) || kept);
+}
+
 /* First what is here under the old id goes to the new one, then the delta comes on top. */
 static apr_status_t change_id(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                               const sc_msg_delta_t *d, int *changed)
 {
+    int merged = 0, news, moving = 0, kept = 0;
     sc_id_t id = d->new_id;
-    int merged = 0, news;
     sc_incoming_t in;
     sc_record_t rec;
     apr_status_t rv;
 
+    if (sc_mgr_is_backup(m) && sc_store_get(m->store, context, &d->id, &rec, NULL) == APR_SUCCESS) {
+        kept = sc_move_has_news(m, &rec);
+        moving = sc_layout_here(m, &rec) && sc_move_pending(m, context, &d->id);
+    }
     rv = sc_mgr_merge_death(m, context, &d->id, &d->stamp, SC_DEAD_RENAMED, &d->new_id, changed,
                             &news);
     if (rv != APR_SUCCESS) {
         return rv;
     }
     rv = sc_mgr_get_heir(m, context, &id, &rec);
-    if (sc_mgr_is_backup(m) &&
-        (rv == APR_NOTFOUND || (rv == APR_SUCCESS && (rec.flags & SC_REC_PROXY)))) {
-        if (rv == APR_SUCCESS && sc_layout_here(m, &rec)) {
-            sc_fetch_from(m, context, &id, from);
-        }
-        return APR_SUCCESS;
-    }
-    if (rv == APR_NOTFOUND) {
+    if (rv == APR_NOTFOUND && !sc_mgr_is_backup(m)) {
         sc_fetch_from(m, context, &id, from);
-    } else if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
+        return rv;
+    }
+    if (rv == APR_SUCCESS && (rec.flags & SC_REC_TOMBSTONE)) {
         tell_dead(m, from, &rec); /* somebody logged out meanwhile: that counts */
-    } else if (rv == APR_SUCCESS) {
+    } else if (rv == APR_SUCCESS && !(rec.flags & SC_REC_PROXY)) {
         incoming_delta(m, from, d, &rec, &in);
         rv = sc_mgr_merge_live(m, &rec, &in, &merged);
         *changed |= merged;
-        if (rv == APR_SUCCESS && sc_body_digest(m->out.data, m->out.len) != d->digest) {
-            sc_mgr_tell_heir(m, context, &id); /* changed meanwhile, here or there */
+        if (rv == APR_SUCCESS && is_news(m, d, &rec, kept)) {
+            sc_mgr_tell_heir(m, context, &id);
         }
     }
-    return rv;
+    return rv == APR_SUCCESS && sc_mgr_is_backup(m) ? has_all(m, from, d, &rec, moving) : rv;
 }
 
 apr_status_t sc_apply_change_id(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)

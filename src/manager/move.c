@@ -86,10 +86,10 @@ void sc_move_told(const sc_manager_t *m, sc_record_t *rec)
 {
     const sc_move_t *move = sc_move_find(m, rec->context, &rec->id);
 
-    if (move != NULL && move->asked && move->want.epoch > rec->epoch) {
-        rec->primary = move->want.primary;
-        rec->epoch = move->want.epoch;
-        memcpy(rec->backups, move->want.backups, sizeof(rec->backups));
+    if (move != NULL && move->asked && move->base.epoch > rec->epoch) {
+        rec->primary = move->base.primary;
+        rec->epoch = move->base.epoch;
+        memcpy(rec->backups, move->base.backups, sizeof(rec->backups));
     }
 }
 

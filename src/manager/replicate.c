@@ -200,8 +200,12 @@ static void settle(sc_pending_t *p)
     apr_time_t departed = sc_lease_departed(m);
     apr_time_t due = p->hold > departed ? p->hold : departed;
     int strict = m->config->quorum > 1;
-    int late = strict && sc_pending_late(p);
+    int late = sc_pending_late(p);
 
+    if (!strict && late && sc_pending_lacking(p)) {
+        finish(p, SC_UNKNOWN); /* whoever lacks it may go on without it */
+        return;
+    }
     if (due <= now && !late && sc_pending_moving(p)) {
         due = now + REDO_PAUSE;
     } else if (due <= now && !late && repeats(p)) {

@@ -65,7 +65,8 @@ struct sc_pending_t {
 
 /** Backup manager: whether it concerns a session that lives here. @param rec receives it */
 int sc_pending_live(const sc_pending_t *p, sc_record_t *rec);
-/** Whether each holder has it, those too that this node does not see. */
+/** Whether each holder has it, those too that this node does not see, and those that have been
+ * asked to hold it. */
 int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec);
 /** Members that have got it, and holders that have, without this one and those that are leaving:
  * they forget it. */
@@ -75,6 +76,8 @@ apr_uint32_t sc_pending_held(const sc_pending_t *p);
 int sc_pending_supported(const sc_pending_t *p);
 /** Whether the session is to get other holders first. That is begun, if it has not been. */
 int sc_pending_moving(sc_pending_t *p);
+/** Backup manager: whether somebody who holds the session, or has been asked to, has not got it. */
+int sc_pending_lacking(const sc_pending_t *p);
 /** Whether whoever waits for the answer does so no longer. */
 int sc_pending_late(const sc_pending_t *p);
 /** It is answered like that: what becomes of the copy that is here. */

@@ -55,6 +55,15 @@ static int is_alone(const sc_manager_t *m)
            !sc_lease_cut_off(m);
 }
 
+/* The request is put off until the others have said what they know. */
+static void look_for(sc_manager_t *m, const sc_request_t *q)
+{
+    if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len, q->since) !=
+        APR_SUCCESS) {
+        answer(m, q, SC_UNKNOWN);
+    }
+}
+
 /* The session is not here: it may be elsewhere. The request is answered or put off. */
 static void missing(sc_manager_t *m, const sc_request_t *q)
 {
@@ -66,10 +75,7 @@ static void missing(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_ABSENT);
         return;
     }
-    if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len, q->since) !=
-        APR_SUCCESS) {
-        answer(m, q, SC_UNKNOWN);
-    }
+    look_for(m, q);
 }
 
 /* A node that may not read may not change either: what it has not seen could be ordered behind what
@@ -80,10 +86,7 @@ static int put_off(sc_manager_t *m, const sc_request_t *q)
     if (!m->lapsed || q->fetched || is_alone(m)) {
         return 0;
     }
-    if (sc_fetch_for(m, q->context, &q->c, q->call, q->op, q->again, q->body, q->len, q->since) !=
-        APR_SUCCESS) {
-        answer(m, q, SC_UNKNOWN);
-    }
+    look_for(m, q);
     return 1;
 }
 
@@ -446,6 +449,17 @@ void sc_mgr_vouch(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
     }
 }
 
+/* Whether a session that is here has idled out as far as this node knows, and another one may know
+ * of a later access: accesses are told in steps, and its primary hears of them first. */
+static int is_perhaps_idle(sc_manager_t *m, const sc_request_t *q, sc_record_t *rec)
+{
+    if (q->fetched || rec->max_idle_s == 0 || rec->primary == m->own_route || is_alone(m)) {
+        return 0;
+    }
+    sc_expiry_refresh(m, rec);
+    return rec->accessed + apr_time_from_sec((apr_time_t)rec->max_idle_s) <= sc_mgr_now(m);
+}
+
 static void do_fetch(sc_manager_t *m, const sc_request_t *q)
 {
     sc_record_t rec;
@@ -460,6 +474,8 @@ static void do_fetch(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_UNKNOWN);
     } else if (!here) {
         answer(m, q, SC_ABSENT);
+    } else if (is_perhaps_idle(m, q, &rec)) {
+        look_for(m, q);
     } else if (!put_off(m, q)) {
         sc_mgr_vouch(m, q->call, q->since, q->context, &q->c.id);
     }

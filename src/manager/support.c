@@ -47,7 +47,7 @@ static int has_it(const sc_pending_t *p, apr_uint16_t route)
     return route == p->m->own_route || (peer != NULL && (p->has >> (peer - p->m->peer) & 1));
 }
 
-int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec)
+static int holders_have(const sc_pending_t *p, const sc_record_t *rec)
 {
     int i, all = has_it(p, rec->primary);
 
@@ -55,6 +55,22 @@ int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec)
         all &= has_it(p, rec->backups[i]);
     }
     return all;
+}
+
+/* Those that this node has asked to hold it may have accepted that already, and act upon it. */
+int sc_pending_all_have(const sc_pending_t *p, const sc_record_t *rec)
+{
+    sc_record_t told = *rec;
+
+    sc_move_told(p->m, &told);
+    return holders_have(p, rec) && (told.epoch == rec->epoch || holders_have(p, &told));
+}
+
+int sc_pending_lacking(const sc_pending_t *p)
+{
+    sc_record_t rec;
+
+    return sc_pending_live(p, &rec) && !sc_pending_all_have(p, &rec);
 }
 
 /* Holders that have not got this change may be there all the same, where this node does not see

@@ -18,6 +18,8 @@
 
 /** Operations shown of a session, the last ones; with -v all. */
 #define HISTORY_MAX 30
+/** A list of accesses is on its way for no longer, when all is well. */
+#define TOLD apr_time_from_msec(500)
 /** What a request may take besides waiting for an acknowledgement. */
 #define STALL_SLACK apr_time_from_msec(100)
 
@@ -229,10 +231,12 @@ static void judge_values(const op_t *op, const job_t *job)
 
 int session_may_idle(const session_t *s, apr_time_t start)
 {
+    apr_interval_time_t told = apr_time_from_msec((apr_time_t)s->w->config.delta.touch_ms) + TOLD;
     apr_time_t used = s->used;
 
-    /* a read that ended later may have been shown what was idle already */
-    if (s->read > used && s->read <= start && s->reader->bad_at < s->read) {
+    /* a read that ended later may have been shown what was idle already, and until it is told only
+     * its node knows of it */
+    if (s->read > used && s->read + told <= start && s->reader->bad_at < s->read) {
         used = s->read;
     }
     return s->max_idle_s != 0 &&
@@ -304,6 +308,13 @@ static void judge_stall(const op_t *op, const job_t *job)
     }
 }
 
+/** With a quorum nodes wonder for a while whether a session that nobody has lives where they do not
+ * look; in this profile it may have been lost. */
+static int may_be_lost(const world_t *w)
+{
+    return w->profile == PROFILE_LOSS && w->config.quorum > 1;
+}
+
 void op_end(op_t *op, int result, const job_t *job)
 {
     session_t *s = op->s;
@@ -341,7 +352,7 @@ void op_end(op_t *op, int result, const job_t *job)
         }
     } else {
         w->noanswer++;
-        if (faults_calm(w, op->start) && op->kind != OP_GHOST) {
+        if (faults_calm(w, op->start) && op->kind != OP_GHOST && !may_be_lost(w)) {
             violated(w, "A1 available", s, "op %d: %s, although nothing has gone wrong since %.6f",
                      op->serial, answer_name((answer_t)result),
                      (double)w->faults->calm_since / 1e6);
