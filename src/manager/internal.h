@@ -458,6 +458,10 @@ void sc_fetch_repeat(sc_manager_t *m);
 void sc_fetch_has_come(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** For so long a member that went without a word is expected to come back with what it holds. */
 apr_interval_time_t sc_fetch_grace(const sc_manager_t *m);
+/** Backup manager: whether so many members went without a word that all holders of a session may be
+ * among them. It may have been made when nobody else could hear of that any more, but before they
+ * were missed. An engine that has just begun does not know: it relies on what its peers say. */
+int sc_fetch_holders_away(const sc_manager_t *m);
 void sc_fetch_end(sc_manager_t *m);
 
 /* lease.c */
