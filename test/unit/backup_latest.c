@@ -502,6 +502,35 @@ static void test_few_backups(void)
     net_destroy(net);
 }
 
+/* Both who might hold a session are cut off. Who has seen them go wonders about each id that nobody
+ * knows; an engine that has just begun has not, and goes by what the others say. */
+static void test_new_engine_wonders(void)
+{
+    net_t *net = with_quorum(5, 1, 3);
+    apr_uint32_t call;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        net_part(net, i, 3);
+        net_part(net, i, 4);
+    }
+    net_run(net, 2000);
+    net_crash(net, 0, 1);
+    net_start(net, 0, 0);
+    net_meet(net, 0, 1);
+    net_meet(net, 0, 2);
+    net_run(net, 200);
+    sc_manager_settled(net->node[0].m);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 2000);
+    call = net_fetch(net, 0, 9, "");
+    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN);
+    net_run(net, 61000);
+    call = net_fetch(net, 0, 9, "");
+    CU_ASSERT_EQUAL(outcome(net, call), SC_ABSENT);
+    net_destroy(net);
+}
+
 static void last_holds_nothing(sc_config_t *c, int index)
 {
     backup_tweak(c, index);
@@ -646,6 +675,8 @@ void backup_latest_tests(void)
     CU_add_test(s, "a copy that does not arrive", test_copy_lost);
     CU_add_test(s, "a new holder that does not answer", test_new_holder_hangs);
     CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
+    CU_add_test(s, "quorum: an engine that begins while members are cut off",
+                test_new_engine_wonders);
     CU_add_test(s, "quorum: a member says good-bye", test_goodbye);
     CU_add_test(s, "a node that hears two of five", test_hears_few);
     CU_add_test(s, "idle sessions without a lease", test_idle_without_lease);

@@ -84,7 +84,13 @@ static void test_retrieve(void)
     wire_sample(16, &b);
     begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
     CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
-    CU_ASSERT(m.found == 0 && m.sure == 1);
+    CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == 0);
+    m.away = 1;
+    sc_buf_clear(&b);
+    sc_msg_retrieve_put(&b, SC_EVT_RETRIEVE_REPLY, &m);
+    begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
+    CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
+    CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == 1);
     wire_sample(17, &b);
     begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
     CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
