@@ -214,7 +214,8 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
     sc_move_t *move;
     sc_record_t want;
 
-    if (is_moving(m, rec)) {
+    /* what is on its way from here to the holders is no reason: two would refuse each other's */
+    if (sc_move_find(m, rec->context, &rec->id) != NULL) {
         return 1;
     }
     if (!is_urgent(m, rec, &want) || sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
