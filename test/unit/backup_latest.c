@@ -443,6 +443,59 @@ static void test_new_holder_hangs(void)
     net_destroy(net);
 }
 
+/* What one node sends another one as a holder: the whole session, or with no primary a diff. */
+static apr_status_t give(net_t *net, int from, int to, const char *primary, apr_uint32_t number)
+{
+    sc_text_t context = {NET_CONTEXT, strlen(NET_CONTEXT)};
+    sc_wire_session_t s;
+    sc_msg_delta_t d;
+    apr_status_t rv;
+    sc_buf_t b;
+
+    sc_buf_init(&b, 1024);
+    memset(&s, 0, sizeof(s));
+    memset(&d, 0, sizeof(d));
+    if (primary != NULL) {
+        s.context = context.s;
+        s.context_len = context.len;
+        s.id = net_id(1);
+        s.max_idle_s = 1800;
+        s.stamp.hlc = 1;
+        s.primary = primary;
+        s.primary_len = strlen(primary);
+        s.epoch = number;
+        sc_msg_created_put(&b, SC_EVT_BACKUP, &s);
+    } else {
+        d.context = context;
+        d.id = net_id(1);
+        d.stamp.hlc = 1;
+        d.max_idle_s = 1800;
+        d.epoch = number;
+        sc_msg_delta_put(&b, SC_EVT_BACKUP_DIFF, &d);
+    }
+    rv = sc_manager_record(net->node[to].m, &net->node[from].self, b.data, b.len);
+    sc_buf_free(&b);
+    return rv;
+}
+
+/* Without a quorum: of two locations of one number the names say which counts. Who is no holder by
+ * that one does not acknowledge what it is sent by the other. */
+static void test_lesser_location(void)
+{
+    cast_t c = create(backup_ready(4, 1));
+    net_t *net = c.net;
+
+    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "")), SC_FOUND);
+    locate(net, c.other, c.third, c.backup, 7);
+    locate(net, c.backup, c.third, c.backup, 7);
+    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(give(net, 0, c.other, "n1", 7), APR_EGENERAL);
+    CU_ASSERT_EQUAL(give(net, 0, c.other, NULL, 7), APR_NOTFOUND);
+    CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 7), APR_EGENERAL);
+    CU_ASSERT_EQUAL(give(net, c.third, c.backup, NULL, 7), APR_SUCCESS);
+    net_destroy(net);
+}
+
 /* ---- quorum ------------------------------------------------------------------------------------
  */
 
@@ -674,6 +727,7 @@ void backup_latest_tests(void)
     CU_add_test(s, "a holder named by one that is none", test_named_by_others);
     CU_add_test(s, "a copy that does not arrive", test_copy_lost);
     CU_add_test(s, "a new holder that does not answer", test_new_holder_hangs);
+    CU_add_test(s, "two locations with one number", test_lesser_location);
     CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
     CU_add_test(s, "quorum: an engine that begins while members are cut off",
                 test_new_engine_wonders);
