@@ -496,6 +496,21 @@ static void test_lesser_location(void)
     net_destroy(net);
 }
 
+/* A copy that has to go is on its way to the holders, one of which hangs. Its node takes what they
+ * send: otherwise each could wait for the other one. */
+static void test_on_its_way(void)
+{
+    cast_t c = create(backup_ready(4, 1));
+    net_t *net = c.net;
+
+    hold(net, c.third, 1);
+    hear(net, c.backup, 0, 0, c.third, 7);
+    CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 8), APR_SUCCESS);
+    hold(net, c.third, 0);
+    net_destroy(net);
+}
+
 /* ---- quorum ------------------------------------------------------------------------------------
  */
 
@@ -728,6 +743,7 @@ void backup_latest_tests(void)
     CU_add_test(s, "a copy that does not arrive", test_copy_lost);
     CU_add_test(s, "a new holder that does not answer", test_new_holder_hangs);
     CU_add_test(s, "two locations with one number", test_lesser_location);
+    CU_add_test(s, "a copy on its way to the holders", test_on_its_way);
     CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
     CU_add_test(s, "quorum: an engine that begins while members are cut off",
                 test_new_engine_wonders);
