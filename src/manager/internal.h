@@ -489,8 +489,12 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer);
 /** Tell a peer that asks for a session who hangs of those that it does not see. Changes m->msg. */
 void sc_lease_tell_hung(sc_manager_t *m, const sc_member_t *from);
-/** Whether it must be this node that is cut off: it hears fewer of the members than it does not
- * hear, itself counted, or has just been away. Two of two may be either. */
+/** Whether those are the lesser part of the view that are left without some members: fewer than
+ * these, this node counted, or as many, but not the one with the first name. Two of two may be
+ * either. @param without bits of the places of those */
+int sc_lease_minority(const sc_manager_t *m, apr_uint64_t without);
+/** Whether it must be this node that is cut off: those that it hears are the lesser part, or it has
+ * just been away. */
 int sc_lease_cut_off(const sc_manager_t *m);
 /** Whether all who read on a peer's word know of this node, as the peers have said. */
 int sc_lease_introduced(const sc_manager_t *m);

@@ -187,6 +187,41 @@ static void test_cut_off(void)
     net_destroy(net);
 }
 
+/* Two of four hear each other, and not the other two, which hear each other. Only those go on that
+ * have the first name among them, until the others are dropped. */
+static void test_halves(void)
+{
+    net_t *net = net_ready(4, NULL);
+    apr_uint32_t call;
+    int i, k;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 4; k++) {
+            net->link[i][k].hold = net->link[k][i].hold = 1;
+        }
+    }
+    call = net_change(net, 3, 0, 0, 1, "a", "lost", (char *)NULL);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "new"), SC_DEGRADED);
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+    call = net_fetch(net, 2, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+    call = net_fetch(net, 1, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 4; k++) {
+            net_part(net, i, k);
+        }
+    }
+    net_run(net, 3000);
+    CU_ASSERT_EQUAL(net_set(net, 3, 0, 1, "a", "newer"), SC_DONE);
+    net_destroy(net);
+}
+
 /* Two that cannot talk, and one that hears both: nobody reads what the other has replaced. */
 static void test_one_pair_cut(void)
 {
@@ -491,6 +526,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: new engine", test_a_new_engine_has_none);
     CU_add_test(suite, "lease: one stall", test_one_stall);
     CU_add_test(suite, "lease: cut off", test_cut_off);
+    CU_add_test(suite, "lease: two halves", test_halves);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);
     CU_add_test(suite, "lease: departed", test_departed);
