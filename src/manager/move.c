@@ -407,6 +407,27 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
     return 0;
 }
 
+static apr_status_t set_place(const sc_move_t *move, const sc_record_t *to)
+{
+    apr_size_t n = 0;
+
+    while (n < SC_BACKUPS_MAX && to->backups[n] != SC_ROUTE_NONE) {
+        n++;
+    }
+    return sc_store_set_location(move->m->store, move->context, &move->id, to->primary, to->backups,
+                                 n, to->epoch);
+}
+
+/* Somebody else owns the session now. What this node has asked for it has accepted like those that
+ * did: they may have dropped their copies for the one that is here. */
+static void accept_own(const sc_move_t *move, const sc_record_t *rec)
+{
+    if (move->asked && !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) &&
+        sc_layout_cmp(move->m, &move->base, rec) > 0) {
+        (void)set_place(move, &move->base);
+    }
+}
+
 /* Another attempt. @return 0: there is no need of one any more */
 static int plan_again(sc_move_t *move, int unasked)
 {
@@ -415,8 +436,11 @@ static int plan_again(sc_move_t *move, int unasked)
     apr_uint64_t lack = move->lack;
     sc_record_t rec, nowhere = {0};
 
-    if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) != APR_SUCCESS ||
-        !sc_move_mine(m, &rec)) {
+    if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) != APR_SUCCESS) {
+        return 0;
+    }
+    if (!sc_move_mine(m, &rec)) {
+        accept_own(move, &rec);
         return 0;
     }
     if (!sc_layout_usable(m, move->taker)) {
@@ -485,17 +509,12 @@ static apr_interval_time_t pause_of(const sc_manager_t *m, const sc_move_t *move
 static void commit(sc_move_t *move)
 {
     sc_manager_t *m = move->m;
-    apr_size_t n = 0;
     sc_record_t rec;
     int made = 0;
 
     if (sc_store_get(m->store, move->context, &move->id, &rec, &m->old) == APR_SUCCESS &&
         !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && rec.epoch < move->want.epoch) {
-        while (n < SC_BACKUPS_MAX && move->want.backups[n] != SC_ROUTE_NONE) {
-            n++;
-        }
-        made = sc_store_set_location(m->store, move->context, &move->id, move->want.primary,
-                                     move->want.backups, n, move->want.epoch) == APR_SUCCESS;
+        made = set_place(move, &move->want) == APR_SUCCESS;
     }
     if (made) {
         int moved = !same_place(&rec, &move->want);

@@ -123,10 +123,10 @@ static void notified(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
         }
         return;
     }
-    if (rv == APR_SUCCESS && in->epoch <= rec.epoch) {
-        if (sc_layout_cmp(m, in, &rec) != 0) {
-            say(v, &rec);
-        } else if (here && (rec.flags & SC_REC_PROXY)) {
+    if (rv == APR_SUCCESS && sc_layout_cmp(m, in, &rec) < 0) {
+        say(v, &rec);
+    } else if (rv == APR_SUCCESS && sc_layout_cmp(m, in, &rec) == 0) {
+        if (here && (rec.flags & SC_REC_PROXY)) {
             say_none(v, in);
         }
     } else if (asks_newer(m, move, in)) {

@@ -236,6 +236,27 @@ static void test_promised_once(void)
     net_destroy(net);
 }
 
+/* Without a quorum two may be asked for with one number. The names say which counts, whichever
+ * comes first. */
+static void test_same_number(void)
+{
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        cast_t c = cast_of(backup_ready(4, 1), 0);
+        net_t *net = c.net;
+        int greater = c.backup > c.primary ? c.backup : c.primary;
+        int lesser = greater == c.backup ? c.primary : c.backup;
+
+        CU_ASSERT_FALSE(
+            notify(net, i ? greater : lesser, c.third, i ? lesser : greater, 7).refused);
+        CU_ASSERT_EQUAL(notify(net, i ? lesser : greater, c.third, i ? greater : lesser, 7).refused,
+                        i);
+        CU_ASSERT_EQUAL(record(net, c.third).primary, route(net, c.third, greater));
+        net_destroy(net);
+    }
+}
+
 /* Of a session that is not known here a promise is remembered, too; a claimer that is no holder is
  * not believed to know where it is. */
 static void test_promised_unknown(void)
@@ -752,6 +773,7 @@ void backup_claims_tests(void)
     CU_pSuite s = CU_get_suite("backup");
 
     CU_add_test(s, "a number is promised once", test_promised_once);
+    CU_add_test(s, "two locations asked for with one number", test_same_number);
     CU_add_test(s, "a number is promised for what is not known", test_promised_unknown);
     CU_add_test(s, "a claim that begins from an old location", test_claim_of_the_past);
     CU_add_test(s, "a claim of what has been", test_claim_of_nothing);
