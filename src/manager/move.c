@@ -279,7 +279,7 @@ static void ask_peers(sc_moving_t *b)
                       b->phase == SC_MOVE_CLAIM ? SC_PLACES_CLAIM : 0, list, m->store);
         b->asked[i] = peer->serial;
         b->replied &= ~((apr_uint64_t)1 << i);
-        (void)sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2 + 1);
+        (void)sc_mgr_post(m, peer, NULL, 0); /* one that got lost is sent again */
     }
     sc_places_free(list);
 }

@@ -203,8 +203,6 @@ void sc_review_kick(sc_manager_t *m, int decided);
 
 /* move_lost.c */
 int sc_lost_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
-/** @return 0: it was not about this */
-int sc_lost_sent(sc_manager_t *m, apr_uint64_t tag, apr_status_t rv);
 void sc_lost_stop(sc_manager_t *m);
 
 #endif
