@@ -132,6 +132,17 @@ void sc_move_end(sc_move_t *move, int decided)
     sc_review_kick(m, decided);
 }
 
+void sc_move_end_all(sc_move_t *items)
+{
+    sc_move_t *move;
+
+    while (items != NULL) {
+        move = items;
+        items = move->sibling;
+        sc_move_end(move, 0);
+    }
+}
+
 static void batch_free(sc_moving_t *b)
 {
     sc_moving_t **link = &b->m->moves->batches;
@@ -279,7 +290,7 @@ static void ask_peers(sc_moving_t *b)
                       b->phase == SC_MOVE_CLAIM ? SC_PLACES_CLAIM : 0, list, m->store);
         b->asked[i] = peer->serial;
         b->replied &= ~((apr_uint64_t)1 << i);
-        (void)sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2 + 1);
+        (void)sc_mgr_post(m, peer, NULL, 0); /* one that got lost is sent again */
     }
     sc_places_free(list);
 }
@@ -337,17 +348,6 @@ void sc_move_ask(sc_moving_t *b, sc_move_phase_t phase)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-static void end_all(sc_move_t *items)
-{
-    sc_move_t *move;
-
-    while (items != NULL) {
-        move = items;
-        items = move->sibling;
-        sc_move_end(move, 0);
-    }
-}
-
 /* What one member gets of each session, in all. */
 static apr_uint32_t count_copies(const sc_move_t *move)
 {
@@ -368,7 +368,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
     sc_record_t rec;
 
     if (b == NULL) {
-        end_all(items);
+        sc_move_end_all(items);
         return 0;
     }
     b->m = m;
@@ -388,7 +388,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
         *list = move;
     }
     sc_move_claim(b);
-    end_all(over);
+    sc_move_end_all(over);
     return n;
 }
 
@@ -489,7 +489,7 @@ static void begin_again(sc_moving_t *b)
     } else {
         sc_move_claim(b);
     }
-    end_all(over);
+    sc_move_end_all(over);
 }
 
 /* Different for each node and each attempt, and the same in each run of a test. */
@@ -599,7 +599,7 @@ int sc_move_part(sc_moving_t *b, sc_move_t *good, sc_move_t *refused)
     if (refused != NULL) {
         other = calloc(1, sizeof(*other));
         if (other == NULL) {
-            end_all(refused);
+            sc_move_end_all(refused);
         } else {
             other->m = m;
             other->next = m->moves->batches;
@@ -663,7 +663,7 @@ void sc_move_decide(sc_moving_t *b)
         move = accepted->sibling;
         commit(accepted);
     }
-    end_all(over);
+    sc_move_end_all(over);
 }
 
 /* Who has had his time gets nothing more granted; then it can be decided without him. */
