@@ -200,15 +200,6 @@ static void test_last_leaves(void)
 /* ---- a member that stands still -----------------------------------------------------------------
  */
 
-static void hold(net_t *net, int node, int on)
-{
-    int i;
-
-    for (i = 0; i < net->n; i++) {
-        net->link[i][node].hold = net->link[node][i].hold = on;
-    }
-}
-
 static void test_frozen_primary(void)
 {
     net_t *net = backup_ready(3, 1);
@@ -220,7 +211,7 @@ static void test_frozen_primary(void)
     net_run(net, 1000);
     primary = backup_primary(net, 1);
     other = (primary + 1) % 3;
-    hold(net, primary, 1);
+    net_hold(net, primary, 1);
     net_run(net, 12000); /* it is still in the view, and the others do without it */
     call = net_change(net, other, 0, 0, 1, "user", "bob", (char *)NULL);
     CU_ASSERT(net_wait(net, call, 10000));
@@ -234,7 +225,7 @@ static void test_frozen_primary(void)
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
     CU_ASSERT(sc_board_get(net->node[primary].board->lease_until) <=
               sc_mono(&net->node[primary].clock));
-    hold(net, primary, 0);
+    net_hold(net, primary, 0);
     CU_ASSERT(net_wait(net, call, 10000));
     CU_ASSERT(backup_settled(net, 10000));
     CU_ASSERT_STRING_EQUAL(backup_value(net, 1, "user"), "bob");
