@@ -75,6 +75,8 @@ void backup_fetch_tests(void);
 void backup_joins_tests(void);
 void backup_claims_tests(void);
 void backup_latest_tests(void);
+void backup_acks_tests(void);
+void backup_ids_tests(void);
 void backup_random_tests(void);
 
 #endif
