@@ -41,6 +41,11 @@ static void keep_old(net_t *net, int node)
     sc_buf_free(&old);
 }
 
+static void keep_nothing(net_t *net, int node)
+{
+    net_lose(net, node, 1);
+}
+
 /* It gets the whole session before the change is acknowledged. */
 static void completed(void (*lose)(net_t *net, int node), const char *b)
 {
@@ -64,6 +69,7 @@ static void completed(void (*lose)(net_t *net, int node), const char *b)
 
 static void test_completed(void)
 {
+    completed(keep_nothing, NULL);
     completed(keep_location, NULL);
     completed(keep_old, "1");
 }

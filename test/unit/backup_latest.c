@@ -526,6 +526,71 @@ static void test_idle_without_lease(void)
     idle_of(net_ready(3, with_delta));
 }
 
+/* Whether a request to see session 1 is answered by a node from what it has, and so at once. */
+static int is_shown_at_once(net_t *net, int node)
+{
+    const net_node_t *n = &net->node[node];
+    apr_uint64_t asked = n->board->count.fetches;
+    apr_uint32_t call = net_fetch(net, node, 1, "n1");
+    int at_once = net->answer[call].times == 1;
+
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
+    CU_ASSERT_EQUAL(n->board->count.fetches == asked, at_once);
+    return at_once;
+}
+
+/* By the clock of the network. */
+static apr_time_t accessed(net_t *net, int node)
+{
+    sc_record_t rec;
+
+    CU_ASSERT_EQUAL_FATAL(net_look(net, node, 1, &rec), NET_LIVE);
+    return rec.accessed - net->node[node].mono_offset;
+}
+
+/* Accesses are told in steps: those who are not the primary need not know of the last one, and ask
+ * before the session counts as idle. All three hold it. */
+static void perhaps_idle_of(net_t *net)
+{
+    sc_id_t id = net_id(1);
+    apr_time_t last, now;
+
+    net_make_idle(net, 0, 1, 20);
+    net_run(net, 800);
+    net_access(net, 0, 1);
+    last = net->now;
+    net_run(net, 19000);
+    CU_ASSERT_TRUE(is_shown_at_once(net, 1)); /* it cannot be idle yet */
+    net_run(net, 600);
+    CU_ASSERT(net->now - accessed(net, 1) > apr_time_from_sec(20)); /* as far as it knows */
+    CU_ASSERT_FALSE(is_shown_at_once(net, 1));
+    CU_ASSERT(accessed(net, 1) >= last && accessed(net, 1) <= last + apr_time_from_msec(10));
+    CU_ASSERT_TRUE(is_shown_at_once(net, 1));
+    net_access(net, 2, 1); /* nor does one ask who has heard of an access himself */
+    CU_ASSERT_TRUE(is_shown_at_once(net, 2));
+    /* the primary knows best, even if it is about to end the session: that is put off here */
+    now = net->now + net->node[0].mono_offset;
+    CU_ASSERT_EQUAL(sc_store_touch(net->node[0].store, 0, &id, now - apr_time_from_sec(20),
+                                   now + apr_time_from_sec(60)),
+                    APR_SUCCESS);
+    net->link[2][0].hold = net->link[2][1].hold = 1; /* what node 2 has to tell */
+    net_run(net, 500);
+    CU_ASSERT(net->now - last > apr_time_from_sec(20));
+    CU_ASSERT_TRUE(is_shown_at_once(net, 0));
+    /* who is alone has nobody to ask */
+    CU_ASSERT(net->now - accessed(net, 1) > apr_time_from_sec(20));
+    net_forget(net, 1, 0, 1);
+    net_forget(net, 1, 2, 1);
+    CU_ASSERT_TRUE(is_shown_at_once(net, 1));
+    net_destroy(net);
+}
+
+static void test_perhaps_idle(void)
+{
+    perhaps_idle_of(backup_ready(3, 2));
+    perhaps_idle_of(net_ready(3, with_delta));
+}
+
 void backup_latest_tests(void)
 {
     CU_pSuite s = CU_get_suite("backup");
@@ -543,4 +608,5 @@ void backup_latest_tests(void)
     CU_add_test(s, "quorum: a member says good-bye", test_goodbye);
     CU_add_test(s, "a node that hears two of five", test_hears_few);
     CU_add_test(s, "idle sessions without a lease", test_idle_without_lease);
+    CU_add_test(s, "a session that may have idled out", test_perhaps_idle);
 }
