@@ -68,10 +68,20 @@ static watch_t watched(const backup_cast_t *c, void (*at_first)(watch_t *w))
     return w;
 }
 
-static void tap(net_t *net, watch_t *w)
+/* The session is to go to the fourth node. Goes on until node 0 has posted something of what it
+ * counts. */
+static void begin_move(watch_t *w, const int *until)
 {
+    net_t *net = w->c->net;
+    int i;
+
     net->tap = watch;
     net->tapped = w;
+    backup_take(net, w->c->fourth, 0);
+    for (i = 0; i < 1000 && *until == 0; i++) {
+        net_run(net, 1);
+    }
+    CU_ASSERT_EQUAL_FATAL(*until, 4);
 }
 
 static apr_uint32_t epoch(net_t *net, int node)
@@ -118,11 +128,8 @@ static void asked_holder_lacks(apr_uint32_t quorum)
     apr_uint32_t call;
     int i;
 
-    tap(net, &w);
-    backup_take(net, c.fourth, 0);
-    for (i = 0; i < 1000 && epoch(net, c.fourth) == 1; i++) {
-        net_run(net, 1);
-    }
+    begin_move(&w, &w.asked);
+    net_run(net, 20);
     CU_ASSERT_EQUAL(epoch(net, c.fourth), 2);
     CU_ASSERT_EQUAL(epoch(net, 0), 1);
     net->link[0][c.fourth].full = 1;
@@ -164,14 +171,8 @@ static void test_told_while_claimed(void)
     watch_t w = watched(&c, promise_higher);
     net_t *net = c.net;
     sc_record_t rec;
-    int i;
 
-    tap(net, &w);
-    backup_take(net, c.fourth, 0);
-    for (i = 0; i < 1000 && w.claimed_since == 0; i++) {
-        net_run(net, 1);
-    }
-    CU_ASSERT_EQUAL_FATAL(w.claimed_since, 4);
+    begin_move(&w, &w.claimed_since);
     net_hold(net, c.third, 1);
     net_run(net, 20);
     CU_ASSERT_EQUAL(net_look(net, 0, 1, &rec), NET_LIVE);

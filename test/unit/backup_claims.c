@@ -255,24 +255,6 @@ static void test_promise_outlives_engine(void)
 /* ---- who has promised -------------------------------------------------------------------------
  */
 
-typedef struct copy_t {
-    sc_event_t event;
-    int from, to;
-    unsigned char bytes[4096];
-    apr_size_t len;
-} copy_t;
-
-static void keep(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
-{
-    copy_t *k = net->tapped;
-
-    if (from == k->from && to == k->to && len > 0 && bytes[0] == (unsigned int)k->event &&
-        len <= sizeof(k->bytes)) {
-        memcpy(k->bytes, bytes, len);
-        k->len = len;
-    }
-}
-
 /* Changes by the old number are refused, of the whole session as of parts of it, but not those of
  * the claimer. */
 static void test_fence(void)
@@ -283,11 +265,11 @@ static void test_fence(void)
     for (i = 0; i < 2; i++) {
         net_t *net = backup_ready(4, 1);
         backup_cast_t c = backup_cast(net, 0);
-        copy_t k = {events[i], c.primary, c.backup, {0}, 0};
+        backup_kept_t k = {events[i], c.primary, c.backup, {0}, 0};
         apr_uint32_t call;
         sc_member_t *maker = &net->node[c.primary].self, *claimer = &net->node[c.third].self;
 
-        net->tap = keep;
+        net->tap = backup_keep;
         net->tapped = &k;
         if (i == 0) {
             call = net_change(net, c.primary, 0, 0, 1, "a", "2", (char *)NULL);

@@ -89,30 +89,12 @@ static void test_complete(void)
 /* ---- who refuses -------------------------------------------------------------------------------
  */
 
-/* The last CHANGE_SESSION_ID that one node has posted to another one. */
-typedef struct kept_t {
-    int from, to;
-    unsigned char bytes[4096];
-    apr_size_t len;
-} kept_t;
-
-static void keep(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
-{
-    kept_t *k = net->tapped;
-
-    if (from == k->from && to == k->to && len > 0 && bytes[0] == SC_EVT_CHANGE_SESSION_ID) {
-        CU_ASSERT_FATAL(len <= sizeof(k->bytes));
-        memcpy(k->bytes, bytes, len);
-        k->len = len;
-    }
-}
-
 /* One node changes the id of session 1. @return what the other one says to that */
 static apr_status_t change_id(net_t *net, int from, int to, apr_uint32_t *call)
 {
-    kept_t k = {from, to, {0}, 0};
+    backup_kept_t k = {SC_EVT_CHANGE_SESSION_ID, from, to, {0}, 0};
 
-    net->tap = keep;
+    net->tap = backup_keep;
     net->tapped = &k;
     *call = net_change_id(net, from, 1, 2, 0, "c", "1");
     net->tap = NULL;

@@ -241,6 +241,17 @@ int backup_claims(const unsigned char *bytes, apr_size_t len)
     return flags >= 0 && (flags & SC_PLACES_CLAIM);
 }
 
+void backup_keep(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
+{
+    backup_kept_t *k = net->tapped;
+
+    if (from == k->from && to == k->to && len > 0 && bytes[0] == (unsigned int)k->event) {
+        CU_ASSERT_FATAL(len <= sizeof(k->bytes));
+        memcpy(k->bytes, bytes, len);
+        k->len = len;
+    }
+}
+
 /* ---- all sessions -----------------------------------------------------------------------------
  */
 

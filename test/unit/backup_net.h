@@ -67,6 +67,16 @@ void backup_take(net_t *net, int who, int of);
 /** Whether a record that was posted asks for locations, or claims their numbers. */
 int backup_asks(const unsigned char *bytes, apr_size_t len);
 int backup_claims(const unsigned char *bytes, apr_size_t len);
+/** The last record of a kind that one node has posted to another one. */
+typedef struct backup_kept_t {
+    sc_event_t event;
+    int from, to;
+    unsigned char bytes[4096];
+    apr_size_t len; /**< 0: none */
+} backup_kept_t;
+
+/** A tap that keeps it in the backup_kept_t that is tapped. */
+net_tap_t backup_keep;
 
 void backup_changes_tests(void);
 void backup_moves_tests(void);
