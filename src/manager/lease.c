@@ -126,6 +126,9 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     if (peer == NULL || m->lease_time == 0 || sent <= 0 || sent > now) {
         return APR_SUCCESS;
     }
+    if (sc_lease_mute(m, peer)) {
+        sc_move_review(m); /* what was made meanwhile has been made without it */
+    }
     peer->lease.silent = 0;
     if (sent > peer->lease.told) {
         peer->lease.told = sent;
