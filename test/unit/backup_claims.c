@@ -190,7 +190,7 @@ static void test_same_number(void)
     int i;
 
     for (i = 0; i < 2; i++) {
-        cast_t c = cast_of(backup_ready(4, 1), 0);
+        backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
         net_t *net = c.net;
         int greater = c.backup > c.primary ? c.backup : c.primary;
         int lesser = greater == c.backup ? c.primary : c.backup;
@@ -199,7 +199,7 @@ static void test_same_number(void)
             notify(net, i ? greater : lesser, c.third, i ? lesser : greater, 7).refused);
         CU_ASSERT_EQUAL(notify(net, i ? lesser : greater, c.third, i ? greater : lesser, 7).refused,
                         i);
-        CU_ASSERT_EQUAL(record(net, c.third).primary, route(net, c.third, greater));
+        CU_ASSERT_EQUAL(record(net, c.third).primary, backup_route(net, c.third, greater));
         net_destroy(net);
     }
 }

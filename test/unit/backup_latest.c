@@ -403,17 +403,17 @@ static apr_status_t give(net_t *net, int from, int to, const char *primary, apr_
  * that one does not acknowledge what it is sent by the other. */
 static void test_lesser_location(void)
 {
-    cast_t c = create(backup_ready(4, 1));
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
 
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "")), SC_FOUND);
-    locate(net, c.other, c.third, c.backup, 7);
-    locate(net, c.backup, c.third, c.backup, 7);
-    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
-    CU_ASSERT_EQUAL(give(net, 0, c.other, "n1", 7), APR_EGENERAL);
-    CU_ASSERT_EQUAL(give(net, 0, c.other, NULL, 7), APR_NOTFOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
+    locate(net, c.third, c.fourth, c.backup, 7);
+    locate(net, c.backup, c.fourth, c.backup, 7);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(give(net, 0, c.third, "n1", 7), APR_EGENERAL);
+    CU_ASSERT_EQUAL(give(net, 0, c.third, NULL, 7), APR_NOTFOUND);
     CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 7), APR_EGENERAL);
-    CU_ASSERT_EQUAL(give(net, c.third, c.backup, NULL, 7), APR_SUCCESS);
+    CU_ASSERT_EQUAL(give(net, c.fourth, c.backup, NULL, 7), APR_SUCCESS);
     net_destroy(net);
 }
 
@@ -421,14 +421,14 @@ static void test_lesser_location(void)
  * send: otherwise each could wait for the other one. */
 static void test_on_its_way(void)
 {
-    cast_t c = create(backup_ready(4, 1));
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
 
-    hold(net, c.third, 1);
-    hear(net, c.backup, 0, 0, c.third, 7);
+    net_hold(net, c.fourth, 1);
+    hear(net, c.backup, 0, 0, c.fourth, 7);
     CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
     CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 8), APR_SUCCESS);
-    hold(net, c.third, 0);
+    net_hold(net, c.fourth, 0);
     net_destroy(net);
 }
 
@@ -478,7 +478,7 @@ static void test_few_backups(void)
  * knows; an engine that has just begun has not, and goes by what the others say. */
 static void test_new_engine_wonders(void)
 {
-    net_t *net = with_quorum(5, 1, 3);
+    net_t *net = backup_quorum(5, 1, 3);
     apr_uint32_t call;
     int i;
 
@@ -496,10 +496,10 @@ static void test_new_engine_wonders(void)
     CU_ASSERT(net_wait_ready(net, 5000));
     net_run(net, 2000);
     call = net_fetch(net, 0, 9, "");
-    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_UNKNOWN);
     net_run(net, 61000);
     call = net_fetch(net, 0, 9, "");
-    CU_ASSERT_EQUAL(outcome(net, call), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_ABSENT);
     net_destroy(net);
 }
 

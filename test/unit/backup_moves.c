@@ -414,11 +414,14 @@ static void test_rate(void)
     net_destroy(net);
 }
 
-static void test_no_room(void)
+#define BIG 20000
+
+/* 120 sessions on node 0; node 2 has room for some of them only. */
+static net_t *last_is_small(void)
 {
     net_t *net;
     apr_uint32_t id;
-    char big[20000];
+    char big[BIG];
     int i;
 
     backup_copies = 1;
@@ -443,6 +446,14 @@ static void test_no_room(void)
 
         CU_ASSERT(outcome == SC_DONE || outcome == SC_DEGRADED);
     }
+    return net;
+}
+
+static void test_no_room(void)
+{
+    net_t *net = last_is_small();
+    apr_uint32_t id;
+
     net_crash(net, 1, 1);
     net_run(net, 15000);
     CU_ASSERT_EQUAL(net_sessions(net, 0), 120); /* nothing is lost for that */
@@ -450,8 +461,33 @@ static void test_no_room(void)
     for (id = 1; id <= 120; id++) {
         const char *v = net_value(net, 0, id, "big");
 
-        CU_ASSERT(v != NULL && strlen(v) == sizeof(big) - 1);
+        CU_ASSERT(v != NULL && strlen(v) == BIG - 1);
     }
+    net_destroy(net);
+}
+
+/* The backup does not answer, and nobody has room to take its place: a change that it lacks counts
+ * only by a location without it. */
+static void test_no_room_for_another(void)
+{
+    net_t *net = last_is_small();
+    int made = 0;
+    apr_uint32_t id;
+
+    net_hold(net, 1, 1);
+    for (id = 1; id <= 60; id++) {
+        if (backup_has(net, 1, id, NULL) == HAS_COPY && backup_has(net, 2, id, NULL) != HAS_COPY) {
+            sc_outcome_t outcome =
+                net_outcome(net, net_change(net, 0, 0, 0, id, "a", "2", (char *)NULL));
+
+            if (outcome == SC_DONE || outcome == SC_DEGRADED) {
+                made++;
+                CU_ASSERT_PTR_NULL(strstr(backup_where(net, 0, id), "n2"));
+            }
+        }
+    }
+    CU_ASSERT(made > 0);
+    net_hold(net, 1, 0);
     net_destroy(net);
 }
 
@@ -526,5 +562,6 @@ void backup_moves_tests(void)
     CU_add_test(s, "a holder that has not heard of a move", test_unheard);
     CU_add_test(s, "copies are made at a rate", test_rate);
     CU_add_test(s, "a member has no room for copies", test_no_room);
+    CU_add_test(s, "nobody has room for a backup that hangs", test_no_room_for_another);
     CU_add_test(s, "a member was silent for a moment", test_silent_for_a_moment);
 }
