@@ -128,6 +128,20 @@ void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir);
 /* ---- balancer.c ----------------------------------------------------------------------------- */
 void sc_balancer_register(apr_pool_t *p);
 
+/** One balancer of SessionClusterMembers, for the status page. */
+typedef struct sc_members_info_t {
+    const char *name;
+    int places;  /**< for members: ProxySet growth= */
+    int members; /**< workers that announced themselves, gone ones with a place included */
+    int resting; /**< places that were given up a moment ago */
+    int waiting; /**< members without a place */
+    apr_uint64_t added;
+    apr_uint64_t removed;
+} sc_members_info_t;
+
+/** @return 0: there are not so many */
+int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out);
+
 /* ---- status.c ------------------------------------------------------------------------------- */
 /** Handler "session-cluster-status". */
 int sc_status_handler(request_rec *r);
