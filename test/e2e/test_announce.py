@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,7 +28,7 @@ def announce(node, url=None, more=""):
 def take_members(balancer, args=KEEP, growth=4, static=(), more=""):
     """No BalancerMember but these, and members as they come."""
     balancer.nodes = list(static)
-    balancer.proxy_args = f"growth={growth} nonce=None"
+    balancer.proxy_args = f"growth={growth} nonce=for-tests"
     balancer.directives += f"SessionClusterMembers balancer://cluster {args}\n{MANAGER}{more}"
 
 
@@ -82,6 +83,17 @@ def make(farm):
                        "members are workers")
         return cluster
     return build
+
+
+def connections(port):
+    """How many sockets of this machine have that port at their other end."""
+    found = 0
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        for line in f.readlines()[1:]:
+            fields = line.split()
+            # established, or closed by the other side only
+            found += int(fields[2].split(":")[1], 16) == port and fields[3] in ("01", "08")
+    return found
 
 
 # ---- joining -------------------------------------------------------------------------------------
@@ -183,6 +195,8 @@ def test_back_at_another_port(make):
             wait_until(lambda: url(mover) in workers(balancer), 20, "n2 has a new worker")
             wait_until(lambda: serving(balancer) == ["n1", "n2", "n3"], 10, "and it serves")
             wait_until(lambda: not set(old) & set(workers(balancer)), 10, "the old one is gone")
+            wait_until(lambda: workers(balancer) and not connections(int(old[-1][-5:])), 20,
+                       "nor is any connection to it left")
             old.append(url(mover))
         load.run_for(1)
     for r in load.failures():  # only what was in the middle of it when it died
@@ -192,6 +206,30 @@ def test_back_at_another_port(make):
     wait_until(lambda: all(len(workers(balancer)) == 3 for _ in range(10)), 10, "three workers")
     told = info(balancer)
     assert (told["added"], told["removed"], told["waiting"]) == (8, 5, 0)
+
+
+def test_request_that_outlives_its_worker(make):
+    """A node moves with a graceful restart, and goes on with what it had begun at its old place."""
+    cluster = make(2, growth=2)
+    balancer, mover = cluster.balancer, cluster[1]
+    one = sticky_to(balancer, "n2")
+    before, old = url(mover), mover.port
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(one.op, "sleep=9000")
+        wait_until(lambda: connections(old), 5, "it is being served")
+        mover.port = free_port()
+        announce(mover)
+        mover.restart()
+        # as long as it lasts the old worker has its place, and then the new one gets it
+        wait_until(lambda: info(balancer)["waiting"] == 1, 10, "n2 waits for a place")
+        other = balancer.client(cookies=one.cookies)
+        assert other.op("set=b:2").json()["route"] == "n1"
+        assert before in workers(balancer) and not slow.done()
+        assert slow.result().json()["route"] == "n2"
+    wait_until(lambda: url(mover) in workers(balancer), 20, "n2 has its place")
+    assert before not in workers(balancer)
+    wait_until(lambda: sticky_to(balancer, "n2") and not connections(old), 20,
+               "no connection is left to where it was")
 
 
 def test_more_nodes_than_places(make):
@@ -316,6 +354,36 @@ def test_weight_changes(make):
     node.restart()
     wait_until(lambda: workers(balancer)[url(node)][2:] == (5.0, 2), 15, "new weight")
     assert len(workers(balancer)) == 2 and info(balancer)["removed"] == 0
+
+
+def test_who_says_nothing_is_no_worker(make):
+    cluster = make(2, start=False)
+    cluster[1].directives = ""
+    cluster.start()
+    wait_until(lambda: serving(cluster.balancer) == ["n1"], 15, "one worker")
+    assert info(cluster.balancer)["waiting"] == 0
+    member = next(m for m in cluster.balancer.status()["view"]["members"] if m["route"] == "n1")
+    assert (member["url"], member["weight"], member["lbset"]) == (url(cluster[0]), 1, 0)
+
+
+def test_administrator_has_the_last_word(make):
+    """What is changed in balancer-manager stays until the node says something new."""
+    cluster = make(2)
+    balancer, node = cluster.balancer, cluster[0]
+    change = f"b=cluster&w={url(node)}&w_lf=7&w_status_D=1&nonce=for-tests"
+    reply = balancer.client().post("/bm", change.encode(),
+                                   headers={"Referer": "http://127.0.0.1/bm",
+                                            "Content-Type": "application/x-www-form-urlencoded"})
+    assert reply.status == 200
+    assert workers(balancer)[url(node)][2] == 7.0 and serving(balancer) == ["n2"]
+    generation = balancer.status()["view"]["generation"]
+    cluster[1].kill9()
+    wait_until(lambda: balancer.status()["view"]["generation"] > generation, 10, "another view")
+    assert workers(balancer)[url(node)][2] == 7.0 and "Dis" in workers(balancer)[url(node)][1]
+    announce(node, more="weight=5")
+    node.restart()
+    wait_until(lambda: workers(balancer)[url(node)][2] == 5.0, 15, "new weight")
+    assert "Dis" in workers(balancer)[url(node)][1]
 
 
 # ---- hostile announcements -----------------------------------------------------------------------
