@@ -64,6 +64,7 @@ typedef struct note_t {
 typedef struct shared_t {
     apr_time_t next_full; /**< mono time from which a line about missing slots may be written */
     apr_time_t next_scheme;
+    apr_time_t next_twice;
     apr_uint64_t added;
     apr_uint64_t removed;
     note_t note[];
@@ -102,6 +103,7 @@ struct sc_members_t {
 typedef struct wish_t {
     const sc_board_member_t *member[SC_MEMBERS_MAX];
     int n;
+    const sc_board_member_t *twice; /**< announces what another one does; NULL: nobody */
 } wish_t;
 
 /* ---- slots ------------------------------------------------------------------------------------
@@ -403,17 +405,39 @@ static const sc_board_member_t *wished_route(const wish_t *wish, const char *rou
     return NULL;
 }
 
-/* Two nodes that announce one URL cannot both be meant: the one that came first is. */
-static void wish_for(wish_t *wish, const sc_board_member_t *b)
+static const proxy_worker *worker_at(const managed_t *m, const char *url)
+{
+    for (int i = 0; i < m->b->workers->nelts; i++) {
+        const proxy_worker *w = APR_ARRAY_IDX(m->b->workers, i, const proxy_worker *);
+
+        if (strcmp(NAME(w->s), url) == 0) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* Of two nodes that announce one URL: the one whose worker it is, else the one that came first. */
+static int has_right(const managed_t *m, const sc_board_member_t *b, const sc_board_member_t *other)
+{
+    const proxy_worker *w = worker_at(m, b->url);
+
+    if (w && strcmp(w->s->route, other->route) == 0) {
+        return 0;
+    }
+    return (w && strcmp(w->s->route, b->route) == 0) || b->since < other->since;
+}
+
+static void wish_for(const managed_t *m, wish_t *wish, const sc_board_member_t *b)
 {
     for (int i = 0; i < wish->n; i++) {
         const sc_board_member_t *other = wish->member[i];
 
         if (strcmp(other->url, b->url) == 0) {
-            if (b->since < other->since ||
-                (b->since == other->since && strcmp(b->route, other->route) < 0)) {
-                wish->member[i] = b;
-            }
+            int right = has_right(m, b, other);
+
+            wish->member[i] = right ? b : other;
+            wish->twice = right ? other : b;
             return;
         }
     }
@@ -423,9 +447,10 @@ static void wish_for(wish_t *wish, const sc_board_member_t *b)
 static void collect(const managed_t *m, const sc_view_t *view, wish_t *wish)
 {
     wish->n = 0;
+    wish->twice = NULL;
     for (apr_uint32_t i = 0; i < view->count; i++) {
         if (is_wanted(m, view, &view->member[i])) {
-            wish_for(wish, &view->member[i]);
+            wish_for(m, wish, &view->member[i]);
         }
     }
 }
@@ -436,12 +461,11 @@ static int is_placed(const managed_t *m, const sc_board_member_t *b)
     for (int i = 0; i < m->b->workers->nelts; i++) {
         const proxy_worker *w = APR_ARRAY_IDX(m->b->workers, i, const proxy_worker *);
 
-        if (strcmp(NAME(w->s), b->url) == 0 ||
-            (!is_ours(w->s) && strcmp(w->s->route, b->route) == 0)) {
+        if (!is_ours(w->s) && strcmp(w->s->route, b->route) == 0) {
             return 1;
         }
     }
-    return 0;
+    return worker_at(m, b->url) != NULL;
 }
 
 /* One that is about to leave is too late; one that has just begun comes soon. */
@@ -747,8 +771,14 @@ void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mo
         if (!m->shared) {
             continue;
         }
-        collect(m, view, &wish);
         lock_all(m);
+        collect(m, view, &wish);
+        if (wish.twice && may_log(&m->shared->next_twice, mono)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, m->server,
+                         "SC0717: %s: member %s announces %s, as another one does; one of them is "
+                         "left out",
+                         m->b->s->name, wish.twice->route, wish.twice->url);
+        }
         if (main_request) {
             reap(m, mono);
         }
@@ -938,8 +968,8 @@ int sc_members_info(const sc_members_t *members, int i, const sc_view_t *view,
     if (!m->shared) {
         return 1;
     }
-    collect(m, view, &wish);
     lock_all(m);
+    collect(m, view, &wish);
     for (int k = 0; k < m->b->max_workers; k++) {
         out->members += is_ours(slot_at(m, k));
         out->resting += m->shared->note[k].rests != 0;

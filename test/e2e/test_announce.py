@@ -396,6 +396,22 @@ def test_administrator_has_the_last_word(make):
     assert "Dis" in workers(balancer)[url(node)][1]
 
 
+def test_two_nodes_at_one_url(make):
+    """A line that was copied: one worker, of the node that was there first, and a word about it."""
+    cluster = make(3, start=False)
+    announce(cluster[1], url(cluster[0]))
+    cluster.start()
+    balancer = cluster.balancer
+    wait_until(lambda: len(workers(balancer)) == 2, 15, "two workers")
+    balancer.wait_log(r"SC0717: balancer://cluster: member n\d announces")
+    first = workers(balancer)[url(cluster[0])][0]
+    other = cluster[0] if first == "n2" else cluster[1]
+    other.stop()
+    wait_until(lambda: balancer.lost(other.route), 15, "one of them has left")
+    assert workers(balancer)[url(cluster[0])][0] == first
+    assert balancer.log().count("SC0717") == 1
+
+
 # ---- hostile announcements -----------------------------------------------------------------------
 
 def varint(n):
@@ -430,10 +446,9 @@ def test_hostile_announcements(farm):
     the group goes on."""
     group = f"multicast address=239.255.77.77 port={free_port()} bind=127.0.0.1 " \
             "frequency=200 dropTime=1500"
-    cluster = farm.cluster(1, balancers=1, membership=group)
+    cluster = farm.cluster(1, balancers=1, membership=group, options="SessionClusterSecret none\n")
     announce(cluster[0])
-    take_members(cluster.balancer)
-    cluster.balancer.directives += "LogLevel session_cluster:debug\n"
+    take_members(cluster.balancer, more="SessionClusterSecret none\n")
     cluster.start()
     balancer = cluster.balancer
     port = int(re.search(r"port=(\d+)", group).group(1))
