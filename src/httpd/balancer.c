@@ -53,7 +53,6 @@ typedef struct balancer_side_t {
     retry_worker_t *retry;
     APR_OPTIONAL_FN_TYPE(proxy_balancer_get_best_worker) * best;
     sc_members_t *members;   /**< balancers of SessionClusterMembers; NULL: none */
-    apr_uint32_t joined_gen; /**< the view that their members were last taken from */
     apr_uint32_t walked_gen; /**< the view that workers' states were set from */
     apr_time_t next_walk;    /**< look again then; 0: not yet done in this child */
     apr_uint32_t walking;    /**< 1: a thread does it now */
@@ -304,7 +303,6 @@ static void refresh(balancer_side_t *side, request_rec *r)
     apr_uint32_t gen;
     apr_time_t mono;
     sc_view_t *view;
-    int works;
 
     if (!board || !side->proxy) {
         return;
@@ -314,23 +312,16 @@ static void refresh(balancer_side_t *side, request_rec *r)
         r->request_time < __atomic_load_n(&side->next_walk, __ATOMIC_RELAXED)) {
         return;
     }
-    works = engine_works(board);
-    if ((!works && (!side->members || gen == side->joined_gen)) ||
-        __atomic_exchange_n(&side->walking, 1, __ATOMIC_ACQUIRE)) {
+    if (!engine_works(board) || __atomic_exchange_n(&side->walking, 1, __ATOMIC_ACQUIRE)) {
         return;
     }
     view = apr_palloc(r->pool, sizeof(*view));
     if (sc_board_view(board, view) == APR_SUCCESS) {
         mono = sc_mono(&sc_clock_system);
-        works = works && view_fresh(view, mono);
-        /* who was a member before a restart is a worker at once after it */
-        sc_members_walk(side->members, view, mono, works, !r->main);
-        __atomic_store_n(&side->joined_gen, gen, __ATOMIC_RELAXED);
-        if (works) {
+        if (view_fresh(view, mono)) {
+            sc_members_walk(side->members, view, mono, !r->main);
             walk(side, view, mono);
         }
-    }
-    if (engine_works(board)) {
         __atomic_store_n(&side->walked_gen, gen, __ATOMIC_RELAXED);
         __atomic_store_n(&side->next_walk, r->request_time + WALK_INTERVAL, __ATOMIC_RELAXED);
     }
@@ -462,9 +453,10 @@ int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out)
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     balancer_side_t *side = side_get();
+    const sc_board_t *board;
+    sc_view_t *view = NULL;
 
     (void)plog;
-    (void)ptemp;
     if (!side) {
         return OK;
     }
@@ -479,7 +471,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         side->method.age = side->inner->age;
         side->method.updatelbstatus = side->inner->updatelbstatus;
     }
-    sc_members_ready(side->members, pconf);
+    board = sc_httpd()->board;
+    if (board && side->members) {
+        view = apr_palloc(ptemp, sizeof(*view));
+        view = sc_board_view(board, view) == APR_SUCCESS ? view : NULL;
+    }
+    sc_members_ready(side->members, view, pconf);
     /* where the hook finds it without a look-up; this module has no other use for the slot */
     for (; s; s = s->next) {
         ap_set_module_config(s->module_config, &session_cluster_module, side);

@@ -70,8 +70,10 @@ typedef struct sc_members_t sc_members_t;
  *  @return OK, or HTTP_INTERNAL_SERVER_ERROR; what is wrong has been logged then */
 int sc_members_check(sc_members_t **members, module *proxy, server_rec *s, apr_pool_t *p);
 
-/** In post_config, after mod_proxy_balancer's. */
-void sc_members_ready(sc_members_t *members, apr_pool_t *p);
+/** In post_config, after mod_proxy_balancer's. @param view who was there before a restart; may be
+ * NULL
+ */
+void sc_members_ready(sc_members_t *members, const sc_view_t *view, apr_pool_t *p);
 
 /** Follow what other processes have changed: before each look for a worker. Costs one load for each
  *  balancer when there is nothing. Must not be called with a balancer's lock held. */
@@ -79,9 +81,8 @@ void sc_members_sync(sc_members_t *members);
 
 /** Make members that announce themselves workers, and give up those that are gone for long. One
  *  thread of a process at a time.
- *  @param trusted 0: the view may be an old one; nobody is given up because of it
  *  @param main_request 0: this is within a sub-request */
-void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mono, int trusted,
+void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mono,
                      int main_request);
 
 /** As sc_standing, for one worker: that of a member which announces another URL now, or none, is

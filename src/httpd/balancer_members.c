@@ -44,7 +44,7 @@ APLOG_USE_MODULE(session_cluster);
 /** How long a slot that was given up stays unused. */
 #define REST apr_time_from_sec(5)
 /** A count of requests under way that a killed child has left behind is not waited for longer. */
-#define BUSY_MAX apr_time_from_sec(3600)
+#define BUSY_MAX apr_time_from_sec(600)
 /** Pause between two lines about one lasting trouble. */
 #define LOG_PAUSE apr_time_from_sec(600)
 
@@ -652,8 +652,9 @@ static void take_over(managed_t *m, proxy_worker_shared *shm, note_t *note,
     note->absent = 0;
 }
 
-/* @return 1: the list of workers has changed */
-static int review(managed_t *m, int i, const wish_t *wish, int trusted, apr_time_t mono)
+/* @param sure 0: who is not in the view may be there nevertheless
+ * @return 1: the list of workers has changed */
+static int review(managed_t *m, int i, const wish_t *wish, int sure, apr_time_t mono)
 {
     proxy_worker_shared *shm = slot_at(m, i);
     note_t *note = &m->shared->note[i];
@@ -674,7 +675,7 @@ static int review(managed_t *m, int i, const wish_t *wish, int trusted, apr_time
         take_over(m, shm, note, b);
         return 0;
     }
-    if (!trusted) {
+    if (!sure) {
         return 0;
     }
     note->absent = note->absent ? note->absent : mono;
@@ -688,7 +689,7 @@ static int review(managed_t *m, int i, const wish_t *wish, int trusted, apr_time
 }
 
 /* With the locks of this process; what others may do at the same time is found out again. */
-static int is_due(const managed_t *m, const wish_t *wish, int trusted, apr_time_t mono)
+static int is_due(const managed_t *m, const wish_t *wish, int sure, apr_time_t mono)
 {
     for (int i = 0; i < m->b->max_workers; i++) {
         const proxy_worker_shared *shm = slot_at(m, i);
@@ -702,7 +703,7 @@ static int is_due(const managed_t *m, const wish_t *wish, int trusted, apr_time_
             b = wished_url(wish, NAME(shm));
             if (b ? note->absent || note->announced != announced(b) ||
                         strcmp(shm->route, b->route) != 0
-                  : trusted) {
+                  : sure) {
                 return 1;
             }
         }
@@ -741,13 +742,13 @@ static int join(managed_t *m, const sc_board_member_t *b, apr_time_t mono)
     return add(m, b);
 }
 
-static void change(managed_t *m, const wish_t *wish, int trusted, apr_time_t mono)
+static void change(managed_t *m, const wish_t *wish, int sure, apr_time_t mono)
 {
     int changed = 0;
 
     follow(m); /* another process may have done it meanwhile */
     for (int i = 0; i < m->b->max_workers; i++) {
-        changed |= review(m, i, wish, trusted, mono);
+        changed |= review(m, i, wish, sure, mono);
     }
     for (int i = 0; i < wish->n; i++) {
         changed |= join(m, wish->member[i], mono);
@@ -759,8 +760,10 @@ static void change(managed_t *m, const wish_t *wish, int trusted, apr_time_t mon
     }
 }
 
-/* The global lock is only tried: who has it does the same, or the next walk will. */
-void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mono, int trusted,
+/* The global lock is only tried: who has it does the same, or the next walk will. When no member is
+ * left nobody is given up: it is rather this httpd that has lost the cluster's network, and then
+ * the workers are all that there is to try. */
+void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mono,
                      int main_request)
 {
     wish_t wish;
@@ -782,9 +785,9 @@ void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mo
         if (main_request) {
             reap(m, mono);
         }
-        if (is_due(m, &wish, trusted, mono) &&
+        if (is_due(m, &wish, wish.n > 0, mono) &&
             (!m->b->gmutex || apr_global_mutex_trylock(m->b->gmutex) == APR_SUCCESS)) {
-            change(m, &wish, trusted, mono);
+            change(m, &wish, wish.n > 0, mono);
             (void)PROXY_GLOBAL_UNLOCK(m->b);
         }
         unlock_all(m);
@@ -893,8 +896,9 @@ int sc_members_check(sc_members_t **members, module *proxy, server_rec *s, apr_p
     return rv;
 }
 
-/* What BalancerPersist has brought back: slots that are in use and look free to mod_proxy, workers
- * that are in the configuration now. */
+/* What BalancerPersist has brought back: slots that are in use and look free to mod_proxy, counts
+ * of requests that ended with the processes that served them, workers that are in the configuration
+ * now. */
 static void settle(managed_t *m)
 {
     for (int i = 0; i < m->b->max_workers; i++) {
@@ -902,6 +906,7 @@ static void settle(managed_t *m)
 
         if (is_taken(shm)) {
             (void)m->b->storage->fgrab(m->b->wslot, (unsigned int)i);
+            shm->busy = 0;
         } else if (shm) {
             shm->context = NULL;
         }
@@ -916,7 +921,17 @@ static void settle(managed_t *m)
     set_attempts(m);
 }
 
-void sc_members_ready(sc_members_t *members, apr_pool_t *p)
+/* Who was a member before a restart is a worker before the first child begins: its requests must
+ * not find an empty balancer while one of them fills it. */
+static void take_known(managed_t *m, const sc_view_t *view)
+{
+    wish_t wish;
+
+    collect(m, view, &wish);
+    change(m, &wish, 0, sc_mono(&sc_clock_system));
+}
+
+void sc_members_ready(sc_members_t *members, const sc_view_t *view, apr_pool_t *p)
 {
     for (int i = 0; members && i < members->managed->nelts; i++) {
         managed_t *m = &APR_ARRAY_IDX(members->managed, i, managed_t);
@@ -946,6 +961,9 @@ void sc_members_ready(sc_members_t *members, apr_pool_t *p)
         memset(m->shared, 0, bytes);
         settle(m);
         m->synced = m->b->s->wupdated;
+        if (view) {
+            take_known(m, view);
+        }
     }
 }
 

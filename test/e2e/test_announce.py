@@ -186,6 +186,23 @@ def test_stopped_node_is_given_up(make):
     assert info(balancer)["added"] == 4
 
 
+def test_nobody_is_left(make):
+    """Then it is rather the network of the cluster that is gone: all workers stay, and are tried."""
+    cluster = make(2, members="keep=1")
+    balancer = cluster.balancer
+    for node in cluster.nodes:
+        node.kill9()
+    wait_until(lambda: balancer.lost("n1") and balancer.lost("n2"), 10, "both have left")
+    lost = time.monotonic()
+    while time.monotonic() < lost + 4:
+        assert len(workers(balancer)) == 2
+    assert not any("HcFl" in w[1] for w in workers(balancer).values())
+    assert info(balancer)["removed"] == 0
+    cluster[0].start()
+    wait_until(lambda: balancer.client().get("/t").status == 200, 10, "n1 serves")
+    wait_until(lambda: list(workers(balancer)) == [url(cluster[0])], 15, "and n2 is given up")
+
+
 def test_back_at_another_port(make):
     """Again and again, under load: places are used again, and no request fails but those that were
     with the node when it died."""
@@ -260,10 +277,12 @@ def test_more_nodes_than_places(make):
 
 # ---- restarts of the balancer --------------------------------------------------------------------
 
-@pytest.mark.parametrize("persist", ["Off", "On"])
-def test_graceful_restart(make, persist):
-    cluster = make(more=f"BalancerPersist {persist}\n")
+@pytest.mark.parametrize("mpm,persist", [("event", "Off"), ("event", "On"), ("prefork", "On")])
+def test_graceful_restart(make, mpm, persist):
+    cluster = make(more=f"BalancerPersist {persist}\n", start=False)
     balancer = cluster.balancer
+    balancer.mpm = mpm
+    cluster.start()
     one = sticky_to(balancer, "n2")
     with Load(balancer.port, clients=30, rate=100) as load:
         load.run_for(0.5)
