@@ -73,8 +73,9 @@ static const char *split_host(const char *at, parts_t *u)
     return at + u->host_len;
 }
 
-/** @return what follows the port, if there is one; NULL: it is no port */
-static const char *skip_port(const char *at)
+/** One port has one spelling, or it would be two workers: none where the scheme says it.
+ *  @return what follows the port, if there is one; NULL: it is no port */
+static const char *skip_port(const char *at, apr_uint32_t usual)
 {
     apr_uint32_t port = 0;
     int digits = 0;
@@ -85,10 +86,10 @@ static const char *skip_port(const char *at)
     for (at++; is_digit(*at) && digits < PORT_DIGITS; at++, digits++) {
         port = port * 10 + (apr_uint32_t)(*at - '0');
         if (port == 0) {
-            return NULL; /* two spellings of one port would be two workers */
+            return NULL;
         }
     }
-    return digits > 0 && port <= 65535 ? at : NULL;
+    return digits > 0 && port <= 65535 && port != usual ? at : NULL;
 }
 
 static int split(const char *url, parts_t *u)
@@ -100,7 +101,7 @@ static int split(const char *url, parts_t *u)
         return 0;
     }
     at = split_host(at + 3, u);
-    at = at != NULL ? skip_port(at) : NULL;
+    at = at != NULL ? skip_port(at, sc_worker_url_port(url)) : NULL;
     if (at == NULL || (*at != '\0' && *at != '/')) {
         return 0;
     }

@@ -5,7 +5,7 @@
  * @brief What the files of the balancer's side share.
  *
  * balancer.c: lbmethod, states of workers, hooks. balancer_place.c: which worker takes a session
- * over. balancer_members.c: workers of nodes that announce themselves.
+ * over. balancer_members.c, balancer_slots.c: workers of nodes that announce themselves.
  */
 #ifndef SC_BALANCER_H
 #define SC_BALANCER_H

@@ -29,75 +29,15 @@
  * when httpd unloads and loads all modules.
  */
 
-#include "balancer.h"
+#include "balancer_members.h"
 
 #include "apr_fnmatch.h"
 #include "apr_shm.h"
 
 APLOG_USE_MODULE(session_cluster);
 
-#pragma weak ap_proxy_define_worker
-#pragma weak ap_proxy_initialize_worker
-
-/** In a slot's context: filled here. Outlives restarts with BalancerPersist, as all of the slot. */
-#define MARK ((void *)(apr_uintptr_t)0x53434d31)
-/** How long a slot that was given up stays unused. */
-#define REST apr_time_from_sec(5)
 /** A count of requests under way that a killed child has left behind is not waited for longer. */
 #define BUSY_MAX apr_time_from_sec(600)
-/** Pause between two lines about one lasting trouble. */
-#define LOG_PAUSE apr_time_from_sec(600)
-
-#ifdef PROXY_WORKER_EXT_NAME_SIZE
-#define NAME(shm) ((shm)->name_ex)
-#else
-#define NAME(shm) ((shm)->name)
-#endif
-
-/** What all processes of one generation know of a slot besides what mod_proxy keeps in it. */
-typedef struct note_t {
-    apr_uint32_t announced; /**< weight and lbset that were taken over last; 0: none */
-    apr_time_t absent;      /**< mono time since which nobody announces it; 0: somebody does */
-    apr_time_t rests;       /**< given up; may be used again then; 0: not given up */
-} note_t;
-
-typedef struct shared_t {
-    apr_time_t next_full; /**< mono time from which a line about missing slots may be written */
-    apr_time_t next_scheme;
-    apr_time_t next_twice;
-    apr_uint64_t added;
-    apr_uint64_t removed;
-    note_t note[];
-} shared_t;
-
-/** One process's object of a slot. */
-typedef struct local_t {
-    struct local_t *next;
-    proxy_worker *worker;
-    apr_pool_t *pool; /**< this and the worker; destroyed with it */
-    int own;          /**< 1: the worker is in that pool; 0: mod_proxy has made it elsewhere */
-    apr_time_t left;  /**< mono time when it was taken out of the list */
-} local_t;
-
-typedef struct managed_t {
-    const sc_members_line_t *line;
-    proxy_balancer *b;
-    proxy_server_conf *conf;
-    server_rec *server;
-    apr_array_header_t *sharers; /**< proxy_balancer *: b, and copies of it in virtual hosts that
-                                      inherited it and have its list of workers in common */
-    int nstatic;                 /**< workers of the configuration */
-    int attempts_fixed;          /**< maxattempts= was given */
-    shared_t *shared;
-    apr_time_t synced; /**< the balancer's time stamp that this process has followed */
-    local_t *here;     /**< in the list of workers */
-    local_t *leaving;  /**< no longer, but perhaps in use */
-} managed_t;
-
-struct sc_members_t {
-    module *proxy;
-    apr_array_header_t *managed; /**< managed_t */
-};
 
 /** The nodes of a view that are to be workers of one balancer. */
 typedef struct wish_t {
@@ -105,32 +45,8 @@ typedef struct wish_t {
     int n;
     const sc_board_member_t *twice; /**< announces what another one does; NULL: nobody */
 } wish_t;
-
-/* ---- slots ------------------------------------------------------------------------------------
+/* ---- what all processes share -----------------------------------------------------------------
  */
-
-static proxy_worker_shared *slot_at(const managed_t *m, int i)
-{
-    void *at = NULL;
-
-    return m->b->storage->dptr(m->b->wslot, (unsigned int)i, &at) == APR_SUCCESS ? at : NULL;
-}
-
-/* The hash of a slot that is being filled is written last, def after fnv. */
-static int is_taken(const proxy_worker_shared *shm)
-{
-    return shm && __atomic_load_n(&shm->hash.def, __ATOMIC_ACQUIRE) && shm->hash.fnv;
-}
-
-static int is_ours(const proxy_worker_shared *shm)
-{
-    return is_taken(shm) && shm->context == MARK;
-}
-
-static int same_hash(const proxy_hashes *a, const proxy_hashes *b)
-{
-    return a->def == b->def && a->fnv == b->fnv;
-}
 
 /* All processes have to look again. */
 static void stamp(managed_t *m)
@@ -147,7 +63,7 @@ static void set_attempts(managed_t *m)
     int n = 0;
 
     for (int i = 0; i < m->b->max_workers; i++) {
-        n += is_taken(slot_at(m, i));
+        n += sc_slot_taken(sc_slot_at(m, i));
     }
     for (int i = 0; !m->attempts_fixed && i < m->sharers->nelts; i++) {
         proxy_balancer_shared *s = APR_ARRAY_IDX(m->sharers, i, proxy_balancer *)->s;
@@ -158,204 +74,6 @@ static void set_attempts(managed_t *m)
         }
     }
 }
-
-/* ---- this process's workers -------------------------------------------------------------------
- */
-
-static void lock_all(const managed_t *m)
-{
-    for (int i = 0; i < m->sharers->nelts; i++) {
-        (void)PROXY_THREAD_LOCK(APR_ARRAY_IDX(m->sharers, i, proxy_balancer *));
-    }
-}
-
-static void unlock_all(const managed_t *m)
-{
-    for (int i = m->sharers->nelts; i > 0; i--) {
-        (void)PROXY_THREAD_UNLOCK(APR_ARRAY_IDX(m->sharers, i - 1, proxy_balancer *));
-    }
-}
-
-/* A pool below the configuration's, so that it ends before mod_proxy is unloaded, but with memory
- * of its own: it comes and goes while requests are served. */
-static local_t *make_local(const managed_t *m)
-{
-    apr_allocator_t *allocator;
-    apr_thread_mutex_t *mutex;
-    apr_pool_t *pool;
-    local_t *l;
-
-    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
-        return NULL;
-    }
-    if (apr_pool_create_ex(&pool, m->conf->pool, NULL, allocator) != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return NULL;
-    }
-    apr_allocator_owner_set(allocator, pool);
-    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
-        apr_pool_destroy(pool);
-        return NULL;
-    }
-    apr_allocator_mutex_set(allocator, mutex);
-    apr_pool_tag(pool, "session_cluster_worker");
-    l = apr_pcalloc(pool, sizeof(*l));
-    l->pool = pool;
-    return l;
-}
-
-/* mod_proxy allocates the worker, since later releases may make it larger than it is known here. */
-static local_t *define_local(const managed_t *m, const char *url)
-{
-    local_t *l = make_local(m);
-    const char *err;
-
-    if (!l) {
-        return NULL;
-    }
-    l->own = 1;
-    err = ap_proxy_define_worker(l->pool, &l->worker, NULL, NULL, url, 0);
-    if (err || strcmp(NAME(l->worker->s), url) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, m->server, "SC0707: %s: %s is no worker: %s",
-                     m->b->s->name, url, err ? err : NAME(l->worker->s));
-        apr_pool_destroy(l->pool);
-        return NULL;
-    }
-    l->worker->balancer = m->b;
-    l->worker->section_config = m->b->section_config;
-    return l;
-}
-
-static void enter(managed_t *m, local_t *l)
-{
-    APR_ARRAY_PUSH(m->b->workers, proxy_worker *) = l->worker;
-    l->next = m->here;
-    m->here = l;
-}
-
-/* Connections of a worker that is used no more; its slot may be another's by now. */
-static int in_use(const proxy_worker *w)
-{
-    return w->cp && w->cp->res && apr_reslist_acquired_count(w->cp->res) > 0;
-}
-
-static void destroy(local_t *l)
-{
-    proxy_conn_pool *cp = l->worker->cp;
-
-    if (!l->own && cp) {
-        l->worker->cp = NULL; /* tells mod_proxy that the connections go with their pool */
-        apr_pool_destroy(cp->pool);
-    }
-    apr_pool_destroy(l->pool);
-}
-
-/* Not during a sub-request: a child with one thread may be using the connection around it. */
-static void reap(managed_t *m, apr_time_t mono)
-{
-    local_t **at = &m->leaving;
-
-    while (*at) {
-        local_t *l = *at;
-
-        if (mono - l->left > REST && !in_use(l->worker)) {
-            *at = l->next;
-            destroy(l);
-        } else {
-            at = &l->next;
-        }
-    }
-}
-
-static local_t *take_out(managed_t *m, proxy_worker *w)
-{
-    for (local_t **at = &m->here; *at; at = &(*at)->next) {
-        local_t *l = *at;
-
-        if (l->worker == w) {
-            *at = l->next;
-            return l;
-        }
-    }
-    return NULL;
-}
-
-/* Workers whose slot is not theirs any more leave the list. */
-static void drop_stale(managed_t *m, apr_time_t mono)
-{
-    apr_array_header_t *workers = m->b->workers;
-    int kept = 0;
-
-    for (int i = 0; i < workers->nelts; i++) {
-        proxy_worker *w = APR_ARRAY_IDX(workers, i, proxy_worker *);
-        local_t *l;
-
-        if (i < m->nstatic || same_hash(&w->hash, &w->s->hash)) {
-            APR_ARRAY_IDX(workers, kept++, proxy_worker *) = w;
-            continue;
-        }
-        l = take_out(m, w);
-        if (!l) {
-            l = make_local(m);
-        }
-        if (l) {
-            l->worker = w;
-            l->left = mono;
-            l->next = m->leaving;
-            m->leaving = l;
-        }
-    }
-    workers->nelts = kept;
-}
-
-static proxy_worker *worker_with(const managed_t *m, const proxy_hashes *hash)
-{
-    for (int i = 0; i < m->b->workers->nelts; i++) {
-        proxy_worker *w = APR_ARRAY_IDX(m->b->workers, i, proxy_worker *);
-
-        if (same_hash(&w->hash, hash)) {
-            return w;
-        }
-    }
-    return NULL;
-}
-
-/* A slot that another process has filled. */
-static void adopt(managed_t *m, proxy_worker_shared *shm)
-{
-    local_t *l = define_local(m, NAME(shm));
-    apr_status_t rv;
-
-    if (!l) {
-        return;
-    }
-    l->worker->s = shm;
-    rv = ap_proxy_initialize_worker(l->worker, m->server, l->pool);
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, m->server, "SC0708: %s: worker %s cannot be used",
-                     m->b->s->name, NAME(shm));
-        apr_pool_destroy(l->pool);
-        return;
-    }
-    enter(m, l);
-}
-
-/* With all locks of this process held. */
-static void follow(managed_t *m)
-{
-    apr_time_t stamped = __atomic_load_n(&m->b->s->wupdated, __ATOMIC_ACQUIRE);
-
-    drop_stale(m, sc_mono(&sc_clock_system));
-    for (int i = 0; i < m->b->max_workers; i++) {
-        proxy_worker_shared *shm = slot_at(m, i);
-
-        if (is_ours(shm) && !worker_with(m, &shm->hash)) {
-            adopt(m, shm);
-        }
-    }
-    __atomic_store_n(&m->synced, stamped, __ATOMIC_RELEASE);
-}
-
 void sc_members_sync(sc_members_t *members)
 {
     for (int i = 0; members && i < members->managed->nelts; i++) {
@@ -363,13 +81,12 @@ void sc_members_sync(sc_members_t *members)
 
         if (m->shared && __atomic_load_n(&m->b->s->wupdated, __ATOMIC_ACQUIRE) !=
                              __atomic_load_n(&m->synced, __ATOMIC_ACQUIRE)) {
-            lock_all(m);
-            follow(m);
-            unlock_all(m);
+            sc_workers_lock(m);
+            sc_workers_follow(m);
+            sc_workers_unlock(m);
         }
     }
 }
-
 /* ---- who is to be a worker --------------------------------------------------------------------
  */
 
@@ -410,7 +127,7 @@ static const proxy_worker *worker_at(const managed_t *m, const char *url)
     for (int i = 0; i < m->b->workers->nelts; i++) {
         const proxy_worker *w = APR_ARRAY_IDX(m->b->workers, i, const proxy_worker *);
 
-        if (strcmp(NAME(w->s), url) == 0) {
+        if (strcmp(SC_WORKER_NAME(w->s), url) == 0) {
             return w;
         }
     }
@@ -461,7 +178,7 @@ static int is_placed(const managed_t *m, const sc_board_member_t *b)
     for (int i = 0; i < m->b->workers->nelts; i++) {
         const proxy_worker *w = APR_ARRAY_IDX(m->b->workers, i, const proxy_worker *);
 
-        if (!is_ours(w->s) && strcmp(w->s->route, b->route) == 0) {
+        if (!sc_slot_ours(w->s) && strcmp(w->s->route, b->route) == 0) {
             return 1;
         }
     }
@@ -503,11 +220,11 @@ standing_t sc_members_standing(const sc_members_t *members, const proxy_balancer
 {
     standing_t is = sc_standing(view, w->s->route, alive);
 
-    for (int i = 0; members && is_ours(w->s) && i < members->managed->nelts; i++) {
+    for (int i = 0; members && sc_slot_ours(w->s) && i < members->managed->nelts; i++) {
         const managed_t *m = &APR_ARRAY_IDX(members->managed, i, const managed_t);
 
-        if (m->b->workers == b->workers &&
-            (!*alive || !is_wanted(m, view, *alive) || strcmp((*alive)->url, NAME(w->s)) != 0)) {
+        if (m->b->workers == b->workers && (!*alive || !is_wanted(m, view, *alive) ||
+                                            strcmp((*alive)->url, SC_WORKER_NAME(w->s)) != 0)) {
             *alive = NULL;
             return STANDING_GONE;
         }
@@ -517,15 +234,6 @@ standing_t sc_members_standing(const sc_members_t *members, const proxy_balancer
 
 /* ---- changes, with all locks of this process and the balancer's global one held ---------------
  */
-
-/* One line in LOG_PAUSE, whichever process notices. */
-static int may_log(apr_time_t *next, apr_time_t mono)
-{
-    apr_time_t due = __atomic_load_n(next, __ATOMIC_RELAXED);
-
-    return mono >= due && __atomic_compare_exchange_n(next, &due, mono + LOG_PAUSE, 0,
-                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
 
 static void set_parameters(const managed_t *m, proxy_worker *w, const sc_board_member_t *b)
 {
@@ -556,14 +264,14 @@ static void set_parameters(const managed_t *m, proxy_worker *w, const sc_board_m
         w->s->disablereuse = 1;
         w->s->disablereuse_set = 1;
     }
-    w->s->context = MARK;
+    w->s->context = SC_SLOT_MARK;
     w->s->updated = apr_time_now();
 }
 
 static int free_slot(const managed_t *m)
 {
     for (int i = 0; i < m->b->max_workers; i++) {
-        if (slot_at(m, i) && !is_taken(slot_at(m, i)) && !m->shared->note[i].rests) {
+        if (sc_slot_at(m, i) && !sc_slot_taken(sc_slot_at(m, i)) && !m->shared->note[i].rests) {
             return i;
         }
     }
@@ -573,7 +281,7 @@ static int free_slot(const managed_t *m)
 /* The hash comes last: until then other processes take the slot for a free one. */
 static apr_status_t fill(managed_t *m, int i, local_t *l)
 {
-    proxy_worker_shared *shm = slot_at(m, i);
+    proxy_worker_shared *shm = sc_slot_at(m, i);
     proxy_worker *w = l->worker;
     proxy_hashes hash = w->s->hash;
     apr_status_t rv = m->b->storage->fgrab(m->b->wslot, (unsigned int)i);
@@ -598,7 +306,7 @@ static apr_status_t fill(managed_t *m, int i, local_t *l)
 static int add(managed_t *m, const sc_board_member_t *b)
 {
     int i = free_slot(m);
-    local_t *l = define_local(m, b->url);
+    local_t *l = sc_worker_define(m, b->url);
     apr_status_t rv;
 
     if (!l) {
@@ -615,7 +323,7 @@ static int add(managed_t *m, const sc_board_member_t *b)
     m->shared->note[i].announced = announced(b);
     m->shared->note[i].absent = 0;
     m->shared->added++;
-    enter(m, l);
+    sc_worker_enter(m, l);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, m->server,
                  "SC0709: %s: member %s has announced itself and is a worker now: %s",
                  m->b->s->name, b->route, b->url);
@@ -625,13 +333,13 @@ static int add(managed_t *m, const sc_board_member_t *b)
 static void give_up(managed_t *m, proxy_worker_shared *shm, int i, apr_time_t mono)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, m->server,
-                 "SC0710: %s: %s, worker of member %s, is given up", m->b->s->name, NAME(shm),
-                 shm->route);
+                 "SC0710: %s: %s, worker of member %s, is given up", m->b->s->name,
+                 SC_WORKER_NAME(shm), shm->route);
     (void)__atomic_fetch_or(&shm->status, PROXY_WORKER_HC_FAIL, __ATOMIC_ACQ_REL);
     shm->route[0] = '\0';
     __atomic_store_n(&shm->hash.def, 0, __ATOMIC_RELEASE);
     shm->hash.fnv = 0;
-    m->shared->note[i].rests = mono + REST;
+    m->shared->note[i].rests = mono + SC_SLOT_REST;
     m->shared->removed++;
 }
 
@@ -656,7 +364,7 @@ static void take_over(managed_t *m, proxy_worker_shared *shm, note_t *note,
  * @return 1: the list of workers has changed */
 static int review(managed_t *m, int i, const wish_t *wish, int sure, apr_time_t mono)
 {
-    proxy_worker_shared *shm = slot_at(m, i);
+    proxy_worker_shared *shm = sc_slot_at(m, i);
     note_t *note = &m->shared->note[i];
     const sc_board_member_t *b;
     apr_time_t keep = apr_time_from_msec(m->line->keep_ms);
@@ -667,10 +375,10 @@ static int review(managed_t *m, int i, const wish_t *wish, int sure, apr_time_t 
         shm->context = NULL;
         (void)m->b->storage->release(m->b->wslot, (unsigned int)i);
     }
-    if (!is_ours(shm) || shm->method != NONE) {
+    if (!sc_slot_ours(shm) || shm->method != NONE) {
         return 0;
     }
-    b = wished_url(wish, NAME(shm));
+    b = wished_url(wish, SC_WORKER_NAME(shm));
     if (b) {
         take_over(m, shm, note, b);
         return 0;
@@ -692,15 +400,15 @@ static int review(managed_t *m, int i, const wish_t *wish, int sure, apr_time_t 
 static int is_due(const managed_t *m, const wish_t *wish, int sure, apr_time_t mono)
 {
     for (int i = 0; i < m->b->max_workers; i++) {
-        const proxy_worker_shared *shm = slot_at(m, i);
+        const proxy_worker_shared *shm = sc_slot_at(m, i);
         const note_t *note = &m->shared->note[i];
         const sc_board_member_t *b;
 
         if (note->rests && note->rests <= mono) {
             return 1;
         }
-        if (is_ours(shm)) {
-            b = wished_url(wish, NAME(shm));
+        if (sc_slot_ours(shm)) {
+            b = wished_url(wish, SC_WORKER_NAME(shm));
             if (b ? note->absent || note->announced != announced(b) ||
                         strcmp(shm->route, b->route) != 0
                   : sure) {
@@ -722,7 +430,7 @@ static int join(managed_t *m, const sc_board_member_t *b, apr_time_t mono)
         return 0;
     }
     if (!has_handler(b->url)) {
-        if (may_log(&m->shared->next_scheme, mono)) {
+        if (sc_members_may_log(&m->shared->next_scheme, mono)) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, m->server,
                          "SC0711: %s: member %s announces %s, and the module of mod_proxy for that "
                          "is not loaded",
@@ -731,7 +439,7 @@ static int join(managed_t *m, const sc_board_member_t *b, apr_time_t mono)
         return 0;
     }
     if (free_slot(m) < 0) {
-        if (may_log(&m->shared->next_full, mono)) {
+        if (sc_members_may_log(&m->shared->next_full, mono)) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, m->server,
                          "SC0712: %s: no place is left for member %s (%s); ProxySet growth= says "
                          "how many workers there may be besides those of the configuration",
@@ -746,7 +454,7 @@ static void change(managed_t *m, const wish_t *wish, int sure, apr_time_t mono)
 {
     int changed = 0;
 
-    follow(m); /* another process may have done it meanwhile */
+    sc_workers_follow(m); /* another process may have done it meanwhile */
     for (int i = 0; i < m->b->max_workers; i++) {
         changed |= review(m, i, wish, sure, mono);
     }
@@ -756,7 +464,7 @@ static void change(managed_t *m, const wish_t *wish, int sure, apr_time_t mono)
     if (changed) {
         set_attempts(m);
         stamp(m);
-        follow(m);
+        sc_workers_follow(m);
     }
 }
 
@@ -774,23 +482,23 @@ void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mo
         if (!m->shared) {
             continue;
         }
-        lock_all(m);
+        sc_workers_lock(m);
         collect(m, view, &wish);
-        if (wish.twice && may_log(&m->shared->next_twice, mono)) {
+        if (wish.twice && sc_members_may_log(&m->shared->next_twice, mono)) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, m->server,
                          "SC0717: %s: member %s announces %s, as another one does; one of them is "
                          "left out",
                          m->b->s->name, wish.twice->route, wish.twice->url);
         }
         if (main_request) {
-            reap(m, mono);
+            sc_workers_reap(m, mono);
         }
         if (is_due(m, &wish, wish.n > 0, mono) &&
             (!m->b->gmutex || apr_global_mutex_trylock(m->b->gmutex) == APR_SUCCESS)) {
             change(m, &wish, wish.n > 0, mono);
             (void)PROXY_GLOBAL_UNLOCK(m->b);
         }
-        unlock_all(m);
+        sc_workers_unlock(m);
     }
 }
 
@@ -902,9 +610,9 @@ int sc_members_check(sc_members_t **members, module *proxy, server_rec *s, apr_p
 static void settle(managed_t *m)
 {
     for (int i = 0; i < m->b->max_workers; i++) {
-        proxy_worker_shared *shm = slot_at(m, i);
+        proxy_worker_shared *shm = sc_slot_at(m, i);
 
-        if (is_taken(shm)) {
+        if (sc_slot_taken(shm)) {
             (void)m->b->storage->fgrab(m->b->wslot, (unsigned int)i);
             shm->busy = 0;
         } else if (shm) {
@@ -914,7 +622,7 @@ static void settle(managed_t *m)
     for (int i = 0; i < m->nstatic && i < m->b->workers->nelts; i++) {
         proxy_worker *w = APR_ARRAY_IDX(m->b->workers, i, proxy_worker *);
 
-        if (w->s->context == MARK) {
+        if (w->s->context == SC_SLOT_MARK) {
             w->s->context = NULL;
         }
     }
@@ -986,16 +694,16 @@ int sc_members_info(const sc_members_t *members, int i, const sc_view_t *view,
     if (!m->shared) {
         return 1;
     }
-    lock_all(m);
+    sc_workers_lock(m);
     collect(m, view, &wish);
     for (int k = 0; k < m->b->max_workers; k++) {
-        out->members += is_ours(slot_at(m, k));
+        out->members += sc_slot_ours(sc_slot_at(m, k));
         out->resting += m->shared->note[k].rests != 0;
     }
     for (int k = 0; k < wish.n; k++) {
         out->waiting += may_join(wish.member[k]) && !is_placed(m, wish.member[k]);
     }
-    unlock_all(m);
+    sc_workers_unlock(m);
     out->added = __atomic_load_n(&m->shared->added, __ATOMIC_RELAXED);
     out->removed = __atomic_load_n(&m->shared->removed, __ATOMIC_RELAXED);
     return 1;

@@ -456,7 +456,7 @@ HOSTILE = [
     b"http://127.0.0.1:80@evil.example/", b"http://127.0.0.1:8080?x", b"file:///etc/passwd",
     b"unix:/run/x.sock|http://h/", b"http://127.0.0.1:8080/../", b"http://169.254.169.254",
     b"http://0.0.0.0:1", b"balancer://cluster", b"http://127.0.0.1:99999", b"http://[::1",
-    b"http://127.0.0.1:8080/%2e%2e", b"HTTP://127.0.0.1:8080", b"x" * 127,
+    b"http://127.0.0.1:8080/%2e%2e", b"HTTP://127.0.0.1:8080", b"http://127.0.0.1:80", b"x" * 127,
 ]
 
 

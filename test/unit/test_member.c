@@ -30,7 +30,7 @@ static void our_member(sc_member_t *m)
     m->node_state = SC_NODE_READY;
     m->store_id = APR_UINT64_C(0xFEDCBA9876543210);
     strcpy(m->route, "node-1");
-    strcpy(m->url, "http://10.1.2.3:80");
+    strcpy(m->url, "http://10.1.2.3:8080");
     m->flags = SC_MEMBER_NO_BACKUPS;
 }
 
@@ -112,7 +112,7 @@ static void test_mark(void)
     CU_ASSERT_EQUAL(got.node_state, SC_NODE_READY);
     CU_ASSERT_EQUAL(got.store_id, m.store_id);
     CU_ASSERT_STRING_EQUAL(got.route, "node-1");
-    CU_ASSERT_STRING_EQUAL(got.url, "http://10.1.2.3:80");
+    CU_ASSERT_STRING_EQUAL(got.url, "http://10.1.2.3:8080");
     CU_ASSERT_EQUAL(got.flags, SC_MEMBER_NO_BACKUPS);
     CU_ASSERT_STRING_EQUAL(sc_member_name(&got, name), "node-1 (10.1.2.3:4000)");
     CU_ASSERT_TRUE(sc_member_same(&m, &got));
@@ -310,17 +310,17 @@ static void test_worker_urls(void)
         {"http://10.1.2.3:8080", SC_URL_GOOD},
         {"http://10.1.2.3", SC_URL_GOOD},
         {"https://www-1.example.org:65535/app/v1.0_x~", SC_URL_GOOD},
-        {"ajp://node_1:8009", SC_URL_GOOD},
+        {"ajp://node_1:8010", SC_URL_GOOD},
         {"h2://a.b", SC_URL_GOOD},
         {"h2c://a.b.:1", SC_URL_GOOD},
-        {"http://[2001:db8::1]:80/a", SC_URL_GOOD},
+        {"http://[2001:db8::1]:81/a", SC_URL_GOOD},
         {"http://[::ffff:10.0.0.1]", SC_URL_GOOD},
-        {"http://127.0.0.1:80", SC_URL_LOOPBACK},
+        {"http://127.0.0.1:81", SC_URL_LOOPBACK},
         {"http://127.9.9.9", SC_URL_LOOPBACK},
-        {"http://[::1]:80", SC_URL_LOOPBACK},
+        {"http://[::1]:443", SC_URL_LOOPBACK},
         {"http://[::ffff:127.0.0.1]", SC_URL_LOOPBACK},
         {"http://localhost", SC_URL_LOOPBACK},
-        {"http://localhost.:80", SC_URL_LOOPBACK},
+        {"http://localhost.:81", SC_URL_LOOPBACK},
         {"http://a.localhost", SC_URL_LOOPBACK},
         {"http://mylocalhost", SC_URL_GOOD},
         {"", SC_URL_BAD},
@@ -339,6 +339,11 @@ static void test_worker_urls(void)
         {"balancer://a", SC_URL_BAD},
         {"http://a:", SC_URL_BAD},
         {"http://a:0", SC_URL_BAD},
+        {"http://a:80", SC_URL_BAD}, /* that is http://a */
+        {"https://a:443/b", SC_URL_BAD},
+        {"ajp://a:8009", SC_URL_BAD},
+        {"h2://[2001:db8::1]:443", SC_URL_BAD},
+        {"h2c://a:80", SC_URL_BAD},
         {"http://a:080", SC_URL_BAD},
         {"http://a:65536", SC_URL_BAD},
         {"http://a:123456", SC_URL_BAD},
@@ -414,15 +419,15 @@ static void test_worker_urls(void)
     CU_ASSERT_EQUAL(sc_worker_url_kind(url), SC_URL_BAD);
     /* loopback is for who is there, too */
     our_member(&m);
-    CU_ASSERT_FALSE(sc_worker_url_usable("http://127.0.0.1:80", &m));
+    CU_ASSERT_FALSE(sc_worker_url_usable("http://127.0.0.1:81", &m));
     CU_ASSERT_TRUE(sc_worker_url_usable("http://10.0.0.9", &m));
     sc_member_set_host(&m, "127.0.0.2");
-    CU_ASSERT_TRUE(sc_worker_url_usable("http://[::1]:80", &m));
+    CU_ASSERT_TRUE(sc_worker_url_usable("http://[::1]:81", &m));
     sc_member_set_host(&m, "::1");
-    CU_ASSERT_TRUE(sc_worker_url_usable("http://localhost:80", &m));
+    CU_ASSERT_TRUE(sc_worker_url_usable("http://localhost:81", &m));
     CU_ASSERT_FALSE(sc_worker_url_usable("http://a/../b", &m));
     m.host_len = 0;
-    CU_ASSERT_FALSE(sc_worker_url_usable("http://localhost:80", &m));
+    CU_ASSERT_FALSE(sc_worker_url_usable("http://localhost:81", &m));
     CU_ASSERT_EQUAL(sc_worker_url_port("https://a"), 443);
     CU_ASSERT_EQUAL(sc_worker_url_port("httpss://a"), 0);
     CU_ASSERT_EQUAL(sc_worker_url_port("http"), 0);
