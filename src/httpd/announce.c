@@ -118,11 +118,12 @@ apr_status_t sc_announce_resolve(sc_config_t *c, server_rec *s, apr_pool_t *ptem
         return APR_EINVAL;
     }
     if (url[0] && sc_worker_url_kind(url) == SC_URL_LOOPBACK && !sc_is_loopback(host)) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SC0621: SessionClusterAnnounce %s would mean each balancer's own machine, and "
-                     "is believed only from members that receive on loopback; name an address that "
-                     "balancers can connect to, or *",
-                     url);
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, 0, s,
+            "SC0621: SessionClusterAnnounce %s would mean each balancer's own machine, and "
+            "is believed only from members that receive on loopback; name an address that "
+            "balancers can connect to, or *",
+            url);
         return APR_EINVAL;
     }
     sc_config_text(c->url, sizeof(c->url), url);
