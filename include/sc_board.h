@@ -61,6 +61,8 @@ typedef struct sc_board_member_t {
     apr_uint32_t leased;     /**< 1: it has heard this node lately (sc_manager.h, leases) */
     apr_uint32_t queued;     /**< frames and records waiting for it */
     apr_uint32_t foreign;    /**< 1: a member without our mark: it has no part in sessions */
+    apr_uint32_t weight;     /**< share of requests that it announces; 0: it does not tell */
+    apr_uint32_t lbset;      /**< and the set of workers that it wants to be in */
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
     apr_time_t heard; /**< mono time of the last sign of life */
@@ -120,6 +122,7 @@ typedef struct sc_view_t {
     X(frames_forged)      /* frames and acknowledgements on proven connections, not authentic */   \
     X(datagrams_forged)   /* datagrams of the group without the secret's MAC */                    \
     X(datagrams_replayed) /* authentic ones that were heard before */                              \
+    X(urls_refused)       /* members that announced an URL that balancers must not use */          \
     X(records_refused)    /* malformed session messages inside good frames */                      \
     X(decrypt_refused)    /* messages that Encrypt could not decrypt */                            \
     X(replays_refused)    /* messages that Encrypt has seen before, or that are too old or new */  \

@@ -30,6 +30,20 @@
 /** The only symbol that the shared object exports. */
 extern module AP_MODULE_DECLARE_DATA session_cluster_module __attribute__((visibility("default")));
 
+/** One SessionClusterMembers: a balancer that takes the nodes that announce themselves. Times are
+ *  milliseconds; 0: as mod_proxy has it. */
+typedef struct sc_members_line_t {
+    char balancer[96];        /**< balancer://name, small letters */
+    char route[64];           /**< pattern of routes, "": all */
+    char url[SC_URL_MAX + 1]; /**< pattern of URLs, "": all */
+    apr_uint32_t keep_ms;     /**< how long the worker of a node that is gone keeps its place */
+    apr_uint32_t connect_ms;  /**< what workers get, as BalancerMember's parameters */
+    apr_uint32_t timeout_ms;
+    apr_uint32_t retry_ms;
+    apr_uint32_t ping_ms;
+    apr_uint32_t disable_reuse;
+} sc_members_line_t;
+
 /** Global directives, one set per process; lives in pconf. */
 typedef struct sc_server_conf_t {
     sc_config_t engine;                     /**< what the engine gets; completed in post_config */
@@ -41,6 +55,8 @@ typedef struct sc_server_conf_t {
     int secret_none;                      /**< SessionClusterSecret none */
     const char *inner_method;             /**< SessionClusterBalancerMethod, default byrequests */
     apr_array_header_t *provider_servers; /**< server_rec *: where a cookie name was given */
+    apr_array_header_t *members;          /**< sc_members_line_t *: SessionClusterMembers */
+    sc_members_line_t members_line;       /**< the one that is being read */
     apr_hash_t *contexts;                 /**< explicit context names */
     int used;            /**< any directive of ours was seen: an engine is wanted */
     sc_log_limit_t full; /**< complaints about a full store; each child's own copy */
@@ -111,6 +127,20 @@ void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir);
 
 /* ---- balancer.c ----------------------------------------------------------------------------- */
 void sc_balancer_register(apr_pool_t *p);
+
+/** One balancer of SessionClusterMembers, for the status page. */
+typedef struct sc_members_info_t {
+    const char *name;
+    int places;  /**< for members: ProxySet growth= */
+    int members; /**< workers that announced themselves, gone ones with a place included */
+    int resting; /**< places that were given up a moment ago */
+    int waiting; /**< members without a place */
+    apr_uint64_t added;
+    apr_uint64_t removed;
+} sc_members_info_t;
+
+/** @return 0: there are not so many */
+int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out);
 
 /* ---- status.c ------------------------------------------------------------------------------- */
 /** Handler "session-cluster-status". */

@@ -23,7 +23,7 @@
  * did, trying them costs no more than refusing.
  *
  * No symbol of mod_proxy is needed to load this module: its structures are reached through httpd's
- * list of modules, its functions are optional ones.
+ * list of modules, its functions are optional ones or weak references (balancer_members.c).
  */
 
 #include "balancer.h"
@@ -32,6 +32,8 @@
 #include "apr_lib.h"
 
 APLOG_USE_MODULE(session_cluster);
+
+#pragma weak proxy_hook_pre_request
 
 #define METHOD "bysession"
 #define BALANCER_URL "proxy:" BALANCER_PREFIX
@@ -50,6 +52,7 @@ typedef struct balancer_side_t {
     server_rec *server;           /**< main server */
     retry_worker_t *retry;
     APR_OPTIONAL_FN_TYPE(proxy_balancer_get_best_worker) * best;
+    sc_members_t *members;   /**< balancers of SessionClusterMembers; NULL: none */
     apr_uint32_t walked_gen; /**< the view that workers' states were set from */
     apr_time_t next_walk;    /**< look again then; 0: not yet done in this child */
     apr_uint32_t walking;    /**< 1: a thread does it now */
@@ -231,12 +234,14 @@ static void mark_up(balancer_side_t *side, const proxy_balancer *b, proxy_worker
 }
 
 /* Whether any member that serves this balancer is alive and takes sessions. */
-static int any_alive(const proxy_balancer *b, const sc_view_t *view)
+static int any_alive(const balancer_side_t *side, const proxy_balancer *b, const sc_view_t *view)
 {
     for (int i = 0; i < b->workers->nelts; i++) {
         const proxy_worker *w = APR_ARRAY_IDX(b->workers, i, const proxy_worker *);
+        const sc_board_member_t *alive = NULL;
+
         if (w->s->route[0] && !(w->s->status & STATES_BY_ADMIN) &&
-            sc_standing(view, w->s->route, NULL) >= STANDING_PASSING) {
+            sc_members_standing(side->members, b, w, view, &alive) >= STANDING_PASSING) {
             return 1;
         }
     }
@@ -251,7 +256,7 @@ static void mark_balancer(balancer_side_t *side, proxy_balancer *b, const sc_vie
     if (!b->s || PROXY_THREAD_LOCK(b) != APR_SUCCESS) {
         return; /* the next walk will do it */
     }
-    some_alive = any_alive(b, view);
+    some_alive = any_alive(side, b, view);
     for (int i = 0; i < b->workers->nelts; i++) {
         proxy_worker *w = APR_ARRAY_IDX(b->workers, i, proxy_worker *);
         const sc_board_member_t *alive = NULL;
@@ -260,7 +265,7 @@ static void mark_balancer(balancer_side_t *side, proxy_balancer *b, const sc_vie
         if (!ours_to_mark(w)) {
             continue;
         }
-        is = sc_standing(view, w->s->route, &alive);
+        is = sc_members_standing(side->members, b, w, view, &alive);
         switch (is) {
         case STANDING_UNKNOWN:
             break;
@@ -314,6 +319,7 @@ static void refresh(balancer_side_t *side, request_rec *r)
     if (sc_board_view(board, view) == APR_SUCCESS) {
         mono = sc_mono(&sc_clock_system);
         if (view_fresh(view, mono)) {
+            sc_members_walk(side->members, view, mono, !r->main);
             walk(side, view, mono);
         }
         __atomic_store_n(&side->walked_gen, gen, __ATOMIC_RELAXED);
@@ -373,6 +379,7 @@ static int before_handler(request_rec *r)
     if (!side || !side->proxy) {
         return DECLINED;
     }
+    sc_members_sync(side->members);
     refresh(side, r);
     url = balancer_url(r);
     if (url && is_bysession(side, r, url)) {
@@ -411,11 +418,10 @@ static int anybody_uses(const balancer_side_t *side, server_rec *s, const module
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    const balancer_side_t *side = side_get();
-    const module *proxy = ap_find_linked_module("mod_proxy.c");
+    balancer_side_t *side = side_get();
+    module *proxy = ap_find_linked_module("mod_proxy.c");
     const char *name = inner_name();
 
-    (void)pconf;
     (void)plog;
     (void)ptemp;
     if (strcmp(name, METHOD) == 0) {
@@ -433,17 +439,24 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                      name, name);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    return OK;
+    return side ? sc_members_check(&side->members, proxy, s, pconf) : OK;
+}
+
+int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out)
+{
+    const balancer_side_t *side = side_get();
+
+    return side ? sc_members_info(side->members, i, view, out) : 0;
 }
 
 /* All modules are loaded now: find what is there of mod_proxy. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     balancer_side_t *side = side_get();
+    const sc_board_t *board;
+    sc_view_t *view = NULL;
 
-    (void)pconf;
     (void)plog;
-    (void)ptemp;
     if (!side) {
         return OK;
     }
@@ -458,6 +471,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         side->method.age = side->inner->age;
         side->method.updatelbstatus = side->inner->updatelbstatus;
     }
+    board = sc_httpd()->board;
+    if (board && side->members) {
+        view = apr_palloc(ptemp, sizeof(*view));
+        view = sc_board_view(board, view) == APR_SUCCESS ? view : NULL;
+    }
+    sc_members_ready(side->members, view, pconf);
     /* where the hook finds it without a look-up; this module has no other use for the slot */
     for (; s; s = s->next) {
         ap_set_module_config(s->module_config, &session_cluster_module, side);
@@ -465,8 +484,25 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return OK;
 }
 
+/* Before each attempt of a request: that is later than before the handler when one has failed. */
+static int before_attempt(proxy_worker **worker, proxy_balancer **balancer, request_rec *r,
+                          proxy_server_conf *conf, char **url)
+{
+    balancer_side_t *side = ap_get_module_config(r->server->module_config, &session_cluster_module);
+
+    (void)worker;
+    (void)balancer;
+    (void)conf;
+    (void)url;
+    if (side) {
+        sc_members_sync(side->members);
+    }
+    return DECLINED;
+}
+
 void sc_balancer_register(apr_pool_t *p)
 {
+    static const char *const before[] = {"mod_proxy_balancer.c", NULL};
     balancer_side_t *side = apr_pcalloc(p, sizeof(*side));
 
     side->method.name = METHOD;
@@ -476,4 +512,7 @@ void sc_balancer_register(apr_pool_t *p)
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(before_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    if (proxy_hook_pre_request) {
+        proxy_hook_pre_request(before_attempt, NULL, before, APR_HOOK_FIRST);
+    }
 }

@@ -2,10 +2,10 @@
 
 /**
  * @file balancer.h
- * @brief What the two files of the balancer's side share.
+ * @brief What the files of the balancer's side share.
  *
  * balancer.c: lbmethod, states of workers, hooks. balancer_place.c: which worker takes a session
- * over.
+ * over. balancer_members.c, balancer_slots.c: workers of nodes that announce themselves.
  */
 #ifndef SC_BALANCER_H
 #define SC_BALANCER_H
@@ -60,5 +60,38 @@ typedef APR_OPTIONAL_FN_TYPE(ap_proxy_retry_worker) retry_worker_t;
  */
 proxy_worker *sc_place(proxy_balancer *balancer, attempts_t *a, const ticket_t *t,
                        retry_worker_t *retry, const char **how);
+
+/* ---- balancer_members.c ---------------------------------------------------------------------- */
+
+/** The balancers of SessionClusterMembers. All functions take NULL for none. */
+typedef struct sc_members_t sc_members_t;
+
+/** When the configuration has been read. @param members receives NULL when there are none
+ *  @return OK, or HTTP_INTERNAL_SERVER_ERROR; what is wrong has been logged then */
+int sc_members_check(sc_members_t **members, module *proxy, server_rec *s, apr_pool_t *p);
+
+/** In post_config, after mod_proxy_balancer's. @param view who was there before a restart; may be
+ * NULL
+ */
+void sc_members_ready(sc_members_t *members, const sc_view_t *view, apr_pool_t *p);
+
+/** Follow what other processes have changed: before each look for a worker. Costs one load for each
+ *  balancer when there is nothing. Must not be called with a balancer's lock held. */
+void sc_members_sync(sc_members_t *members);
+
+/** Make members that announce themselves workers, and give up those that are gone for long. One
+ *  thread of a process at a time.
+ *  @param main_request 0: this is within a sub-request */
+void sc_members_walk(sc_members_t *members, const sc_view_t *view, apr_time_t mono,
+                     int main_request);
+
+/** As sc_standing, for one worker: that of a member which announces another URL now, or none, is
+ *  gone. @param alive must not be NULL, and point to NULL */
+standing_t sc_members_standing(const sc_members_t *members, const proxy_balancer *b,
+                               const proxy_worker *w, const sc_view_t *view,
+                               const sc_board_member_t **alive);
+
+int sc_members_info(const sc_members_t *members, int i, const sc_view_t *view,
+                    sc_members_info_t *out);
 
 #endif

@@ -7,6 +7,7 @@
  * each with what would be right, so that an administrator needs one round and not five.
  */
 
+#include "announce.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -39,6 +40,7 @@ int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     conf->inner_method = "byrequests";
     conf->provider_servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     conf->contexts = apr_hash_make(pconf);
+    conf->members = apr_array_make(pconf, 2, sizeof(sc_members_line_t *));
     sc_httpd()->conf = conf;
     return OK;
 }
@@ -278,6 +280,15 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
                  address);
         return;
     }
+    if (conf->members->nelts > 0) {
+        complain(c,
+                 "SC0137: SessionClusterMembers with SessionClusterSecret none: whoever reaches %s "
+                 "could make itself a worker of this balancer and be sent cookies and passwords; "
+                 "give all nodes one SessionClusterSecret file:path, or name the workers with "
+                 "BalancerMember",
+                 address);
+        return;
+    }
     ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, c->s,
                  "SC0125: SessionClusterSecret none: whoever reaches %s can read and change "
                  "sessions; it should be reached by members only",
@@ -474,6 +485,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_quorum(&c, conf);
     check_backups(&c, conf);
     check_provider(&c, conf);
+    err = sc_announce_wrong(conf);
+    if (err) {
+        complain(&c, "%s", err);
+    }
     err = sc_interceptor_check(&conf->engine, ptemp);
     if (err) {
         complain(&c, "SC0120: SessionClusterInterceptor: %s", err);

@@ -10,6 +10,7 @@
  * and context) are therefore refused there.
  */
 
+#include "announce.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -678,6 +679,11 @@ const command_rec sc_directives[] = {
                   "size of the store, default 64M"),
     AP_INIT_TAKE1("SessionClusterMaxSessionSize", set_max_session, NULL, RSRC_CONF,
                   "names and values of one session at most, default 64K"),
+    AP_INIT_TAKE_ARGV("SessionClusterAnnounce", sc_set_announce, NULL, RSRC_CONF,
+                      "this node's URL as a worker of balancers; weight= lbset="),
+    AP_INIT_TAKE_ARGV("SessionClusterMembers", sc_add_members, NULL, RSRC_CONF,
+                      "balancer://name, whose workers are the nodes that announce themselves; "
+                      "route= url= keep= and parameters of workers"),
     AP_INIT_TAKE1("SessionClusterBalancerMethod", set_inner_method, NULL, RSRC_CONF,
                   "method of lbmethod=bysession for requests without a session, default "
                   "byrequests"),

@@ -30,7 +30,8 @@ _Static_assert(sizeof(sc_board_member_t) ==
                    FIELD(route) + FIELD(host) + FIELD(url) + FIELD(domain) + FIELD(uid) +
                        FIELD(port) + FIELD(role) + FIELD(state) + FIELD(node_state) + FIELD(self) +
                        FIELD(flags) + FIELD(lagging) + FIELD(leased) + FIELD(queued) +
-                       FIELD(foreign) + FIELD(queued_bytes) + FIELD(since) + FIELD(heard),
+                       FIELD(foreign) + FIELD(weight) + FIELD(lbset) + FIELD(queued_bytes) +
+                       FIELD(since) + FIELD(heard),
                "a member has no padding");
 #undef FIELD
 _Static_assert(sizeof(sc_view_t) == 4 * sizeof(apr_uint32_t) +

@@ -72,6 +72,8 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
         m->leased = x + 9;
         m->queued = x + 10;
         m->foreign = x + 14;
+        m->weight = x + 15;
+        m->lbset = x + 16;
         m->queued_bytes = x + 11;
         m->since = x + 12;
         m->heard = x + 13;
