@@ -7,7 +7,9 @@
  * when that worker cannot be used, or when there is no route, also on the second attempt of one
  * request. So the method has one thing to decide, which member takes over a session, and every
  * front end must decide alike: see balancer_place.c. A request without a session goes to an
- * ordinary method (SessionClusterBalancerMethod).
+ * ordinary method (SessionClusterBalancerMethod), which is shown no member that is about to leave
+ * or has only just come, as long as there are others. Which sessions mod_proxy_balancer is kept
+ * from sending to the worker of their route: balancer_away.c.
  *
  * The finder runs with the balancer's mutex held: it reads memory, never waits, never does I/O.
  *
@@ -30,6 +32,7 @@
 
 #include "ap_provider.h"
 #include "apr_lib.h"
+#include "apr_optional_hooks.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -86,12 +89,45 @@ static int less_busy(proxy_worker *current, proxy_worker *best, void *baton)
                         best->s->busy * (apr_size_t)current->s->lbfactor;
 }
 
-static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
+static proxy_worker *ask_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
 {
     if (side->inner) {
         return side->inner->finder(balancer, r);
     }
     return side->best ? side->best(balancer, r, less_busy, NULL) : NULL;
+}
+
+/* The same balancer with some of its workers only: those whose members announce neither of two
+ * states. */
+static proxy_worker *ask_without(balancer_side_t *side, proxy_balancer *balancer, request_rec *r,
+                                 apr_uint32_t one, apr_uint32_t other)
+{
+    const sc_board_t *board = sc_httpd()->board;
+    proxy_balancer some = *balancer;
+
+    some.lbmethod = side->inner ? side->inner : some.lbmethod;
+    some.workers = apr_array_make(r->pool, balancer->workers->nelts, sizeof(proxy_worker *));
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+        apr_uint32_t state = sc_board_route_state(board, w->s->route, strlen(w->s->route));
+
+        if (state == SC_NODE_DOWN || (state != one && state != other)) {
+            APR_ARRAY_PUSH(some.workers, proxy_worker *) = w;
+        }
+    }
+    return some.workers->nelts ? ask_inner(side, &some, r) : NULL;
+}
+
+static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
+{
+    const sc_board_t *board = sc_httpd()->board;
+    proxy_worker *chosen = NULL;
+
+    if (board && sc_board_any_passing(board)) {
+        chosen = ask_without(side, balancer, r, SC_NODE_JOINING, SC_NODE_LEAVING);
+        chosen = chosen ? chosen : ask_without(side, balancer, r, SC_NODE_LEAVING, SC_NODE_LEAVING);
+    }
+    return chosen ? chosen : ask_inner(side, balancer, r);
 }
 
 /* A route from a cookie, as it may appear in logs and in the environment of programs. */
@@ -107,51 +143,258 @@ static const char *printable_route(apr_pool_t *p, const char *route)
     return out;
 }
 
-static void note_failover(request_rec *r, const char *how, const ticket_t *t, const proxy_worker *w)
+static const char *choice_name(choice_t choice)
 {
-    if (!t->route || !t->route[0] || strcmp(t->route, w->s->route) == 0) {
+    static const char *const names[] = {
+#define NAME(upper, lower) #lower,
+        CHOICES(NAME)
+#undef NAME
+    };
+
+    return names[choice];
+}
+
+static const char *masked(const ticket_t *t, apr_pool_t *p)
+{
+    return t->id_len >= 16
+               ? apr_pstrcat(p, printable_route(p, apr_pstrmemdup(p, t->id, 4)), "...", NULL)
+               : "...";
+}
+
+static void note_failover(request_rec *r, const ticket_t *t, const proxy_worker *w, choice_t how)
+{
+    const char *from = t->nranked > 0 ? t->ranked[0] : t->route;
+
+    if (!from || !from[0] || strcmp(from, w->s->route) == 0) {
         return;
     }
-    apr_table_setn(
-        r->subprocess_env, "SESSION_CLUSTER_FAILOVER",
-        apr_pstrcat(r->pool, printable_route(r->pool, t->route), ">", w->s->route, NULL));
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
-                  "SC0701: session %.*s... of route %s goes to %s (%s)", t->id_len >= 16 ? 4 : 0,
-                  t->id, printable_route(r->pool, t->route), w->s->route, how);
+    from = printable_route(r->pool, from);
+    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_FAILOVER",
+                   apr_pstrcat(r->pool, from, ">", w->s->route, NULL));
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "SC0701: session %s of route %s goes to %s (%s)",
+                  masked(t, r->pool), from, w->s->route, choice_name(how));
+}
+
+/* mod_proxy_balancer notes the route that it has found; this is for the one that it did not see. */
+static void note_route(request_rec *r, const proxy_balancer *balancer, const ticket_t *t)
+{
+    apr_table_setn(r->notes, "session-sticky", balancer->s->sticky);
+    apr_table_setn(r->notes, "session-route", t->route);
+    apr_table_setn(r->subprocess_env, "BALANCER_SESSION_STICKY", balancer->s->sticky);
+    apr_table_setn(r->subprocess_env, "BALANCER_SESSION_ROUTE", t->route);
+}
+
+/* The worker of a route, when it can be used: after its time of punishment is over, too. */
+static proxy_worker *by_route(const balancer_side_t *side, const proxy_balancer *balancer,
+                              const char *route, request_rec *r, int *member)
+{
+    proxy_worker *w = sc_route_worker(balancer, route);
+
+    *member = w != NULL;
+    for (int i = 0; !w && i < balancer->workers->nelts; i++) {
+        proxy_worker *other = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+
+        if (other->s->route[0] && strcmp(other->s->route, route) == 0) {
+            *member = 1;
+            if (side->retry) {
+                (void)side->retry("BALANCER", other, r->server);
+            }
+        }
+    }
+    return w ? w : sc_route_worker(balancer, route);
+}
+
+/* The worker that the session is to stay with, or that the configuration names in its place: what
+ * mod_proxy_balancer does with a route that it knows. */
+static proxy_worker *own_worker(const balancer_side_t *side, const proxy_balancer *balancer,
+                                attempts_t *a, const ticket_t *t, proxy_worker **redirected,
+                                int *member)
+{
+    const char *route = t->nranked > 0 ? t->ranked[0] : t->route;
+    proxy_worker *w = by_route(side, balancer, route, a->r, member);
+    int any;
+
+    *redirected = NULL;
+    if (w && w->s->redirect[0]) {
+        *redirected = by_route(side, balancer, w->s->redirect, a->r, &any);
+    }
+    return w;
+}
+
+/* @param forced set when nobody else may be chosen: nofailover=On. For a route that it knows
+ *        mod_proxy_balancer sees to that itself, but a ranked one it does not know */
+static proxy_worker *for_session(balancer_side_t *side, proxy_balancer *balancer, attempts_t *a,
+                                 const ticket_t *t, choice_t *how, int *forced)
+{
+    proxy_worker *chosen, *own = NULL, *redirected = NULL;
+    int leaves = a->away == AWAY_LEAVING, member = 0;
+
+    *how = CHOICE_ROUTE;
+    if (leaves || t->nranked > 0) {
+        own = own_worker(side, balancer, a, t, &redirected, &member);
+        leaves = leaves || (own && PROXY_WORKER_IS_DRAINING(own) && !balancer->s->sticky_force);
+        if (sc_was_tried(a, own)) {
+            own = NULL;
+        }
+        if (own && !leaves) {
+            return own;
+        }
+        if (redirected && !sc_was_tried(a, redirected)) {
+            return redirected;
+        }
+        a->away = leaves ? AWAY_LEAVING : a->away;
+    }
+    if (member && !own && balancer->s->sticky_force) {
+        *forced = 1;
+        return NULL;
+    }
+    chosen = sc_place(balancer, a, t, side->retry, how);
+    if (!chosen && own) {
+        *how = CHOICE_ROUTE;
+        chosen = own;
+    }
+    return chosen;
 }
 
 static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
 {
     balancer_side_t *side = balancer->lbmethod->context;
     attempts_t *a = sc_attempts(r);
-    const char *how = NULL;
     proxy_worker *chosen = NULL;
+    int hidden = a->headers != NULL, forced = 0;
+    sc_record_t rec;
     ticket_t t;
 
+    sc_away_end(a);
     if (!a->url) {
         a->url = strncmp(r->filename, "proxy:", 6) == 0 ? r->filename + 6 : r->filename;
     }
+    a->choice = CHOICE_INNER;
     /* An empty id (".n1": the usual recipe for backends without sessions of their own) says
      * nothing about the session: all of them would move to one node. */
     if (sc_ticket_take(&t, balancer->s, r, a->url) && t.id_len) {
-        chosen = sc_place(balancer, a, &t, side->retry, &how);
+        if (hidden) {
+            note_route(r, balancer, &t);
+        }
+        if (a->away == AWAY_GONE || sc_locate(&t, &rec) == LOCATED_DEAD) {
+            a->choice = CHOICE_GONE;
+        } else {
+            chosen = for_session(side, balancer, a, &t, &a->choice, &forced);
+        }
         if (chosen) {
             account(side->inner, balancer, chosen, r->server);
+        } else if (a->choice != CHOICE_GONE) {
+            a->choice = CHOICE_INNER;
         }
     }
-    if (!chosen) {
-        how = "inner";
+    if (!chosen && !forced) {
         chosen = by_inner(side, balancer, r);
     }
-    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", how);
+    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", choice_name(a->choice));
     if (chosen) {
         if (!a->tried) {
             a->tried = apr_array_make(r->pool, 4, sizeof(proxy_worker *));
         }
         APR_ARRAY_PUSH(a->tried, proxy_worker *) = chosen;
-        note_failover(r, how, &t, chosen);
+        note_failover(r, &t, chosen, a->choice);
     }
     return chosen;
+}
+
+/* ---- what became of it ------------------------------------------------------------------------
+ */
+
+static void tally_choice(choice_t choice)
+{
+    switch (choice) {
+#define COUNT(upper, lower)                                                                        \
+    case CHOICE_##upper:                                                                           \
+        sc_tally(choices_##lower);                                                                 \
+        break;
+        CHOICES(COUNT)
+#undef COUNT
+    }
+}
+
+/* Whether the node died, or broke the connection, under this request; not when its answer only did
+ * not come in time. mod_proxy_http says so in three ways: with an error of its own (500, 502); by
+ * closing the client's connection before the answer has begun, so that the browser may try again;
+ * and by cutting the answer short, which it marks by forbidding to cache it. */
+static int node_failed(const attempts_t *a, int status)
+{
+    request_rec *r = a->r;
+
+    if (apr_table_get(r->notes, "proxy-error-override") ||
+        apr_table_get(r->notes, "proxy_timedout")) {
+        return 0;
+    }
+    if (status == HTTP_BAD_GATEWAY || status == HTTP_INTERNAL_SERVER_ERROR) {
+        return a->sent || strncmp(r->filename, "proxy:http", 10) != 0;
+    }
+    if ((status == OK || status == DONE) && a->sent) {
+        return !apr_table_get(r->notes, "proxy-status") ||
+               (r->no_cache && !a->was_no_cache && !r->connection->aborted);
+    }
+    return 0;
+}
+
+static void note_failure(attempts_t *a)
+{
+    const sc_server_conf_t *conf = sc_httpd()->conf;
+    apr_time_t now = sc_mono(&sc_clock_system);
+    ticket_t t;
+    int n;
+
+    sc_tally(node_failures);
+    if (!sc_ticket_take(&t, a->balancer->s, a->r, a->url) || !t.id_len) {
+        return;
+    }
+    n = sc_failure_note(&t, now - (apr_time_now() - a->r->request_time), now,
+                        (int)conf->max_failures, apr_time_from_msec(conf->failure_ms));
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, a->r,
+                  "SC0721: node %s failed under a request of session %s, the %d. failure within %u "
+                  "s",
+                  apr_table_get(a->r->subprocess_env, "BALANCER_WORKER_ROUTE"),
+                  masked(&t, a->r->pool), n, conf->failure_ms / 1000);
+}
+
+static int request_status(int *status, request_rec *r)
+{
+    attempts_t *a = sc_attempts(r);
+
+    if (a->balancer) {
+        tally_choice(a->choice);
+        if (a->away == AWAY_LEAVING && a->choice != CHOICE_ROUTE) {
+            sc_tally(moved_on);
+        }
+        if (node_failed(a, *status)) {
+            note_failure(a);
+        }
+    }
+    return OK;
+}
+
+/* Too many nodes have failed under this session, one after the other. */
+static int refuse(attempts_t *a)
+{
+    const sc_server_conf_t *conf = sc_httpd()->conf;
+    ticket_t t;
+    int told;
+
+    if (!sc_ticket_take(&t, a->balancer->s, a->r, a->url) ||
+        !sc_failure_refused(&t, sc_mono(&sc_clock_system), &told)) {
+        return 0;
+    }
+    if (!told) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, a->r,
+                      "SC0722: %u nodes failed under requests of session %s within %u s; its "
+                      "requests are answered with 502 for as long, and sent to no other node",
+                      conf->max_failures, masked(&t, a->r->pool), conf->failure_ms / 1000);
+    }
+    a->choice = CHOICE_REFUSED;
+    apr_table_setn(a->r->subprocess_env, "SESSION_CLUSTER_CHOICE", choice_name(a->choice));
+    tally_choice(a->choice);
+    return 1;
 }
 
 /* ---- the states of workers --------------------------------------------------------------------
@@ -348,7 +591,7 @@ static const char *balancer_url(request_rec *r)
     return url;
 }
 
-static int is_bysession(const balancer_side_t *side, request_rec *r, const char *url)
+static const proxy_balancer *bysession(const balancer_side_t *side, request_rec *r, const char *url)
 {
     proxy_server_conf *conf = ap_get_module_config(r->server->module_config, side->proxy);
 
@@ -357,10 +600,10 @@ static int is_bysession(const balancer_side_t *side, request_rec *r, const char 
         apr_size_t len = strlen(b->s->name);
 
         if (ap_cstr_casecmpn(url, b->s->name, len) == 0 && strchr("/?", url[len])) {
-            return b->lbmethod == &side->method;
+            return b->lbmethod == &side->method ? b : NULL;
         }
     }
-    return 0;
+    return NULL;
 }
 
 /* Before every handler, so also before mod_proxy's: states of workers are up to date when it looks
@@ -368,17 +611,26 @@ static int is_bysession(const balancer_side_t *side, request_rec *r, const char 
 static int before_handler(request_rec *r)
 {
     balancer_side_t *side = ap_get_module_config(r->server->module_config, &session_cluster_module);
+    const proxy_balancer *balancer;
     const char *url;
+    attempts_t *a;
 
     if (!side || !side->proxy) {
         return DECLINED;
     }
     refresh(side, r);
     url = balancer_url(r);
-    if (url && is_bysession(side, r, url)) {
-        sc_attempts(r)->url = url;
+    balancer = url ? bysession(side, r, url) : NULL;
+    if (balancer) {
+        a = sc_attempts(r);
+        a->url = url;
+        a->balancer = balancer;
         /* so it stays unless the finder is asked */
-        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", "route");
+        a->choice = CHOICE_ROUTE;
+        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", choice_name(a->choice));
+        if (sc_failure_any() && refuse(a)) {
+            return HTTP_BAD_GATEWAY;
+        }
     }
     return DECLINED;
 }
@@ -433,7 +685,23 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                      name, name);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (side && proxy && anybody_uses(side, s, proxy) && !sc_away_works()) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "SC0724: mod_proxy is loaded after this module: sessions stay with the node of "
+            "their cookie, ended or not, until it is gone; move the LoadModule line of "
+            "proxy_module before that of session_cluster_module");
+    }
     return OK;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const balancer_side_t *side = side_get();
+
+    if (side && side->proxy && anybody_uses(side, s, side->proxy)) {
+        sc_wait_child_init(pchild, s);
+    }
 }
 
 /* All modules are loaded now: find what is there of mod_proxy. */
@@ -450,6 +718,10 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     side->server = s;
     side->proxy = ap_find_linked_module("mod_proxy.c");
     side->retry = APR_RETRIEVE_OPTIONAL_FN(ap_proxy_retry_worker);
+    if (side->proxy && sc_balancer_memory_make(s) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "SC0723: no shared memory for counters and failures of this balancer");
+    }
     side->best = APR_RETRIEVE_OPTIONAL_FN(proxy_balancer_get_best_worker);
     side->inner = ap_lookup_provider(PROXY_LBMETHOD, inner_name(), "0");
     if (side->inner) { /* NULL has a meaning for mod_proxy, so these are handed through as they are
@@ -476,4 +748,8 @@ void sc_balancer_register(apr_pool_t *p)
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(before_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_LAST); /* the board is there then */
+    APR_OPTIONAL_HOOK(proxy, request_status, request_status, NULL, NULL, APR_HOOK_MIDDLE);
+    sc_away_register();
+    sc_wait_register();
 }

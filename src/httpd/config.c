@@ -37,6 +37,9 @@ int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     conf->receiver_port = conf->engine.receiver.port;
     conf->receiver_auto_bind = 100;
     conf->inner_method = "byrequests";
+    sc_config_text(conf->ranked_delimiter, sizeof(conf->ranked_delimiter), "off");
+    conf->max_failures = 3;
+    conf->failure_ms = 60000;
     conf->provider_servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     conf->contexts = apr_hash_make(pconf);
     sc_httpd()->conf = conf;
@@ -50,6 +53,7 @@ void *sc_config_create_dir(apr_pool_t *p, char *path)
     (void)path;
     dir->max_inactive_s = SC_UNSET;
     dir->rotate = SC_UNSET;
+    dir->backup_hint = SC_UNSET;
     return dir;
 }
 
@@ -71,6 +75,7 @@ void *sc_config_merge_dir(apr_pool_t *p, void *vbase, void *vadd)
     dir->filter = add->filter ? add->filter : base->filter;
     dir->rotate = rotate->rotate;
     dir->rotate_attr = rotate->rotate_attr;
+    dir->backup_hint = add->backup_hint != SC_UNSET ? add->backup_hint : base->backup_hint;
     return dir;
 }
 

@@ -463,6 +463,7 @@ static void put_contexts(page_t *page, const sc_store_t *store)
 static void put_activity(page_t *page, const sc_board_t *b)
 {
     apr_uint32_t total = sc_board_get(b->transfer_total);
+    sc_tallies_t tallies;
 
     open_object(page, "transfer");
     put_flag(page, "running", total != 0);
@@ -474,6 +475,10 @@ static void put_activity(page_t *page, const sc_board_t *b)
 #define PUT_COUNTER(name) put_number(page, #name, sc_board_get(b->count.name));
     SC_COUNTERS(PUT_COUNTER)
 #undef PUT_COUNTER
+    sc_balancer_tallies(&tallies);
+#define PUT_TALLY(name) put_number(page, #name, tallies.name);
+    SC_TALLIES(PUT_TALLY)
+#undef PUT_TALLY
     close_object(page);
 }
 
