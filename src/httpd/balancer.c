@@ -36,7 +36,7 @@
 
 APLOG_USE_MODULE(session_cluster);
 
-#define METHOD "bysession"
+#define METHOD BYSESSION
 #define BALANCER_URL "proxy:" BALANCER_PREFIX
 /** The states of workers are looked over at least this often, whatever the view says. */
 #define WALK_INTERVAL apr_time_from_sec(10)
@@ -272,7 +272,7 @@ static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
     a->choice = CHOICE_INNER;
     /* An empty id (".n1": the usual recipe for backends without sessions of their own) says
      * nothing about the session: all of them would move to one node. */
-    if (sc_ticket_take(&t, balancer->s, r, a->url) && t.id_len) {
+    if (sc_ticket_take(&t, balancer->s, r, a->url) && sc_ticket_counts(&t, balancer, a)) {
         if (hidden) {
             note_route(r, balancer, &t);
         }

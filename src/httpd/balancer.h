@@ -17,6 +17,9 @@
 #include "apr_optional.h"
 #include "mod_proxy.h"
 
+/** The name of the method. */
+#define BYSESSION "bysession"
+
 /** Why a node was chosen: SESSION_CLUSTER_CHOICE, and counted (SC_TALLIES). */
 #define CHOICES(X)                                                                                 \
     X(ROUTE, route)                                                                                \
@@ -57,6 +60,7 @@ typedef struct attempts_t {
     apr_table_t *headers; /**< the request's headers while it hides its session; else NULL */
     char **url_at;        /**< where mod_proxy keeps the URL meanwhile, */
     char *url_was;        /**< and what that was */
+    char *args_was;       /**< and the query */
 } attempts_t;
 
 /** Most routes of a ranked id that are looked at (WildFly's default: 3). */
@@ -94,8 +98,12 @@ typedef enum standing_t {
 standing_t sc_standing(const sc_view_t *view, const char *route, const sc_board_member_t **alive);
 
 /** The session of a request. @param url as mod_proxy_balancer searches it
- *  @return 1 when the request names one, 0 when not */
+ *  @return 1 when the request names one, 0 when not, or when that can be no id of anybody's */
 int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url);
+
+/** Whether there is anything in a ticket to choose a worker by: a node that somebody knows, or an
+ * id like this module's. What anybody may have made up is no session. */
+int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts_t *a);
 
 /** Look a session up in the store. @param rec of LOCATED_LIVE, see sc_store_locate */
 located_t sc_locate(const ticket_t *t, sc_record_t *rec);

@@ -10,12 +10,12 @@
  * is there to serve them; and those of a node that has only just come and takes over sessions, as
  *    long as another one knows better
  *
- * mod_proxy_balancer looks for the route in the URL and in the Cookie header, takes its worker, and
- * asks nobody. So for as long as it looks, these requests show it neither: a hook just before it
- * lays another table of headers and another URL in their places. It finds no route then, and calls
- * the method's finder, whose first act is to put back what was there. Nothing else runs between, so
- * nobody but mod_proxy_balancer sees the difference, least of all the backend: it gets the cookie
- * as the browser sent it.
+ * mod_proxy_balancer looks for the route in the URL, its query and the Cookie header, takes its
+ * worker, and asks nobody. So for as long as it looks, these requests show it none of them: a hook
+ * just before it lays another table of headers and another URL in their places. It finds no route
+ * then, and calls the method's finder, whose first act is to put back what was there. Nothing else
+ * runs between, so nobody but mod_proxy_balancer sees the difference, least of all the backend: it
+ * gets the cookie as the browser sent it.
  *
  * With nofailover=On sessions stay with their node to its end, as the administrator has asked for.
  *
@@ -72,14 +72,22 @@ static void hide(attempts_t *a, const proxy_balancer *b, char **url)
     a->r->headers_in = bare;
     a->url_at = url;
     a->url_was = *url;
+    a->args_was = a->r->args;
+    a->r->args = NULL;
     *url = apr_pstrcat(a->r->pool, b->s->name, "/", NULL);
+}
+
+static void show(attempts_t *a)
+{
+    a->r->headers_in = a->headers;
+    a->r->args = a->args_was;
+    a->headers = NULL;
 }
 
 void sc_away_end(attempts_t *a)
 {
     if (a->headers) {
-        a->r->headers_in = a->headers;
-        a->headers = NULL;
+        show(a);
         *a->url_at = a->url_was;
         a->url_at = NULL;
     }
@@ -98,10 +106,10 @@ static int pre_request(proxy_worker **worker, proxy_balancer **balancer, request
     (void)conf;
     a->sent = 0;
     a->away = AWAY_NOT;
-    if (!b || (*balancer && *balancer != b) || b->s->wupdated > b->wupdated ||
-        !sc_ticket_take(&t, b->s, r, *url) || !t.id_len || !t.route || !t.route[0] ||
+    if (!b || (*balancer && *balancer != b) || strcmp(b->s->lbpname, BYSESSION) != 0 ||
+        !sc_ticket_take(&t, b->s, r, a->url) || !t.id_len || !t.route || !t.route[0] ||
         PROXY_THREAD_LOCK(b) != APR_SUCCESS) {
-        return DECLINED; /* with a change of the balancer under way the finder may be another one */
+        return DECLINED; /* by its shared name: a change of the method may be under way */
     }
     usual = sc_route_worker(b, t.route);
     (void)PROXY_THREAD_UNLOCK(b);
@@ -122,8 +130,7 @@ static int request_status(int *status, request_rec *r)
 
     (void)status;
     if (a->headers) {
-        r->headers_in = a->headers;
-        a->headers = NULL;
+        show(a);
     }
     return OK;
 }

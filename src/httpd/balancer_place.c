@@ -26,6 +26,8 @@
 
 APLOG_USE_MODULE(session_cluster);
 
+/** Longest id of any application that is taken for one. */
+#define ID_MAX 256
 #define ATTEMPTS_KEY "mod_session_cluster:attempts"
 
 /* ---- the session of a request ---------------------------------------------------------------- */
@@ -108,6 +110,20 @@ static void take_ranked(ticket_t *t, apr_pool_t *p)
     }
 }
 
+/* Ids of all applications are of letters, digits and a few signs, and not long. */
+static int is_plausible(const ticket_t *t)
+{
+    if (t->id_len > ID_MAX) {
+        return 0;
+    }
+    for (apr_size_t i = 0; i < t->id_len; i++) {
+        if (!apr_isalnum(t->id[i]) && !strchr("-_.~+/=:!*@$", t->id[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url)
 {
     const char *cookies = apr_table_get(r->headers_in, "Cookie");
@@ -135,9 +151,40 @@ int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, 
         t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
         t->route = dot ? dot + 1 : NULL;
     }
+    if (!is_plausible(t)) {
+        memset(t, 0, sizeof(*t));
+        return 0;
+    }
     take_hint(t, r->pool);
     take_ranked(t, r->pool);
     return 1;
+}
+
+static int has_route(const proxy_balancer *balancer, const char *route)
+{
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(balancer->workers, i, proxy_worker *)->s->route, route) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts_t *a)
+{
+    const sc_view_t *view;
+    sc_id_t id;
+    int known = t->hint[0] && has_route(balancer, t->hint);
+
+    for (int i = 0; !known && i < t->nranked; i++) {
+        known = has_route(balancer, t->ranked[i]);
+    }
+    if (!known && t->route && t->route[0]) {
+        known = has_route(balancer, t->route);
+        view = known ? NULL : sc_attempts_view(a);
+        known = known || (view && sc_standing(view, t->route, NULL) != STANDING_UNKNOWN);
+    }
+    return t->id_len && (known || sc_id_parse(&id, t->id, t->id_len) == APR_SUCCESS);
 }
 
 /* ---- what a request has tried -----------------------------------------------------------------
