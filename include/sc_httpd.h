@@ -75,7 +75,7 @@ typedef struct sc_httpd_t {
     sc_store_t *store;              /**< NULL: no engine wanted, or not started yet */
     sc_board_t *board;              /**< the store's */
     sc_link_client_t *link;         /**< children only */
-    sc_balancer_memory_t *balancer; /**< NULL: mod_proxy is not loaded */
+    sc_balancer_memory_t *balancer; /**< NULL: no balancer uses bysession */
     struct waits_t *waits;          /**< balancer_wait.c; children of a balancer only */
 } sc_httpd_t;
 
@@ -123,8 +123,9 @@ void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir);
 void sc_balancer_register(apr_pool_t *p);
 
 /* ---- balancer_memory.c ---------------------------------------------------------------------- */
-/** What requests of balancers have counted; a copy. All zero where no balancer has ever been. */
-void sc_balancer_tallies(sc_tallies_t *out);
+/** What requests of balancers have counted; a copy. @return 1; 0: no balancer here uses bysession,
+ *  all are zero */
+int sc_balancer_tallies(sc_tallies_t *out);
 
 /* ---- status.c ------------------------------------------------------------------------------- */
 /** Handler "session-cluster-status". */

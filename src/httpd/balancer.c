@@ -718,7 +718,8 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     side->server = s;
     side->proxy = ap_find_linked_module("mod_proxy.c");
     side->retry = APR_RETRIEVE_OPTIONAL_FN(ap_proxy_retry_worker);
-    if (side->proxy && sc_balancer_memory_make(s) != APR_SUCCESS) {
+    if (side->proxy && anybody_uses(side, s, side->proxy) &&
+        sc_balancer_memory_make(s) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "SC0723: no shared memory for counters and failures of this balancer");
     }

@@ -112,7 +112,7 @@ sc_tallies_t *sc_tallies(void)
     return memory ? &memory->tallies : NULL;
 }
 
-void sc_balancer_tallies(sc_tallies_t *out)
+int sc_balancer_tallies(sc_tallies_t *out)
 {
     const sc_tallies_t *t = sc_tallies();
 
@@ -122,6 +122,7 @@ void sc_balancer_tallies(sc_tallies_t *out)
         SC_TALLIES(COPY)
 #undef COPY
     }
+    return t != NULL;
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */

@@ -461,6 +461,18 @@ static void check_provider(check_t *c, sc_server_conf_t *conf)
     }
 }
 
+/* The balancer works without an engine, so this is wrong without one, too. */
+static void check_inner_method(check_t *c, const sc_server_conf_t *conf)
+{
+    if (strcmp(conf->inner_method, "byrequests") != 0 &&
+        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
+        complain(c,
+                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
+                 "lbmethod_%s_module first, or use byrequests",
+                 conf->inner_method, conf->inner_method);
+    }
+}
+
 int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     sc_server_conf_t *conf = sc_httpd()->conf;
@@ -469,8 +481,12 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 
     (void)pconf;
     (void)plog;
-    if (!conf || !conf->used) {
+    if (!conf) {
         return OK;
+    }
+    check_inner_method(&c, conf);
+    if (!conf->used) {
+        return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     }
     check_membership(&c, conf);
     check_receiver(&c, conf);
@@ -488,13 +504,6 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
                  "SC0121: SessionClusterSendOptions %u does not wait for the other members, "
                  "so onTimeout=fail cannot happen; use 6, or take it out",
                  conf->engine.send_options);
-    }
-    if (strcmp(conf->inner_method, "byrequests") != 0 &&
-        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
-        complain(&c,
-                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
-                 "lbmethod_%s_module first, or use byrequests",
-                 conf->inner_method, conf->inner_method);
     }
     return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }

@@ -440,10 +440,10 @@ static const char *set_inner_method(cmd_parms *cmd, void *dir, int argc, char *c
 {
     static const char right[] =
         "the method for requests without a session, such as byrequests, then key=value";
-    sc_server_conf_t *conf;
-    const char *err = global(cmd, &conf);
+    sc_server_conf_t *conf = sc_httpd()->conf;
+    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
-    (void)dir;
+    (void)dir; /* the balancer works without an engine, so this does not ask for one */
     if (err) {
         return err;
     }
