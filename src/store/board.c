@@ -181,21 +181,23 @@ int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t 
     return alive;
 }
 
-/* Of several live members of one route, which share it for a moment when a node has restarted, the
- * one that came last. */
+/* Of several live members of one route, which share it for a moment when a node has restarted: one
+ * that is not suspect, and of these the one that came last. */
 static apr_uint32_t state_in(const sc_view_t *view, const char *route, apr_size_t len)
 {
     apr_uint32_t count = bounded(__atomic_load_n(&view->count, __ATOMIC_RELAXED));
-    apr_uint32_t state = SC_NODE_DOWN;
-    apr_time_t newest = -1;
+    apr_uint32_t best = SC_MEMBER_GONE, state = SC_NODE_DOWN;
+    apr_time_t newest = 0;
 
     for (apr_uint32_t i = 0; i < count; i++) {
         const sc_board_member_t *m = &view->member[i];
+        apr_uint32_t is = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
         apr_time_t since = __atomic_load_n(&m->since, __ATOMIC_RELAXED);
 
         if (__atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
-            __atomic_load_n(&m->state, __ATOMIC_RELAXED) != SC_MEMBER_GONE && since > newest &&
+            (is < best || (is == best && is < SC_MEMBER_GONE && since > newest)) &&
             is_route(m->route, route, len)) {
+            best = is;
             newest = since;
             state = __atomic_load_n(&m->node_state, __ATOMIC_RELAXED);
         }
