@@ -45,9 +45,9 @@ typedef enum away_t {
     AWAY_LEAVING /**< its node is about to leave, or has only just come; others can take it */
 } away_t;
 
-/** What one request has tried; lives as long as its pool. */
+/** What one request has tried; the module's part of its configuration. */
 typedef struct attempts_t {
-    request_rec *r;  /**< an internal redirect has the same pool, but is another request */
+    request_rec *r;
     const char *url; /**< balancer://..., as mod_proxy_balancer looks for the session in */
     const proxy_balancer *balancer; /**< of that URL, if its method is bysession; else NULL */
     apr_array_header_t *tried;      /**< proxy_worker *: chosen before, so they failed */

@@ -28,7 +28,6 @@ APLOG_USE_MODULE(session_cluster);
 
 /** Longest id of any application that is taken for one. */
 #define ID_MAX 256
-#define ATTEMPTS_KEY "mod_session_cluster:attempts"
 
 /* ---- the session of a request ---------------------------------------------------------------- */
 
@@ -192,15 +191,12 @@ int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts
 
 attempts_t *sc_attempts(request_rec *r)
 {
-    void *found = NULL;
-    attempts_t *a;
+    attempts_t *a = ap_get_module_config(r->request_config, &session_cluster_module);
 
-    (void)apr_pool_userdata_get(&found, ATTEMPTS_KEY, r->pool);
-    a = found;
-    if (!a || a->r != r) {
+    if (!a) {
         a = apr_pcalloc(r->pool, sizeof(*a));
         a->r = r;
-        (void)apr_pool_userdata_setn(a, ATTEMPTS_KEY, NULL, r->pool);
+        ap_set_module_config(r->request_config, &session_cluster_module, a);
     }
     return a;
 }

@@ -48,7 +48,9 @@ typedef struct waits_t {
     apr_thread_mutex_t *mutex; /**< for all of this */
     apr_thread_cond_t *some;   /**< there is one, or it is time to end */
     apr_thread_t *thread;
+    ap_filter_rec_t *filter;
     wait_t *first;
+    int idle; /**< the thread wants to be told of the next one */
     int ending;
 } waits_t;
 
@@ -100,9 +102,12 @@ static void *APR_THREAD_FUNC look(apr_thread_t *thread, void *baton)
     (void)apr_thread_mutex_lock(list->mutex);
     while (!list->ending) {
         if (!list->first) {
+            list->idle = 1;
             (void)apr_thread_cond_wait(list->some, list->mutex);
+            list->idle = 0;
             continue;
         }
+        /* requests that come meanwhile do not wake it: it costs a busy server nothing */
         (void)apr_thread_cond_timedwait(list->some, list->mutex, LOOK_INTERVAL);
         if (gen != sc_board_view_gen(board)) {
             gen = sc_board_view_gen(board);
@@ -152,13 +157,14 @@ static void enlist(waits_t *list, request_rec *r, int fd, const char *route)
     w->from = &list->first;
     if (w->next) {
         w->next->from = &w->next;
-    } else {
-        (void)apr_thread_cond_signal(list->some);
     }
     list->first = w;
+    if (list->idle) {
+        (void)apr_thread_cond_signal(list->some);
+    }
     (void)apr_thread_mutex_unlock(list->mutex);
     apr_pool_cleanup_register(r->pool, w, done, apr_pool_cleanup_null);
-    ap_add_output_filter(FILTER_NAME, w, r, r->connection);
+    ap_add_output_filter_handle(list->filter, w, r, r->connection);
 }
 
 /* The request has been sent, its answer is about to be read: `answer` is what mod_proxy reads it
@@ -211,6 +217,7 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     list = apr_pcalloc(pchild, sizeof(*list));
+    list->filter = ap_get_output_filter_handle(FILTER_NAME);
     rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pchild);
     rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pchild) : rv;
     if (rv == APR_SUCCESS) {
