@@ -22,6 +22,8 @@ MANAGER = ("<Location /balancer-manager>\n  SetHandler balancer-manager\n</Locat
 MEMBER = "retry=2 connectiontimeout=2"
 
 
+BOTH = pytest.mark.parametrize("options", ["", "SessionClusterManager backup\n"],
+                               ids=["delta", "backup"])
 HINTED = ("<Location /t>\n  SetHandler sc-test\n</Location>\nSession On\n"
           "SessionClusterCookieName SID\nSessionClusterBackupHint On\n")
 
@@ -186,10 +188,11 @@ def test_balancers_of_a_delta_cluster_agree(farm):
     assert ask(cluster.balancers[1], cookies) == first
 
 
-def test_frozen_node(farm):
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_frozen_node(farm, mpm):
     """Who waits for a node that stands still is told as soon as that is known; who comes later does
     not wait at all."""
-    cluster = make(farm, 3)
+    cluster = make(farm, 3, mpm=mpm, children=16 if mpm == "prefork" else 2)
     cookies = make_sessions(cluster[1], 12)
     front = cluster.balancer
     wait_until(lambda: told(front, 12), 10, "locations told")
@@ -226,7 +229,7 @@ def test_who_waits_may_be_left_waiting(farm):
 
 # ---- members that leave and come ------------------------------------------------------------------
 
-@pytest.mark.parametrize("options", ["", "SessionClusterManager backup\n"], ids=["delta", "backup"])
+@BOTH
 def test_drain_under_load(farm, options):
     cluster = make(farm, 3, options=options)
     front, leaver = cluster.balancer, cluster[1]
@@ -297,11 +300,13 @@ def test_back_at_once(farm):
 
 # ---- sessions that have ended ---------------------------------------------------------------------
 
-def test_a_cookie_without_a_session_pins_nobody(farm):
-    cluster = make(farm, 3)
+@BOTH
+def test_a_cookie_without_a_session_pins_nobody(farm, options):
+    cluster = make(farm, 3, options=options)
     front = cluster.balancer
     ended, lives = make_sessions(cluster[1], 2)
-    wait_until(lambda: told(front, 2), 10, "locations told")
+    if options:
+        wait_until(lambda: told(front, 2), 10, "locations told")
     assert Counter(ask(front, [ended] * 6)) == {("n2", "route"): 6}
     assert at(front, ended, "clear") == ("n2", "route")
     wait_until(lambda: at(front, ended)[1] == "gone", 5, "told of the end")
@@ -325,10 +330,11 @@ def test_a_cookie_without_a_session_pins_nobody(farm):
     assert front.count("choices_gone") >= 20
 
 
-def test_idle_sessions_pin_nobody(farm):
+@BOTH
+def test_idle_sessions_pin_nobody(farm, options):
     session = ("<Location /t>\n  SetHandler sc-test\n</Location>\nSession On\n"
                "SessionClusterCookieName SID\nSessionClusterMaxInactive 1\n")
-    cluster = make(farm, 3, session=session)
+    cluster = make(farm, 3, session=session, options=options)
     front = cluster.balancer
     idle, = make_sessions(cluster[1], 1)
     wait_until(lambda: not any(n.sessions() for n in cluster.nodes), 15, "idled out")

@@ -3,15 +3,9 @@
 
 from collections import Counter
 
-import pytest
-
 from node import wait_until
-from test_balancer import (HINTED, LIMIT, Front, ask, at, fetches, hint_of, make, make_sessions, told,
+from test_balancer import (BOTH, HINTED, LIMIT, Front, ask, at, fetches, hint_of, make, make_sessions, told,
                            without_hint)
-
-BOTH = pytest.mark.parametrize("options", ["", "SessionClusterManager backup\n"],
-                               ids=["delta", "backup"])
-
 
 def outside(farm, cluster, **kw):
     """A balancer outside of the cluster's network, without any directive of the cluster."""
