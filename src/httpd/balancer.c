@@ -184,41 +184,37 @@ static void note_route(request_rec *r, const proxy_balancer *balancer, const tic
     apr_table_setn(r->subprocess_env, "BALANCER_SESSION_ROUTE", t->route);
 }
 
-/* The worker of a route, when it can be used: after its time of punishment is over, too. */
+/* The worker of a route, when it can be used: after its time of punishment is over, too.
+ * @param redirect receives where the configuration sends the route's sessions otherwise, "":
+ * nowhere
+ * @param member receives whether there is one at all; both may be NULL */
 static proxy_worker *by_route(const balancer_side_t *side, const proxy_balancer *balancer,
-                              const char *route, request_rec *r, int *member)
+                              const char *route, request_rec *r, const char **redirect, int *member)
 {
-    proxy_worker *w = sc_route_worker(balancer, route);
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
 
-    *member = w != NULL;
-    for (int i = 0; !w && i < balancer->workers->nelts; i++) {
-        proxy_worker *other = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
-
-        if (other->s->route[0] && strcmp(other->s->route, route) == 0) {
+        if (!w->s->route[0] || strcmp(w->s->route, route) != 0) {
+            continue;
+        }
+        if (member) {
             *member = 1;
-            if (side->retry) {
-                (void)side->retry("BALANCER", other, r->server);
-            }
+        }
+        if (redirect && w->s->redirect[0]) {
+            *redirect = w->s->redirect;
+        }
+        if (!PROXY_WORKER_IS_USABLE(w) && side->retry) {
+            (void)side->retry("BALANCER", w, r->server);
         }
     }
-    return w ? w : sc_route_worker(balancer, route);
+    return sc_route_worker(balancer, route);
 }
 
-/* The worker that the session is to stay with, or that the configuration names in its place: what
- * mod_proxy_balancer does with a route that it knows. */
-static proxy_worker *own_worker(const balancer_side_t *side, const proxy_balancer *balancer,
-                                attempts_t *a, const ticket_t *t, proxy_worker **redirected,
-                                int *member)
+static int is_new(const char *route)
 {
-    const char *route = t->nranked > 0 ? t->ranked[0] : t->route;
-    proxy_worker *w = by_route(side, balancer, route, a->r, member);
-    int any;
+    const sc_board_t *board = sc_httpd()->board;
 
-    *redirected = NULL;
-    if (w && w->s->redirect[0]) {
-        *redirected = by_route(side, balancer, w->s->redirect, a->r, &any);
-    }
-    return w;
+    return board && sc_board_route_state(board, route, strlen(route)) == SC_NODE_JOINING;
 }
 
 /* @param forced set when nobody else may be chosen: nofailover=On. For a route that it knows
@@ -226,23 +222,27 @@ static proxy_worker *own_worker(const balancer_side_t *side, const proxy_balance
 static proxy_worker *for_session(balancer_side_t *side, proxy_balancer *balancer, attempts_t *a,
                                  const ticket_t *t, choice_t *how, int *forced)
 {
-    proxy_worker *chosen, *own = NULL, *redirected = NULL;
-    int leaves = a->away == AWAY_LEAVING, member = 0;
+    const char *route = t->nranked > 0 ? t->ranked[0] : t->route;
+    proxy_worker *chosen, *own = NULL;
+    const char *redirect = "";
+    int member = 0;
 
     *how = CHOICE_ROUTE;
-    if (leaves || t->nranked > 0) {
-        own = own_worker(side, balancer, a, t, &redirected, &member);
-        leaves = leaves || (own && PROXY_WORKER_IS_DRAINING(own) && !balancer->s->sticky_force);
-        if (sc_was_tried(a, own)) {
-            own = NULL;
+    if (a->away == AWAY_LEAVING || t->nranked > 0) {
+        /* what mod_proxy_balancer does with a route that it sees and knows */
+        own = by_route(side, balancer, route, a->r, &redirect, &member);
+        if (own && PROXY_WORKER_IS_DRAINING(own) && !balancer->s->sticky_force) {
+            a->away = AWAY_LEAVING;
         }
-        if (own && !leaves) {
+        own = sc_was_tried(a, own) ? NULL : own;
+        if (own && a->away == AWAY_NOT) {
             return own;
         }
-        if (redirected && !sc_was_tried(a, redirected)) {
-            return redirected;
+        chosen = *redirect && !is_new(route) ? by_route(side, balancer, redirect, a->r, NULL, NULL)
+                                             : NULL;
+        if (chosen && !sc_was_tried(a, chosen)) {
+            return chosen;
         }
-        a->away = leaves ? AWAY_LEAVING : a->away;
     }
     if (member && !own && balancer->s->sticky_force) {
         *forced = 1;
@@ -266,6 +266,7 @@ static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
     ticket_t t;
 
     sc_away_end(a);
+    a->sent = 0;
     if (!a->url) {
         a->url = strncmp(r->filename, "proxy:", 6) == 0 ? r->filename + 6 : r->filename;
     }

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from client import Load, pipeline
-from node import Balancer, wait_until
+from node import Balancer, send_signal, wait_until
 
 ROOMY = {"threads": 100, "max_children": 3}
 SHOW = ('Header always set X-Choice "%{SESSION_CLUSTER_CHOICE}e"\n'
@@ -273,6 +273,31 @@ def test_draining_ends(farm):
     assert Counter(ask(front, cookies)) == {("n2", "route"): 50}
 
 
+def test_a_node_says_that_it_leaves(farm):
+    """It hands its sessions over, which takes a while here. Meanwhile balancers send it no new ones,
+    and its own to those who have them; these write themselves into the cookies."""
+    cluster = make(farm, 3, options="SessionClusterManager backup leaveTime=10 copyRate=100\n")
+    front, leaver = cluster.balancer, cluster[1]
+    cookies = make_sessions(leaver, 1500)
+    wait_until(lambda: told(front, 1500), 10, "locations told")
+
+    def state():
+        return [m["node_state"] for m in front.status()["view"]["members"]
+                if m["route"] == "n2" and m["state"] == "alive"]
+    engine = leaver.engine_pid()
+    send_signal(engine, signal.SIGTERM)
+    wait_until(lambda: state() == ["leaving"], 5, "n2 leaves")
+    got = Counter(ask(front, cookies[:300]))
+    new = {front.client().op("set=a:1").json()["route"] for _ in range(9)}
+    assert state() == ["leaving"], "that was quick enough"
+    assert {route for route, _ in got} == {"n1", "n3"}, got
+    assert {how for _, how in got} <= {"backup", "primary"}
+    assert "n2" not in new
+    leaver.wait_new_engine(engine, 30)
+    browser = front.client(cookies={"SID": cookies[0]})
+    assert browser.values() == {"a": "1"}
+
+
 def test_back_at_once(farm):
     """A member that returns, or appears for the first time, does not wait for retry=."""
     cluster = make(farm, 3, start=False,
@@ -328,6 +353,23 @@ def test_a_cookie_without_a_session_pins_nobody(farm, options):
     reply = front.client().op(f"SID={ended}", headers={"Cookie": f"SID={lives}"})
     assert reply.header("X-Choice") == "gone" and reply.values == {"a": "1"}
     assert front.count("choices_gone") >= 20
+
+
+def test_ended_sessions_in_paths(farm):
+    """;SID= in the path, as servlet containers write it."""
+    cluster = make(farm, 3, options="", proxy_args="scolonpathdelim=On")
+    front = cluster.balancer
+    ended, = make_sessions(cluster[1], 1)
+    path = f"/t/x;SID={ended};v=1"
+
+    def get(query=""):
+        reply = front.client().op(query, path=path)
+        assert reply.json()["uri"] == path, "the backend gets it as it is"
+        return reply.json()["route"], reply.header("X-Choice")
+    assert get() == ("n2", "route")
+    cluster[1].client(cookies={"SID": ended}).op("clear")
+    wait_until(lambda: get()[1] == "gone", 5, "told of the end")
+    assert len({get("set=b:1")[0] for _ in range(6)}) > 1
 
 
 @BOTH
