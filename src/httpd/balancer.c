@@ -31,8 +31,6 @@
 #include "balancer.h"
 
 #include "ap_provider.h"
-#include "apr_lib.h"
-#include "apr_optional_hooks.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -130,37 +128,6 @@ static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, r
     return chosen ? chosen : ask_inner(side, balancer, r);
 }
 
-/* A route from a cookie, as it may appear in logs and in the environment of programs. */
-static const char *printable_route(apr_pool_t *p, const char *route)
-{
-    char *out = apr_pstrmemdup(p, route, strnlen(route, SC_ROUTE_MAX));
-
-    for (char *c = out; *c; c++) {
-        if (!apr_isalnum(*c) && !strchr("-_.:", *c)) {
-            *c = '?';
-        }
-    }
-    return out;
-}
-
-static const char *choice_name(choice_t choice)
-{
-    static const char *const names[] = {
-#define NAME(upper, lower) #lower,
-        CHOICES(NAME)
-#undef NAME
-    };
-
-    return names[choice];
-}
-
-static const char *masked(const ticket_t *t, apr_pool_t *p)
-{
-    return t->id_len >= 16
-               ? apr_pstrcat(p, printable_route(p, apr_pstrmemdup(p, t->id, 4)), "...", NULL)
-               : "...";
-}
-
 static void note_failover(request_rec *r, const ticket_t *t, const proxy_worker *w, choice_t how)
 {
     const char *from = t->nranked > 0 ? t->ranked[0] : t->route;
@@ -168,11 +135,11 @@ static void note_failover(request_rec *r, const ticket_t *t, const proxy_worker 
     if (!from || !from[0] || strcmp(from, w->s->route) == 0) {
         return;
     }
-    from = printable_route(r->pool, from);
+    from = sc_printable(r->pool, from);
     apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_FAILOVER",
                    apr_pstrcat(r->pool, from, ">", w->s->route, NULL));
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "SC0701: session %s of route %s goes to %s (%s)",
-                  masked(t, r->pool), from, w->s->route, choice_name(how));
+                  sc_ticket_masked(t, r->pool), from, w->s->route, sc_choice_name(how));
 }
 
 /* mod_proxy_balancer notes the route that it has found; this is for the one that it did not see. */
@@ -291,7 +258,7 @@ static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
     if (!chosen && !forced) {
         chosen = by_inner(side, balancer, r);
     }
-    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", choice_name(a->choice));
+    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
     if (chosen) {
         if (!a->tried) {
             a->tried = apr_array_make(r->pool, 4, sizeof(proxy_worker *));
@@ -300,102 +267,6 @@ static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
         note_failover(r, &t, chosen, a->choice);
     }
     return chosen;
-}
-
-/* ---- what became of it ------------------------------------------------------------------------
- */
-
-static void tally_choice(choice_t choice)
-{
-    switch (choice) {
-#define COUNT(upper, lower)                                                                        \
-    case CHOICE_##upper:                                                                           \
-        sc_tally(choices_##lower);                                                                 \
-        break;
-        CHOICES(COUNT)
-#undef COUNT
-    }
-}
-
-/* Whether the node died, or broke the connection, under this request; not when its answer only did
- * not come in time. mod_proxy_http says so in three ways: with an error of its own (500, 502); by
- * closing the client's connection before the answer has begun, so that the browser may try again;
- * and by cutting the answer short, which it marks by forbidding to cache it. */
-static int node_failed(const attempts_t *a, int status)
-{
-    request_rec *r = a->r;
-
-    if (apr_table_get(r->notes, "proxy-error-override") ||
-        apr_table_get(r->notes, "proxy_timedout")) {
-        return 0;
-    }
-    if (status == HTTP_BAD_GATEWAY || status == HTTP_INTERNAL_SERVER_ERROR) {
-        return a->sent || strncmp(r->filename, "proxy:http", 10) != 0;
-    }
-    if ((status == OK || status == DONE) && a->sent) {
-        return !apr_table_get(r->notes, "proxy-status") ||
-               (r->no_cache && !a->was_no_cache && !r->connection->aborted);
-    }
-    return 0;
-}
-
-static void note_failure(attempts_t *a)
-{
-    const sc_server_conf_t *conf = sc_httpd()->conf;
-    apr_time_t now = sc_mono(&sc_clock_system);
-    ticket_t t;
-    int n;
-
-    sc_tally(node_failures);
-    if (!sc_ticket_take(&t, a->balancer->s, a->r, a->url) || !t.id_len) {
-        return;
-    }
-    n = sc_failure_note(&t, now - (apr_time_now() - a->r->request_time), now,
-                        (int)conf->max_failures, apr_time_from_msec(conf->failure_ms));
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, a->r,
-                  "SC0721: node %s failed under a request of session %s, the %d. failure within %u "
-                  "s",
-                  apr_table_get(a->r->subprocess_env, "BALANCER_WORKER_ROUTE"),
-                  masked(&t, a->r->pool), n, conf->failure_ms / 1000);
-}
-
-static int request_status(int *status, request_rec *r)
-{
-    attempts_t *a = sc_attempts(r);
-
-    if (a->balancer) {
-        tally_choice(a->choice);
-        if (a->away == AWAY_LEAVING && a->choice != CHOICE_ROUTE) {
-            sc_tally(moved_on);
-        }
-        if (node_failed(a, *status)) {
-            note_failure(a);
-        }
-    }
-    return OK;
-}
-
-/* Too many nodes have failed under this session, one after the other. */
-static int refuse(attempts_t *a)
-{
-    const sc_server_conf_t *conf = sc_httpd()->conf;
-    ticket_t t;
-    int told;
-
-    if (!sc_ticket_take(&t, a->balancer->s, a->r, a->url) ||
-        !sc_failure_refused(&t, sc_mono(&sc_clock_system), &told)) {
-        return 0;
-    }
-    if (!told) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, a->r,
-                      "SC0722: %u nodes failed under requests of session %s within %u s; its "
-                      "requests are answered with 502 for as long, and sent to no other node",
-                      conf->max_failures, masked(&t, a->r->pool), conf->failure_ms / 1000);
-    }
-    a->choice = CHOICE_REFUSED;
-    apr_table_setn(a->r->subprocess_env, "SESSION_CLUSTER_CHOICE", choice_name(a->choice));
-    tally_choice(a->choice);
-    return 1;
 }
 
 /* ---- the states of workers --------------------------------------------------------------------
@@ -628,8 +499,8 @@ static int before_handler(request_rec *r)
         a->balancer = balancer;
         /* so it stays unless the finder is asked */
         a->choice = CHOICE_ROUTE;
-        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", choice_name(a->choice));
-        if (sc_failure_any() && refuse(a)) {
+        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
+        if (sc_failure_any() && sc_outcome_refuse(a)) {
             return HTTP_BAD_GATEWAY;
         }
     }
@@ -751,7 +622,7 @@ void sc_balancer_register(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(before_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_LAST); /* the board is there then */
-    APR_OPTIONAL_HOOK(proxy, request_status, request_status, NULL, NULL, APR_HOOK_MIDDLE);
+    sc_outcome_register();
     sc_away_register();
     sc_wait_register();
 }

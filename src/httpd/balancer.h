@@ -6,8 +6,8 @@
  *
  * balancer.c: lbmethod, states of workers, hooks. balancer_place.c: which worker takes a session
  * over. balancer_away.c: sessions that are to leave the worker of their route although it serves.
- * balancer_memory.c: what children count together. balancer_wait.c: requests that wait for a node
- * that is gone.
+ * balancer_outcome.c: what became of requests. balancer_memory.c: what children count together.
+ * balancer_wait.c: requests that wait for a node that is gone.
  */
 #ifndef SC_BALANCER_H
 #define SC_BALANCER_H
@@ -144,6 +144,24 @@ int sc_away_works(void);
 
 /** The finder has been called: the request shows its session again. */
 void sc_away_end(attempts_t *a);
+
+/* ---- balancer_outcome.c ---------------------------------------------------------------------- */
+
+/** Register what looks at requests when they have been proxied. */
+void sc_outcome_register(void);
+
+/** The word for a choice in environment and logs. */
+const char *sc_choice_name(choice_t choice);
+
+/** A route from a cookie, as it may appear in logs and in the environment of programs. */
+const char *sc_printable(apr_pool_t *p, const char *route);
+
+/** A session as it may appear in logs. */
+const char *sc_ticket_masked(const ticket_t *t, apr_pool_t *p);
+
+/** Whether a request is to be answered with 502 because too many nodes have failed under its
+ *  session, one after the other; said in the log, once, and counted. */
+int sc_outcome_refuse(attempts_t *a);
 
 /* ---- balancer_memory.c ----------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 """Which node a balancer sends a session to, and which request it sends nowhere: told by the header
 X-Choice, which all balancers here set from SESSION_CLUSTER_CHOICE."""
 
+import http.client
 import re
 import signal
 import time
@@ -517,6 +518,33 @@ def test_keep_alive_browser_does_not_hide_it(farm):
         browser.close()
     assert front.count("node_failures") == 3
     assert at(front, cookie) == (502, "refused")
+
+
+def test_answers_cut_short_are_failures(farm):
+    cluster = make(farm, 3, method=LIMIT)
+    front = cluster.balancer
+    cookie = make_sessions(cluster[1], 1)[0]
+    for _ in range(3):
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            front.client().get("/t?flush&sleep=50&crash", cookies=f"SID={cookie}")
+    wait_until(lambda: front.count("node_failures") == 3, 5, "noticed")
+    assert at(front, cookie) == (502, "refused")
+
+
+def test_who_has_begun_to_answer_is_not_cut_short(farm):
+    """A node that leaves the view for some other reason finishes what it has begun."""
+    cluster = make(farm, 3, options="")
+    front = cluster.balancer
+    cookie = make_sessions(cluster[1], 1)[0]
+    engine = cluster[1].engine_pid()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: at(front, cookie, "flush&sleep=6000"))
+        time.sleep(0.5)  # it has begun
+        send_signal(engine, signal.SIGSTOP)
+        wait_until(lambda: front.lost("n2"), 10, "n2 gone")
+        assert running.result()[0] == "n2"
+    send_signal(engine, signal.SIGCONT)
+    assert front.count("waits_ended") == 0
 
 
 # ---- beside what mod_proxy_balancer has -------------------------------------------------------------
