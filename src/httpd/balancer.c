@@ -132,8 +132,8 @@ static void note_failover(request_rec *r, const ticket_t *t, const proxy_worker 
 {
     const char *from = t->nranked > 0 ? t->ranked[0] : t->route;
 
-    if (!from || !from[0] || strcmp(from, w->s->route) == 0) {
-        return;
+    if (!from || !from[0] || strcmp(from, w->s->route) == 0 || how == CHOICE_GONE) {
+        return; /* what has ended moves nowhere */
     }
     from = sc_printable(r->pool, from);
     apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_FAILOVER",

@@ -209,6 +209,7 @@ static apr_status_t end_thread(void *baton)
 void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
 {
     sc_httpd_t *h = sc_httpd();
+    apr_pool_t *pool = s->process->pconf; /* requests may end after pchild has */
     sigset_t all, before;
     waits_t *list;
     apr_status_t rv;
@@ -216,14 +217,14 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
     if (!h->board || !h->conf || h->conf->keep_waiting) {
         return;
     }
-    list = apr_pcalloc(pchild, sizeof(*list));
+    list = apr_pcalloc(pool, sizeof(*list));
     list->filter = ap_get_output_filter_handle(FILTER_NAME);
-    rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pchild);
-    rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pchild) : rv;
+    rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pool) : rv;
     if (rv == APR_SUCCESS) {
         (void)sigfillset(&all); /* signals are for the threads that httpd knows */
         (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-        rv = apr_thread_create(&list->thread, NULL, look, list, pchild);
+        rv = apr_thread_create(&list->thread, NULL, look, list, pool);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     if (rv != APR_SUCCESS) {

@@ -228,6 +228,22 @@ def test_who_waits_may_be_left_waiting(farm):
     assert front.count("waits_ended") == 0
 
 
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGWINCH], ids=["stop", "graceful"])
+def test_a_balancer_stops_while_requests_wait(farm, mpm, number):
+    cluster = make(farm, 2, options="", mpm=mpm)
+    front = cluster.balancer
+    cookie, = make_sessions(cluster[0], 1)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: at(front, cookie, "sleep=2000"))
+        time.sleep(0.5)  # it is with the node
+        assert front.stop(number=number)
+        try:
+            assert running.result()[0] == "n1"
+        except (OSError, http.client.HTTPException):
+            assert number == signal.SIGTERM
+
+
 # ---- members that leave and come ------------------------------------------------------------------
 
 @BOTH
@@ -344,7 +360,7 @@ def test_a_cookie_without_a_session_pins_nobody(farm, options):
     header = {"Cookie": f"x=1; SID={ended}; y=2", "X-Other": "z"}
     reply = front.client().get(f"/t?SID={ended}", headers=header)
     told_by_node = reply.json()
-    assert reply.header("X-Choice") == "gone"
+    assert reply.header("X-Choice") == "gone" and reply.header("X-Failover") == "(null)"
     assert told_by_node["cookie"] == "x=1; y=2", "its own cookie is taken out by the node"
     assert "SID=; Max-Age=0" in reply.header("Set-Cookie")
     # the same in the URL, of which nothing is lost on the way
