@@ -38,6 +38,9 @@ int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     conf->receiver_port = conf->engine.receiver.port;
     conf->receiver_auto_bind = 100;
     conf->inner_method = "byrequests";
+    sc_config_text(conf->ranked_delimiter, sizeof(conf->ranked_delimiter), "off");
+    conf->max_failures = 3;
+    conf->failure_ms = 60000;
     conf->provider_servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     conf->contexts = apr_hash_make(pconf);
     conf->members = apr_array_make(pconf, 2, sizeof(sc_members_line_t *));
@@ -52,6 +55,7 @@ void *sc_config_create_dir(apr_pool_t *p, char *path)
     (void)path;
     dir->max_inactive_s = SC_UNSET;
     dir->rotate = SC_UNSET;
+    dir->backup_hint = SC_UNSET;
     return dir;
 }
 
@@ -73,6 +77,7 @@ void *sc_config_merge_dir(apr_pool_t *p, void *vbase, void *vadd)
     dir->filter = add->filter ? add->filter : base->filter;
     dir->rotate = rotate->rotate;
     dir->rotate_attr = rotate->rotate_attr;
+    dir->backup_hint = add->backup_hint != SC_UNSET ? add->backup_hint : base->backup_hint;
     return dir;
 }
 
@@ -467,6 +472,18 @@ static void check_provider(check_t *c, sc_server_conf_t *conf)
     }
 }
 
+/* The balancer works without an engine, so this is wrong without one, too. */
+static void check_inner_method(check_t *c, const sc_server_conf_t *conf)
+{
+    if (strcmp(conf->inner_method, "byrequests") != 0 &&
+        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
+        complain(c,
+                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
+                 "lbmethod_%s_module first, or use byrequests",
+                 conf->inner_method, conf->inner_method);
+    }
+}
+
 int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     sc_server_conf_t *conf = sc_httpd()->conf;
@@ -475,8 +492,12 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 
     (void)pconf;
     (void)plog;
-    if (!conf || !conf->used) {
+    if (!conf) {
         return OK;
+    }
+    check_inner_method(&c, conf);
+    if (!conf->used) {
+        return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     }
     check_membership(&c, conf);
     check_receiver(&c, conf);
@@ -498,13 +519,6 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
                  "SC0121: SessionClusterSendOptions %u does not wait for the other members, "
                  "so onTimeout=fail cannot happen; use 6, or take it out",
                  conf->engine.send_options);
-    }
-    if (strcmp(conf->inner_method, "byrequests") != 0 &&
-        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
-        complain(&c,
-                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
-                 "lbmethod_%s_module first, or use byrequests",
-                 conf->inner_method, conf->inner_method);
     }
     return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }

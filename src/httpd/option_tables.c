@@ -213,3 +213,13 @@ const option_t sc_backup_options[] = {
             "a node that finds no other one serves alone, and joins whom it hears later; see "
             "SessionClusterQuorum"),
     END_OF_TABLE};
+
+/* ---- balancer -------------------------------------------------------------------------------- */
+
+const option_t sc_balancer_options[] = {
+    {"rankedDelimiter", OPTION_TEXT, AT(ranked_delimiter), 0, SIZE(ranked_delimiter), NULL,
+     sc_check_delimiter},
+    {"maxFailures", OPTION_NUMBER, AT(max_failures), 0, 16, "a number of nodes (0: any)", NULL},
+    {"failureTime", OPTION_SECONDS, AT(failure_ms), 1, 3600, "seconds", NULL},
+    {"abandonGone", OPTION_NOT, AT(keep_waiting), 0, 1, NULL, NULL},
+    END_OF_TABLE};

@@ -493,6 +493,16 @@ static void put_contexts(page_t *page, const sc_store_t *store)
     close_list(page);
 }
 
+static void put_tallies(page_t *page)
+{
+    sc_tallies_t tallies;
+
+    (void)sc_balancer_tallies(&tallies);
+#define PUT_TALLY(name) put_number(page, #name, tallies.name);
+    SC_TALLIES(PUT_TALLY)
+#undef PUT_TALLY
+}
+
 static void put_activity(page_t *page, const sc_board_t *b)
 {
     apr_uint32_t total = sc_board_get(b->transfer_total);
@@ -507,6 +517,7 @@ static void put_activity(page_t *page, const sc_board_t *b)
 #define PUT_COUNTER(name) put_number(page, #name, sc_board_get(b->count.name));
     SC_COUNTERS(PUT_COUNTER)
 #undef PUT_COUNTER
+    put_tallies(page);
     close_object(page);
 }
 
@@ -553,8 +564,32 @@ static int no_engine(page_t *page)
     return OK;
 }
 
+/* A balancer that is no member of a cluster has nothing but these. */
+static int counters_only(page_t *page)
+{
+    if (page->r->header_only) {
+        return OK;
+    }
+    if (page->html) {
+        ap_rputs(html_head, page->r);
+    } else {
+        json_open(page, NULL, "{");
+    }
+    open_object(page, "counters");
+    put_tallies(page);
+    close_object(page);
+    if (page->html) {
+        ap_rputs("</body></html>\n", page->r);
+    } else {
+        json_close(page, "}");
+        ap_rputs("\n", page->r);
+    }
+    return OK;
+}
+
 int sc_status_handler(request_rec *r)
 {
+    sc_tallies_t unused;
     const sc_httpd_t *self = sc_httpd();
     page_t page = {0};
     apr_time_t now;
@@ -572,7 +607,7 @@ int sc_status_handler(request_rec *r)
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (!self->store || !self->board) {
-        return no_engine(&page);
+        return sc_balancer_tallies(&unused) ? counters_only(&page) : no_engine(&page);
     }
     if (r->header_only) {
         return OK;
