@@ -9,6 +9,8 @@ The list is mutants.txt: blocks of
     args --profile freeze ...    options of the simulator (may be left out)
     seeds 100                    how many to try (default 60)
     start 1000                   the first one (default 1): where one is known that shows it
+    unit backup                  instead of these: the suite of unit tests that catches it, since
+                                 other rules hide it from clients, which is all the simulator sees
     - old line                   exact text, which must occur once
     + new line
 
@@ -27,6 +29,7 @@ import sys
 class Mutant:
     def __init__(self, name):
         self.name, self.file, self.args, self.seeds, self.start = name, "", [], 60, 1
+        self.unit = None
         self.old, self.new = [], []
 
 
@@ -51,6 +54,8 @@ def read_list(path):
                 m.seeds = int(rest)
             elif word == "start":
                 m.start = int(rest)
+            elif word == "unit":
+                m.unit = rest.strip()
             else:
                 sys.exit("%s: %s: what is \"%s\"?" % (path, m.name, word))
     return mutants
@@ -103,13 +108,14 @@ def build(m, opts):
     original = os.path.join(opts.out, m.file[:-2] + ".o")
     objs = []
     for top in ("src/base", "src/store", "src/engine", "src/manager", "src/channel",
-                "src/interceptor", "test/sim"):
+                "src/interceptor", "test/unit" if m.unit else "test/sim"):
         for f in sorted(os.listdir(top)):
             if f.endswith(".c"):
                 o = os.path.join(opts.out, top, f[:-2] + ".o")
                 objs.append(obj if o == original else o)
-    binary = os.path.join(folder, "sim")
-    p = subprocess.run(shlex.split(opts.cc) + ["-o", binary] + objs + shlex.split(opts.libs),
+    binary = os.path.join(folder, "unit" if m.unit else "sim")
+    libs = opts.unit_libs if m.unit else opts.libs
+    p = subprocess.run(shlex.split(opts.cc) + ["-o", binary] + objs + shlex.split(libs),
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode:
         return None, "does not link: " + p.stdout.decode(errors="replace")[-400:]
@@ -128,12 +134,26 @@ def hunt(m, binary, baseline, timeout):
     return None
 
 
+def test(m, binary, timeout):
+    """@return the first assertion of the suite that fails"""
+    try:
+        p = subprocess.run([binary, m.unit], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           timeout=10 * timeout)
+    except subprocess.TimeoutExpired:
+        return "unit", "does not end"
+    failed = re.search(r"^ +1\. (\S+) ", p.stdout.decode(errors="replace"), re.M)
+    if failed:
+        return "unit", failed.group(1)
+    return ("unit", "ended with %d" % p.returncode) if p.returncode < 0 else None
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--out", default="out")
     ap.add_argument("--cc", default="cc")
     ap.add_argument("--cflags", default="")
     ap.add_argument("--libs", default="")
+    ap.add_argument("--unit-libs", default="")
     ap.add_argument("--list", default="test/sim/mutants.txt")
     ap.add_argument("--only", default="")
     ap.add_argument("--timeout", type=int, default=60, help="seconds for five seeds")
@@ -149,11 +169,12 @@ def main():
             print("BROKEN  %-28s %s" % (m.name, why))
             bad += 1
             continue
-        caught = hunt(m, binary, baseline, opts.timeout)
+        caught = test(m, binary, opts.timeout) if m.unit else hunt(m, binary, baseline, opts.timeout)
         if caught:
-            print("caught  %-28s seed %d: %s" % (m.name, caught[0], caught[1]))
+            print("caught  %-28s %s %s: %s" % ((m.name, "suite" if m.unit else "seed") +
+                                               ((m.unit, caught[1]) if m.unit else caught)))
         else:
-            print("MISSED  %-28s in %d seeds" % (m.name, m.seeds))
+            print("MISSED  %-28s in %s" % (m.name, m.unit or "%d seeds" % m.seeds))
             bad += 1
         sys.stdout.flush()
     print("%d mutants, %d not caught" % (total, bad))

@@ -255,6 +255,23 @@ static void test_one_way(void)
     net_destroy(net);
 }
 
+/* A member that this node has only seen joining, and not heard since, is one that others count on:
+ * so it has to grant this node its lease, too. */
+static void test_counted_by_others(void)
+{
+    net_t *net = net_ready(3, NULL);
+
+    CU_ASSERT_TRUE(may_read(&net->node[0]));
+    net_forget(net, 0, 2, 0);
+    net->link[0][2].hold = net->link[2][0].hold = 1;
+    net->node[2].self.node_state = SC_NODE_JOINING;
+    net_see(net, 0, 2);
+    net->node[2].self.node_state = SC_NODE_READY;
+    net_run(net, 5000);
+    CU_ASSERT_FALSE(may_read(&net->node[0]));
+    net_destroy(net);
+}
+
 /* A member that went without a word may still read for a moment; one that said good-bye may not. */
 static void test_departed(void)
 {
@@ -282,6 +299,27 @@ static void majority(sc_config_t *c, int index)
 {
     (void)index;
     c->quorum = 2;
+}
+
+/* Who is about to leave forgets what it has acknowledged: it is none of those that have to have it.
+ */
+static void test_leaver(void)
+{
+    net_t *net = net_ready(3, majority);
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    net_hold(net, 2, 1);
+    call = net_change(net, 0, 0, 0, 1, "a", "new", (char *)NULL);
+    net_run(net, 50);
+    CU_ASSERT_TRUE(net_is(net_value(net, 1, 1, "a"), "new"));
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    net->node[1].self.node_state = SC_NODE_LEAVING;
+    sc_manager_member_changed(net->node[0].m, &net->node[1].self);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_NO_QUORUM);
+    net_hold(net, 2, 0);
+    net_destroy(net);
 }
 
 /* Nothing is acknowledged by, or read from, the side that is too small. */
@@ -516,6 +554,8 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: one stall", test_one_stall);
     CU_add_test(suite, "lease: cut off", test_cut_off);
     CU_add_test(suite, "lease: two halves", test_halves);
+    CU_add_test(suite, "lease: a member that others count on", test_counted_by_others);
+    CU_add_test(suite, "quorum: a member that is leaving", test_leaver);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);
     CU_add_test(suite, "lease: departed", test_departed);
