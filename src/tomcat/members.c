@@ -291,6 +291,7 @@ void sc_tc_members_datagram(sc_tc_members_t *t, const void *bytes, apr_size_t le
         know_uid(m, &who.uid);
         sc_member_domain(&who, m->domain);
         m->beat = sc_mono(t->env->clock);
+        m->ask_at = m->standing == SC_TC_ALIVE ? m->ask_at : 0;
         alive(m);
     }
 }
