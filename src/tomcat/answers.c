@@ -4,11 +4,6 @@
  * Where answers are received. A Tomcat connects to the address in the question, and keeps the
  * connection for the next answer; one that this node closed would make it complain at its next
  * answer. So connections that have brought an answer stay, others have to make room.
- *
- * Whoever connects here can make this node keep HEAD_BYTES of what he sends, and no more: the rest
- * of a frame is kept only if the 128 random bits of the question that is open now are in its
- * beginning. The rest of a frame that nobody waits for, or that is too large, is read and dropped,
- * since the Tomcat would take a closed connection for a failure of this node.
  */
 #include <string.h>
 #include <sys/socket.h>
@@ -18,10 +13,6 @@
 
 #include <apr_portable.h>
 
-/* The bits of the question are in the first bytes of an answer, whatever its sender's name. */
-#define HEAD_BYTES 2048
-/* Mark, length and options of a frame. */
-#define BEGIN_BYTES 15
 #define PLACES_MAX 4
 #define CONNS_MAX 512
 #define ACCEPTS_MAX 32
@@ -36,13 +27,8 @@ typedef struct conn_t {
     apr_pool_t *pool;
     apr_socket_t *sock;
     sc_watch_t watch;
-    int proven; /* it has brought an answer */
     apr_time_t used;
-    sc_buf_t in;      /* the frame so far */
-    apr_size_t total; /* bytes of the frame, 0: not known yet */
-    apr_size_t skip;  /* bytes of a frame that nobody waits for, still to come */
-    int judged;       /* its beginning was looked at: it is an answer */
-    apr_uint32_t options;
+    sc_tc_intake_t in;
 } conn_t;
 
 /* An address of this machine, and a port of ours there. */
@@ -69,10 +55,10 @@ struct sc_tc_answers_t {
 static void conn_close(conn_t *c)
 {
     sc_tc_answers_t *a = c->of;
-    int judged = c->judged;
+    int judged = c->in.judged;
 
     sc_loop_unwatch(a->env->loop, &c->watch);
-    sc_buf_free(&c->in);
+    sc_tc_intake_close(&c->in);
     *c->here = c->next;
     if (c->next != NULL) {
         c->next->here = c->here;
@@ -84,135 +70,14 @@ static void conn_close(conn_t *c)
     }
 }
 
-/* ---- frames ---------------------------------------------------------------------------------- */
-
-static int contains(const sc_buf_t *b, const sc_uid_t *what)
-{
-    apr_size_t i;
-
-    for (i = BEGIN_BYTES; i + sizeof(what->b) <= b->len; i++) {
-        if (b->data[i] == what->b[0] && memcmp(b->data + i, what->b, sizeof(what->b)) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static void acknowledge(conn_t *c)
 {
-    apr_size_t n = SC_ACK_FRAME;
+    for (; c->in.acks > 0; c->in.acks--) {
+        apr_size_t n = SC_ACK_FRAME;
 
-    if (c->options &
-        SC_OPT_USE_ACK) { /* answers ask for none; what does not fit is not waited for */
+        /* answers ask for none; what does not fit is not waited for */
         (void)apr_socket_send(c->sock, (const char *)sc_frame_ack(0), &n);
     }
-}
-
-static void between_frames(conn_t *c)
-{
-    sc_buf_free(&c->in);
-    c->total = c->skip = 0;
-    c->judged = 0;
-}
-
-static void drop_rest(conn_t *c)
-{
-    c->skip = c->total - c->in.len;
-    sc_buf_free(&c->in);
-    c->judged = 0;
-}
-
-/* @return 0: this is no frame */
-static int begin_frame(conn_t *c)
-{
-    sc_rd_t r;
-    apr_size_t n;
-
-    if (!sc_frame_is(c->in.data, c->in.len)) {
-        return 0;
-    }
-    sc_rd_init(&r, c->in.data + 7, 8);
-    n = sc_get_u32(&r);
-    c->options = sc_get_u32(&r);
-    c->total = n + SC_FRAME_OVERHEAD;
-    return n >= 4 && c->total >= BEGIN_BYTES && n <= APR_INT32_MAX;
-}
-
-static int is_wanted(const conn_t *c)
-{
-    const sc_uid_t *wanted = c->of->up.wanted(c->of->up.baton);
-
-    return wanted != NULL && contains(&c->in, wanted);
-}
-
-/* The beginning of a frame is here: is it what is waited for, and can it be kept? */
-static void judge(conn_t *c)
-{
-    sc_tc_answers_t *a = c->of;
-
-    if (!is_wanted(c)) {
-        drop_rest(c);
-    } else if (c->total > a->env->config->tomcat.max_answer) {
-        c->proven = 1;
-        drop_rest(c);
-        a->up.failed(a->up.baton, APR_ENOSPC);
-    } else {
-        c->judged = 1;
-    }
-}
-
-static void whole_frame(conn_t *c)
-{
-    sc_tc_answers_t *a = c->of;
-
-    c->judged = 0;
-    if (is_wanted(c)) {
-        c->proven = 1;
-        a->up.frame(a->up.baton, &c->in);
-    }
-}
-
-/* How many of n bytes can be taken before something has to be decided. */
-static apr_size_t step(const conn_t *c, apr_size_t n)
-{
-    apr_size_t want = c->total == 0                         ? BEGIN_BYTES
-                      : !c->judged && c->total > HEAD_BYTES ? HEAD_BYTES
-                                                            : c->total;
-
-    want -= c->in.len;
-    return n < want ? n : want;
-}
-
-/* @return 0: it has to be closed */
-static int feed(conn_t *c, const unsigned char *bytes, apr_size_t n)
-{
-    while (n > 0) {
-        apr_size_t some = c->skip > 0 ? (n < c->skip ? n : c->skip) : step(c, n);
-
-        if (c->skip > 0) {
-            c->skip -= some;
-            if (c->skip == 0) {
-                acknowledge(c);
-                between_frames(c);
-            }
-        } else {
-            sc_put(&c->in, bytes, some);
-            if (c->in.err != APR_SUCCESS ||
-                (c->total == 0 && c->in.len == BEGIN_BYTES && !begin_frame(c))) {
-                return 0;
-            }
-            if (c->total > 0 && c->in.len == c->total) {
-                whole_frame(c);
-                acknowledge(c);
-                between_frames(c);
-            } else if (c->total > HEAD_BYTES && c->in.len == HEAD_BYTES && !c->judged) {
-                judge(c);
-            }
-        }
-        bytes += some;
-        n -= some;
-    }
-    return 1;
 }
 
 static void conn_event(void *baton, apr_int16_t events)
@@ -230,10 +95,11 @@ static void conn_event(void *baton, apr_int16_t events)
         if (APR_STATUS_IS_EAGAIN(rv)) {
             return;
         }
-        if ((rv != APR_SUCCESS && n == 0) || !feed(c, chunk, n)) {
+        if ((rv != APR_SUCCESS && n == 0) || !sc_tc_intake_feed(&c->in, chunk, n)) {
             conn_close(c);
             return;
         }
+        acknowledge(c);
     }
 }
 
@@ -247,7 +113,7 @@ static int make_room(sc_tc_answers_t *a)
         return 1;
     }
     for (c = a->conns; c != NULL; c = c->next) {
-        if (!c->proven && !c->judged && (oldest == NULL || c->used < oldest->used)) {
+        if (!c->in.proven && !c->in.judged && (oldest == NULL || c->used < oldest->used)) {
             oldest = c;
         }
     }
@@ -266,7 +132,7 @@ static apr_status_t add_conn(sc_tc_answers_t *a, apr_pool_t *pool, apr_socket_t 
     c->pool = pool;
     c->sock = sock;
     c->used = sc_loop_now(a->env->loop);
-    sc_buf_init(&c->in, a->env->config->tomcat.max_answer + (apr_size_t)HEAD_BYTES);
+    sc_tc_intake_open(&c->in, &a->up, a->env->config->tomcat.max_answer);
     (void)apr_socket_opt_set(sock, APR_SO_KEEPALIVE, 1);
     if (rv == APR_SUCCESS) {
         rv = sc_loop_watch(a->env->loop, &c->watch, sock, APR_POLLIN, conn_event, c);
@@ -315,7 +181,7 @@ static void look_due(void *baton, apr_time_t now)
 
     for (c = a->conns; c != NULL; c = next) {
         next = c->next;
-        if (!c->proven && !c->judged && now - c->used > IDLE_MAX) {
+        if (!c->in.proven && !c->in.judged && now - c->used > IDLE_MAX) {
             conn_close(c);
         }
     }
@@ -393,9 +259,7 @@ void sc_tc_answers_forget(sc_tc_answers_t *a)
     conn_t *c;
 
     for (c = a->conns; c != NULL; c = c->next) {
-        if (c->judged) {
-            drop_rest(c);
-        }
+        sc_tc_intake_forget(&c->in);
     }
 }
 

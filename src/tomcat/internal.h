@@ -116,9 +116,7 @@ void sc_tc_group_start(sc_tc_group_t *g, const sc_tomcat_env_t *env, sc_tc_membe
                        apr_pool_t *pool);
 void sc_tc_group_close(sc_tc_group_t *g);
 
-/* ---- answers.c: where answers are received --------------------------------------------------- */
-
-typedef struct sc_tc_answers_t sc_tc_answers_t;
+/* ---- intake.c: answers in a stream of bytes -------------------------------------------------- */
 
 typedef struct sc_tc_answers_up_t {
     void *baton;
@@ -129,6 +127,33 @@ typedef struct sc_tc_answers_up_t {
     /** An answer that will not come whole: APR_ENOSPC too large, APR_EOF cut off, APR_EINVAL. */
     void (*failed)(void *baton, apr_status_t why);
 } sc_tc_answers_up_t;
+
+/** Bytes of one connection at most that are kept of what is no answer. */
+#define SC_TC_HEAD_BYTES 2048
+
+typedef struct sc_tc_intake_t {
+    const sc_tc_answers_up_t *up;
+    apr_size_t max;
+    int proven;        /**< it has brought an answer */
+    unsigned int acks; /**< frames that wait for their acknowledgement */
+    sc_buf_t in;       /**< the frame so far */
+    apr_size_t total;  /**< bytes of the frame, 0: not known yet */
+    apr_size_t skip;   /**< bytes of a frame that nobody waits for, still to come */
+    int judged;        /**< its beginning was looked at: it is an answer */
+    apr_uint32_t options;
+} sc_tc_intake_t;
+
+/** @param max bytes of an answer at most */
+void sc_tc_intake_open(sc_tc_intake_t *i, const sc_tc_answers_up_t *up, apr_size_t max);
+/** @return 0: this is no stream of frames, the connection is to be closed */
+int sc_tc_intake_feed(sc_tc_intake_t *i, const unsigned char *bytes, apr_size_t n);
+/** Nobody waits any more. */
+void sc_tc_intake_forget(sc_tc_intake_t *i);
+void sc_tc_intake_close(sc_tc_intake_t *i);
+
+/* ---- answers.c: where answers are received --------------------------------------------------- */
+
+typedef struct sc_tc_answers_t sc_tc_answers_t;
 
 sc_tc_answers_t *sc_tc_answers_create(const sc_tomcat_env_t *env, const sc_tc_answers_up_t *up,
                                       apr_pool_t *pool);

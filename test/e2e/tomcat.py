@@ -119,11 +119,14 @@ class Sessions:
         self.cookies = []
         self.counts = {}
         for _ in range(n):
-            client = front.client()
-            said = client.get("/app/count").json()
-            assert said["n"] == 1
-            self.cookies.append(client.cookies["JSESSIONID"])
-            self.counts[self.hex(said["id"])] = 1
+            self.make()
+
+    def make(self):
+        client = self.front.client()
+        said = client.get("/app/count").json()
+        assert said["n"] == 1
+        self.cookies.append(client.cookies["JSESSIONID"])
+        self.counts[self.hex(said["id"])] = 1
 
     @staticmethod
     def hex(cookie):
