@@ -167,7 +167,8 @@ void sc_tc_answers_close(sc_tc_answers_t *a);
 
 typedef struct sc_tc_table_t {
     const sc_tomcat_env_t *env;
-    apr_uint32_t era; /**< changes with each member that comes or goes */
+    apr_uint32_t era;          /**< changes with each member that comes or goes */
+    apr_interval_time_t pause; /**< between two questions for one map, at least */
     apr_uint16_t context[SC_TOMCAT_MAPS_MAX];
     sc_log_limit_t full_log;
 } sc_tc_table_t;

@@ -5,7 +5,8 @@
  *
  * A member that came or went changes many locations, so all are asked soon, and once more when the
  * Tomcats have surely noticed, too. Otherwise one is asked each interval, the next one each time:
- * each of them knows where all sessions are.
+ * each of them knows where all sessions are. Writing that down costs a Tomcat time, so the
+ * intervals get longer when answers take long.
  *
  * An answer is read twice, in slices between which the engine does other things: the first time to
  * see whether all of it is good, the second time to take it over.
@@ -14,7 +15,10 @@
 
 #include "internal.h"
 
-#define SOON apr_time_from_msec(50)
+/* All are asked so often at most, however quickly members come and go. */
+#define ALL_PAUSE apr_time_from_sec(1)
+/* Asking takes this part of the time at most. */
+#define SHARE 10
 #define SLICE 1000
 /* A member whose answer is too large, or who has no such map, is left alone for so long. */
 #define REST apr_time_from_sec(60)
@@ -50,6 +54,9 @@ struct sc_tc_poll_t {
     sc_packet_t answer;
     sc_state_t state;
     int open;
+    apr_uint32_t entries;      /* in it */
+    apr_time_t asked, arrived; /* question and answer */
+    apr_time_t all_at;         /* not all of them earlier */
     sc_log_limit_t failed_log;
 };
 
@@ -116,9 +123,26 @@ static apr_status_t open_state(sc_tc_poll_t *p)
     return rv;
 }
 
+/* How long answers take now says how often there may be one. */
+static void adapt(sc_tc_poll_t *p)
+{
+    apr_interval_time_t pause = apr_time_from_msec(conf(p)->interval_ms);
+    apr_interval_time_t took = p->arrived - p->asked;
+
+    p->table->pause = pause > SHARE * took ? pause : SHARE * took;
+}
+
 static void taken(sc_tc_poll_t *p)
 {
+    adapt(p);
     sc_count(sc_store_board(p->env->store), tomcat_answers, 1);
+    sc_log(p->env->log, SC_LOG_DEBUG, 0,
+           "SC0809: Tomcat %s:%d told where %u sessions of map %s are (%" APR_SIZE_T_FMT
+           " bytes; %" APR_TIME_T_FMT " ms until they were here, %" APR_TIME_T_FMT
+           " ms to take them over)",
+           p->member->host, p->member->key.port, p->entries, conf(p)->map[p->map], p->frame.len,
+           apr_time_as_msec(p->arrived - p->asked),
+           apr_time_as_msec(sc_mono(p->env->clock) - p->arrived));
     settle(p);
 }
 
@@ -174,6 +198,8 @@ static void answer_frame(void *baton, sc_buf_t *frame)
         sc_timer_cancel(sc_loop_timers(p->env->loop), &p->deadline);
         sc_buf_swap(&p->frame, frame); /* the bytes stay where they are */
         p->phase = CHECKING;
+        p->entries = p->state.left;
+        p->arrived = sc_mono(p->env->clock);
         set_timer(p, &p->slice, 0, slice_due);
     }
 }
@@ -248,6 +274,7 @@ static void ask(sc_tc_poll_t *p, apr_uint32_t map, int place)
     p->member = &p->members->at[place];
     p->last[map] = place;
     p->phase = ASKING;
+    p->asked = sc_mono(p->env->clock);
     memset(&p->call, 0, sizeof(p->call));
     (void)sc_random(&p->call, sizeof(p->call)); /* until the question is written */
     sc_count(sc_store_board(p->env->store), tomcat_asked, 1);
@@ -307,7 +334,7 @@ static void all_due(void *baton, apr_time_t now)
 {
     sc_tc_poll_t *p = baton;
 
-    (void)now;
+    p->all_at = now + ALL_PAUSE;
     for (apr_uint32_t map = 0; map < conf(p)->nmaps; map++) {
         p->todo[map] = ~(apr_uint64_t)0;
     }
@@ -327,7 +354,7 @@ static void regular_due(void *baton, apr_time_t now)
         }
     }
     ask_next(p);
-    set_timer(p, &p->regular, apr_time_from_msec(conf(p)->interval_ms), regular_due);
+    set_timer(p, &p->regular, p->table->pause, regular_due);
 }
 
 void sc_tc_poll_all(sc_tc_poll_t *p)
@@ -337,7 +364,9 @@ void sc_tc_poll_all(sc_tc_poll_t *p)
     }
     p->table->era++;
     if (p->all.index == 0) {
-        set_timer(p, &p->all, SOON, all_due);
+        apr_time_t now = sc_loop_now(p->env->loop);
+
+        set_timer(p, &p->all, p->all_at > now ? p->all_at - now : 0, all_due);
     }
     set_timer(p, &p->again, apr_time_from_msec(conf(p)->drop_ms) + apr_time_from_sec(1), all_due);
 }

@@ -20,8 +20,7 @@ static apr_time_t stay_until(const sc_tc_table_t *t)
 {
     const sc_config_tomcat_t *c = &t->env->config->tomcat;
 
-    return sc_mono(t->env->clock) +
-           apr_time_from_msec(STAY * (apr_time_t)c->interval_ms + c->timeout_ms);
+    return sc_mono(t->env->clock) + STAY * t->pause + apr_time_from_msec(c->timeout_ms);
 }
 
 /* Place of a member's route in the store's table; SC_ROUTE_NONE: it has none. */
@@ -119,6 +118,7 @@ apr_status_t sc_tc_table_init(sc_tc_table_t *t, const sc_tomcat_env_t *env)
     apr_status_t rv = APR_SUCCESS;
 
     t->env = env;
+    t->pause = apr_time_from_msec(c->interval_ms);
     /* so that what an earlier engine of this store has entered is of another time */
     t->era = (apr_uint32_t)apr_time_sec(sc_mono(env->clock));
     for (apr_uint32_t i = 0; i < c->nmaps && rv == APR_SUCCESS; i++) {
