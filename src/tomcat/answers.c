@@ -254,20 +254,23 @@ sc_tc_answers_t *sc_tc_answers_create(const sc_tomcat_env_t *env, const sc_tc_an
     return a;
 }
 
-void sc_tc_answers_forget(sc_tc_answers_t *a)
+int sc_tc_answers_forget(sc_tc_answers_t *a)
 {
+    int some = 0;
     conn_t *c;
 
     for (c = a->conns; c != NULL; c = c->next) {
+        some |= c->in.judged;
         sc_tc_intake_forget(&c->in);
     }
+    return some;
 }
 
 void sc_tc_answers_close(sc_tc_answers_t *a)
 {
     int i;
 
-    sc_tc_answers_forget(a);
+    (void)sc_tc_answers_forget(a);
     sc_timer_cancel(sc_loop_timers(a->env->loop), &a->look);
     while (a->conns != NULL) {
         conn_close(a->conns);

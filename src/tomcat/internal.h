@@ -159,8 +159,8 @@ sc_tc_answers_t *sc_tc_answers_create(const sc_tomcat_env_t *env, const sc_tc_an
                                       apr_pool_t *pool);
 /** The port at which answers to a question from this address of ours are received. */
 apr_status_t sc_tc_answers_at(sc_tc_answers_t *a, const char *address, apr_uint32_t *port);
-/** Nobody waits any more: what has come of an answer is dropped. */
-void sc_tc_answers_forget(sc_tc_answers_t *a);
+/** Nobody waits any more: what has come of an answer is dropped. @return whether some had */
+int sc_tc_answers_forget(sc_tc_answers_t *a);
 void sc_tc_answers_close(sc_tc_answers_t *a);
 
 /* ---- table.c: what is made of locations ------------------------------------------------------ */

@@ -85,7 +85,7 @@ static void settle(sc_tc_poll_t *p)
     }
     sc_buf_free(&p->frame);
     p->phase = IDLE;
-    sc_tc_answers_forget(p->answers);
+    (void)sc_tc_answers_forget(p->answers);
     set_timer(p, &p->next, 0, next_due);
 }
 
@@ -108,8 +108,11 @@ static void failed(sc_tc_poll_t *p, apr_status_t rv, int answered, const char *w
 
 static void deadline_due(void *baton, apr_time_t now)
 {
+    sc_tc_poll_t *p = baton;
+    int some = sc_tc_answers_forget(p->answers);
+
     (void)now;
-    failed(baton, 0, 0, "no answer in time");
+    failed(p, 0, some, some ? "its answer did not come to its end" : "no answer in time");
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */

@@ -7,7 +7,7 @@ import pytest
 
 from client import Client
 from node import free_port, wait_until
-from tomcat import MAP, Front, Sessions, Tomcat, timed
+from tomcat import MAP, Front, Played, Sessions, Tomcat, timed
 
 DROP = 3000  # ms, of the balancers
 
@@ -135,3 +135,90 @@ def test_delta(farm, tmp_path):
     finally:
         for t in tomcats:
             t.close()
+
+
+# ---- Tomcats that are played ---------------------------------------------------------------------
+
+CHOICE = 'Header set X-Choice "%{SESSION_CLUSTER_CHOICE}e"\n'
+
+
+@pytest.fixture
+def played():
+    made = Played.play("r1", "r2", "r3")
+    yield made
+    for one in made:
+        try:
+            one.dies()
+        except OSError:
+            pass
+
+
+def front_of(farm, name, tomcats, more):
+    follow = " ".join(f"member=127.0.0.1:{t.rx_port}:{t.route}" for t in tomcats)
+    front = farm.add(Front(farm, name, tomcats, f"{follow} frequency=100 dropTime=1000 map={MAP} "
+                           f"interval=100 timeout=300 {more}", extra=CHOICE)).start()
+    wait_until(lambda: front.sees("r1", "r2", "r3"), 10, "they are there")
+    return front
+
+
+def choices(front, cookies):
+    found = []
+    for cookie in cookies:
+        reply = front.client(cookies={"JSESSIONID": cookie}).get("/app/x")
+        assert reply.status == 200, reply
+        found.append((reply.header("X-Choice"), reply.text))
+    return found
+
+
+@pytest.mark.parametrize("damage,count,more", [
+    (lambda f: f[:1500] + b"TLF2003" * 300, "tomcat_refused", ""),
+    (lambda f: f[:600] + b"\xff" * (len(f) - 607) + f[-7:], "tomcat_refused", ""),
+    (lambda f: f[:7] + (70000).to_bytes(4, "big") + f[11:-7] + b"\0" * (70000 - len(f) + 18) +
+     b"TLF2003", "tomcat_refused", "maxAnswer=64K"),
+    (lambda f: f.replace(b"\x04\x7f\0\0\x01", b"\x04\x7f\0\0\x63"), "tomcat_ignored", ""),
+    (lambda f: f[:-9], "tomcat_refused", ""),
+    (lambda f: b"GET / HTTP/1.1\r\n\r\n" * 100, None, ""),
+], ids=["cut off", "malformed", "too large", "of others", "stops", "garbage"])
+def test_bad_answers_decide_nothing(farm, played, damage, count, more):
+    for one in played:
+        one.damage = damage
+    front = front_of(farm, "front", played, more)
+    if count:
+        wait_until(lambda: front.count(count) > 0, 10, "it is counted")
+    else:
+        wait_until(lambda: front.count("tomcat_asked") > 3, 10, "they are asked again")
+    assert front.known() == 0 and front.count("tomcat_answers") == \
+        (front.count("tomcat_ignored") // 9)
+    played[0].dies()
+    wait_until(lambda: front.lost("r1"), 10, "r1 is gone")
+    cookies = [f"{i:032X}.r1" for i in range(8)]
+    found = choices(front, cookies)
+    assert {how for how, _ in found} == {"placement"} and {to for _, to in found} == {"r2", "r3"}
+    assert choices(front, [""])[0][0] == "inner"
+    # one log line, not one for each
+    assert len([x for x in front.log().splitlines() if "SC0808" in x]) <= 1
+
+
+def test_location_decides(farm, played):
+    """As told, on each balancer, and after the engine has died."""
+    fronts = [front_of(farm, f"f{i}", played, "") for i in (1, 2)]
+    primaries = Played.places(played)
+    for front in fronts:
+        wait_until(lambda f=front: f.known() == 9, 10, "all nine are known")
+    cookies = [f"{ident}.r1" for ident, route in primaries.items() if route == "r1"]
+    others = [f"{ident}.r1" for ident, route in primaries.items() if route != "r1"]
+    assert len(cookies) == 3 and len(others) == 6
+    played[0].dies()
+    for front in fronts:
+        wait_until(lambda f=front: f.lost("r1"), 10, "r1 is gone")
+    found = [choices(front, cookies) for front in fronts]
+    assert found[0] == found[1] and {how for how, _ in found[0]} == {"backup"}
+    # a cookie that is behind: the session has moved
+    assert choices(fronts[0], others) == [("primary", primaries[c[:32]]) for c in others]
+
+    old = fronts[0].kill_engine()
+    fronts[0].wait_new_engine(old)
+    assert fronts[0].view().get("r2") == "alive" and fronts[0].lost("r1"), "as it was"
+    assert choices(fronts[0], cookies) == found[0]
+    wait_until(lambda: fronts[0].sees("r2", "r3"), 10, "the new engine hears them")
+    assert not [x for x in fronts[0].log().splitlines() if "SC0702" in x and "r1" not in x]

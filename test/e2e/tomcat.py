@@ -1,9 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Real Tomcats with their own cluster (test/tomcat/Node.java), and httpd balancers in front of them."""
 
+import http.server
 import os
 import re
+import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -11,8 +15,6 @@ import pytest
 from client import Client
 from node import HERE, PROXY_MODULES, Httpd, free_port, proc_state, read_file, send_signal, \
     wait_until
-
-import signal
 
 BUILT = os.environ.get("SC_TOMCAT", os.path.join(os.path.dirname(os.path.dirname(HERE)), "out",
                                                  "tomcat"))
@@ -164,3 +166,99 @@ def timed(condition, timeout, what):
     begin = time.monotonic()
     wait_until(condition, timeout, what, pause=0.02)
     return time.monotonic() - begin
+
+
+# ---- Tomcats that are played ---------------------------------------------------------------------
+
+ACK = bytes.fromhex("464c54323030320000000306020354") + b"LF2003"
+CAPTURED_CALL = bytes.fromhex("446c2caaf212402b8239cb194d96ef66")
+
+
+class Played:
+    """What a balancer sees of a Tomcat: a receiver that acknowledges and answers with captured places
+    of nine sessions, and a server that says its route. `damage` does something to each answer."""
+
+    def __init__(self, route, everybody):
+        self.route = route
+        self.host = "127.0.0.1"
+        self.everybody = everybody  # all of them, in the order of the captured ports
+        self.damage = lambda frame: frame
+        self.questions = 0
+        self.receiver = socket.create_server((self.host, 0))
+        self.rx_port = self.receiver.getsockname()[1]
+        self.back = {}  # port of a balancer -> connection
+        route_text = route.encode()
+
+        class Says(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):  # pylint: disable=invalid-name
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(route_text)))
+                self.end_headers()
+                self.wfile.write(route_text)
+
+            def log_message(self, *_):  # pylint: disable=arguments-differ
+                pass
+        self.server = http.server.ThreadingHTTPServer((self.host, 0), Says)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self):
+        while True:
+            try:
+                conn, _ = self.receiver.accept()
+            except OSError:
+                return
+            with conn:
+                try:
+                    self._hear(conn)
+                except OSError:
+                    pass
+
+    def _hear(self, conn):
+        head = conn.recv(11, socket.MSG_WAITALL)
+        if len(head) < 11:
+            return
+        data = conn.recv(int.from_bytes(head[7:11], "big") + 7, socket.MSG_WAITALL)
+        conn.sendall(ACK)
+        if data[3] & 1 == 0:
+            self.questions += 1
+            at = data.index(b"TRIBES-B")
+            self._answer(int.from_bytes(data[at + 22:at + 26], "big"), data)
+
+    def _answer(self, port, question):
+        at = question.index(b"\x77\x2b\x00\x00\x00\x00\x10") + 7
+        frame = read_file(os.path.join(os.path.dirname(HERE), "vectors",
+                                       "map-rpc-state-reply-many.bin"))
+        frame = frame.replace(CAPTURED_CALL, question[at:at + 16])
+        for i, one in enumerate(self.everybody):
+            frame = frame.replace((4120 + i).to_bytes(4, "big") + b"\xff\xff\xff\xff",
+                                  one.rx_port.to_bytes(4, "big") + b"\xff\xff\xff\xff")
+        if port not in self.back:
+            self.back[port] = socket.create_connection((self.host, port))
+        try:
+            self.back[port].sendall(self.damage(frame))
+        except OSError:
+            del self.back[port]
+
+    def dies(self):
+        self.receiver.shutdown(socket.SHUT_RDWR)
+        self.receiver.close()
+        self.server.shutdown()
+        self.server.server_close()
+
+    @staticmethod
+    def play(*routes):
+        everybody = []
+        for route in routes:
+            everybody.append(Played(route, everybody))
+        return everybody
+
+    @staticmethod
+    def places(everybody):
+        """id -> route of the primary, as the captured answer has them."""
+        text = read_file(os.path.join(os.path.dirname(HERE), "vectors",
+                                      "map-rpc-state-reply-many.bin"))
+        routes = {4120 + i: one.route for i, one in enumerate(everybody)}
+        return {m.group(1).decode(): routes[4119 + int(m.group(2))]
+                for m in re.finditer(rb"\xac\xed\x00\x05\x74\x00\x23([0-9A-F]{32})\.r(\d)", text)}
