@@ -366,6 +366,10 @@ void sc_tc_poll_all(sc_tc_poll_t *p)
         return;
     }
     p->table->era++;
+    if ((p->phase == ASKING || p->phase == WAITING) && p->member->standing != SC_TC_ALIVE) {
+        sc_tc_link_close(&p->link);
+        failed(p, 0, 0, "it is gone");
+    }
     if (p->all.index == 0) {
         apr_time_t now = sc_loop_now(p->env->loop);
 

@@ -565,6 +565,22 @@ static void test_no_map(void)
     room_close(room);
 }
 
+/* One that hangs while it is asked holds up nobody longer than it counts as alive. */
+static void test_hangs_while_asked(void)
+{
+    room_t *room = room_open(MAP);
+    apr_uint64_t answers;
+
+    room->config.tomcat.timeout_ms = 60000;
+    room_start(room);
+    UNTIL(room, room->board->count.tomcat_answers >= 3);
+    room->fake[1].hangs = 1;
+    UNTIL(room, state_of(room, "r2") == SC_MEMBER_GONE);
+    answers = room->board->count.tomcat_answers;
+    UNTIL(room, room->board->count.tomcat_answers >= answers + 4);
+    room_close(room);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 /* Route "r2" is 2, none is 0. */
@@ -810,6 +826,7 @@ void tomcat_add_room(void *suite)
     CU_add_test(suite, "what nobody confirms vanishes", test_vanish);
     CU_add_test(suite, "bad answers", test_bad_answers);
     CU_add_test(suite, "intruders", test_intruders);
+    CU_add_test(suite, "one that hangs while it is asked", test_hangs_while_asked);
     CU_add_test(suite, "without a map nobody is asked for one", test_no_map);
     CU_add_test(suite, "who knows best", test_who_knows_best);
     CU_add_test(suite, "members of a list", test_list);
