@@ -1,14 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The room as a whole, with sockets on loopback and Tomcats that are played: they acknowledge, and
- * answer with a captured answer in which the call, the ports and whatever a test wants were
- * changed.
+ * The room as a whole, with sockets on loopback and Tomcats that are played, and its parts with a
+ * clock of the test's own.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,346 +15,8 @@
 #include "net_rig.h"
 #include "tomcat_rig.h"
 
-#define MAP "localhost#/app-map"
-#define TOMCATS 3
-#define PATIENCE 5 /* seconds for what must happen; only a failing test waits so long */
-#define DROP_MS 1000
-
-/* One that is played. */
-typedef struct fake_t {
-    int listen_fd, conn, back; /* back: to where it answers */
-    apr_uint32_t port;
-    int hangs; /* accepts, as the kernel does, and says nothing */
-    int mute;  /* acknowledges only */
-    unsigned char in[8192];
-    apr_size_t got;
-    int probes, questions;
-    apr_uint32_t answer_to; /* port in the last question */
-} fake_t;
-
-typedef struct room_t {
-    apr_pool_t *pool;
-    sc_loop_t *loop;
-    sc_store_t *store;
-    sc_board_t *board;
-    sc_config_t config;
-    sc_tomcat_env_t env;
-    sc_tomcat_t *tomcat;
-    fake_t fake[TOMCATS];
-    int changes;
-    apr_time_t skew;
-    sc_clock_t clock;
-    sc_log_t log;
-    char said[16384];
-    /* what is done with an answer before it is sent; NULL: nothing */
-    void (*damage)(struct room_t *room, sc_buf_t *frame);
-    apr_size_t cut; /* bytes of the answer that are sent before the end; 0: all */
-} room_t;
-
-static apr_time_t mono(void *ctx)
-{
-    return sc_mono(&sc_clock_system) + ((room_t *)ctx)->skew;
-}
-
-static apr_time_t wall(void *ctx)
-{
-    (void)ctx;
-    return sc_wall(&sc_clock_system);
-}
-
-static void write_log(void *ctx, sc_log_level_t level, apr_status_t rv, const char *line)
-{
-    room_t *room = ctx;
-    apr_size_t used = strlen(room->said);
-
-    (void)level;
-    (void)rv;
-    snprintf(room->said + used, sizeof(room->said) - used, "%s\n", line);
-}
-
-static void changed(void *baton)
-{
-    ((room_t *)baton)->changes++;
-}
-
-/* ---- Tomcats that are played ----------------------------------------------------------------- */
-
-static int listening(apr_uint32_t *port)
-{
-    struct sockaddr_in a;
-    socklen_t len = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
-
-    memset(&a, 0, sizeof(a));
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    a.sin_port = htons((apr_uint16_t)*port);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&a, len), 0);
-    CU_ASSERT_EQUAL_FATAL(listen(fd, 16), 0);
-    CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-    *port = ntohs(a.sin_port);
-    return fd;
-}
-
-static int connected(apr_uint32_t port)
-{
-    struct sockaddr_in a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    memset(&a, 0, sizeof(a));
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    a.sin_port = htons((apr_uint16_t)port);
-    CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    return fd;
-}
-
-/* In each member data of a frame the captured ports become those of this test. */
-static void change_ports(const room_t *room, unsigned char *bytes, apr_size_t len)
-{
-    for (apr_size_t i = 0; i + 26 < len; i++) {
-        if (memcmp(bytes + i, "TRIBES-B", 8) == 0) {
-            unsigned int port = (unsigned int)bytes[i + 24] << 8 | bytes[i + 25];
-
-            if (port >= 4120 && port < 4120 + TOMCATS) {
-                bytes[i + 24] = (unsigned char)(room->fake[port - 4120].port >> 8);
-                bytes[i + 25] = (unsigned char)room->fake[port - 4120].port;
-            }
-        }
-    }
-}
-
-static void change_call(unsigned char *bytes, apr_size_t len, const unsigned char *call)
-{
-    static const unsigned char captured[] = {0x44, 0x6c, 0x2c, 0xaa, 0xf2, 0x12, 0x40, 0x2b};
-
-    for (apr_size_t i = 0; i + 16 <= len; i++) {
-        if (memcmp(bytes + i, captured, sizeof(captured)) == 0) {
-            memcpy(bytes + i, call, 16);
-        }
-    }
-}
-
-/* The answer to a question, as the one asked gives it. */
-static void answer(room_t *room, fake_t *f, const sc_packet_t *asked)
-{
-    sc_jstream_t s;
-    sc_jcall_t call;
-    apr_size_t len = 0;
-    unsigned char *frame = rig_vector("map-rpc-state-reply-many.bin", &len);
-    sc_buf_t b;
-
-    sc_jstream_open(&s, asked->body, asked->body_len);
-    sc_jstream_call(&s, &call);
-    CU_ASSERT_FALSE(s.r.bad);
-    sc_jstream_close(&s);
-    change_ports(room, frame, len);
-    change_call(frame, len, call.call.b);
-    sc_buf_init(&b, 1 << 20);
-    sc_put(&b, frame, len);
-    free(frame);
-    if (room->damage != NULL) {
-        room->damage(room, &b);
-    }
-    if (f->back < 0) {
-        f->back = connected((apr_uint32_t)asked->from.port);
-    }
-    len = room->cut > 0 ? room->cut : b.len;
-    CU_ASSERT_EQUAL(send(f->back, b.data, len, MSG_NOSIGNAL), (ssize_t)len);
-    if (room->cut > 0) {
-        close(f->back);
-        f->back = -1;
-    }
-    sc_buf_free(&b);
-}
-
-static void heard(room_t *room, fake_t *f)
-{
-    sc_packet_t p;
-
-    while (f->got > 11) {
-        apr_size_t total = ((apr_size_t)f->in[9] << 8 | f->in[10]) + SC_FRAME_OVERHEAD;
-
-        if (f->got < total) {
-            return;
-        }
-        CU_ASSERT_EQUAL_FATAL(sc_packet_get(&p, f->in + 11, total - SC_FRAME_OVERHEAD),
-                              APR_SUCCESS);
-        CU_ASSERT(p.options & SC_OPT_USE_ACK);
-        CU_ASSERT_EQUAL(send(f->conn, sc_frame_ack(0), SC_ACK_FRAME, MSG_NOSIGNAL), SC_ACK_FRAME);
-        if (p.options & SC_OPT_BYTE_MESSAGE) {
-            CU_ASSERT_EQUAL(p.body_len, 64);
-            f->probes++;
-        } else {
-            f->questions++;
-            f->answer_to = (apr_uint32_t)p.from.port;
-            if (!f->mute) {
-                answer(room, f, &p);
-            }
-        }
-        f->got -= total;
-        memmove(f->in, f->in + total, f->got);
-    }
-}
-
-static void serve(room_t *room, fake_t *f)
-{
-    ssize_t n;
-
-    if (f->listen_fd < 0 || f->hangs) {
-        return;
-    }
-    if (f->conn < 0) {
-        f->conn = accept(f->listen_fd, NULL, NULL);
-        if (f->conn < 0) {
-            return;
-        }
-        fcntl(f->conn, F_SETFL, O_NONBLOCK);
-        f->got = 0;
-    }
-    n = recv(f->conn, f->in + f->got, sizeof(f->in) - f->got, 0);
-    if (n > 0) {
-        f->got += (apr_size_t)n;
-        heard(room, f);
-    } else if (n == 0 || errno != EAGAIN) {
-        close(f->conn);
-        f->conn = -1;
-    }
-}
-
-static void dies(fake_t *f)
-{
-    int *fds[] = {&f->listen_fd, &f->conn, &f->back};
-
-    for (int i = 0; i < 3; i++) {
-        if (*fds[i] >= 0) {
-            close(*fds[i]);
-        }
-        *fds[i] = -1;
-    }
-}
-
-/* ---- the room -------------------------------------------------------------------------------- */
-
-static void turn(room_t *room)
-{
-    (void)sc_loop_once(room->loop, apr_time_from_msec(2));
-    for (int i = 0; i < TOMCATS; i++) {
-        serve(room, &room->fake[i]);
-    }
-}
-
-#define UNTIL(room, condition)                                                                     \
-    do {                                                                                           \
-        apr_time_t end_ = apr_time_now() + apr_time_from_sec(PATIENCE);                            \
-        while (!(condition) && apr_time_now() < end_) {                                            \
-            turn(room);                                                                            \
-        }                                                                                          \
-        CU_ASSERT(condition);                                                                      \
-    } while (0)
-
-static void turns(room_t *room, int ms)
-{
-    apr_time_t end = apr_time_now() + apr_time_from_msec(ms);
-
-    while (apr_time_now() < end) {
-        turn(room);
-    }
-}
-
-static room_t *room_open(const char *map)
-{
-    room_t *room = calloc(1, sizeof(*room));
-    sc_config_tomcat_t *t = &room->config.tomcat;
-
-    apr_pool_create(&room->pool, NULL);
-    room->clock.ctx = room;
-    room->clock.mono = mono;
-    room->clock.wall = wall;
-    room->log.ctx = room;
-    room->log.level = SC_LOG_DEBUG;
-    room->log.write = write_log;
-    sc_config_defaults(&room->config);
-    t->on = 1;
-    t->drop_ms = DROP_MS;
-    t->frequency_ms = 100;
-    t->interval_ms = 50;
-    t->timeout_ms = 300;
-    t->nmaps = map[0] != '\0';
-    strcpy(t->map[0], map);
-    for (int i = 0; i < TOMCATS; i++) {
-        fake_t *f = &room->fake[i];
-
-        f->conn = f->back = -1;
-        f->listen_fd = listening(&f->port);
-        strcpy(t->member[i].host, "127.0.0.1");
-        t->member[i].port = f->port;
-        snprintf(t->member[i].route, sizeof(t->member[i].route), "r%d", i + 1);
-    }
-    t->nmembers = TOMCATS;
-    CU_ASSERT_EQUAL_FATAL(sc_loop_create(&room->loop, 600, &room->clock, room->pool), APR_SUCCESS);
-    CU_ASSERT_EQUAL_FATAL(sc_store_create(&room->store, 2 << 20, room->pool), APR_SUCCESS);
-    room->board = sc_store_board(room->store);
-    room->env.config = &room->config;
-    room->env.loop = room->loop;
-    room->env.clock = &room->clock;
-    room->env.log = &room->log;
-    room->env.store = room->store;
-    room->env.changed = changed;
-    room->env.baton = room;
-    return room;
-}
-
-static void room_start(room_t *room)
-{
-    CU_ASSERT_EQUAL_FATAL(sc_tomcat_create(&room->tomcat, &room->env, room->pool), APR_SUCCESS);
-    sc_tomcat_start(room->tomcat);
-}
-
-static void room_close(room_t *room)
-{
-    sc_tomcat_close(room->tomcat);
-    for (int i = 0; i < TOMCATS; i++) {
-        dies(&room->fake[i]);
-    }
-    apr_pool_destroy(room->pool);
-    free(room);
-}
-
-static apr_uint64_t proxies(const room_t *room)
-{
-    sc_store_stats_t stats;
-
-    sc_store_stats(room->store, &stats);
-    return stats.proxies;
-}
-
-static sc_view_t *view_of(room_t *room)
-{
-    static sc_view_t view;
-
-    memset(&view, 0, sizeof(view));
-    sc_tomcat_view(room->tomcat, &view);
-    return &view;
-}
-
-/* @return its state in the view, -1: it is not there */
-static int state_of(room_t *room, const char *route)
-{
-    const sc_view_t *view = view_of(room);
-
-    for (apr_uint32_t i = 0; i < view->count; i++) {
-        if (strcmp(view->member[i].route, route) == 0) {
-            CU_ASSERT(view->member[i].foreign && view->member[i].role == SC_ROLE_NODE);
-            return (int)view->member[i].state;
-        }
-    }
-    return -1;
-}
-
 /* The first session of the captured answer. */
-static apr_status_t first_session(room_t *room, sc_record_t *rec)
+static apr_status_t first_session(tc_room_t *room, sc_record_t *rec)
 {
     apr_uint32_t cursor = 0;
     sc_packet_t packet;
@@ -386,11 +43,11 @@ static apr_status_t first_session(room_t *room, sc_record_t *rec)
 
 static void test_takes_over(void)
 {
-    room_t *room = room_open(MAP);
+    tc_room_t *room = tc_room_open(MAP);
     sc_record_t rec;
 
-    room_start(room);
-    UNTIL(room, proxies(room) == 9 && room->board->count.tomcat_answers >= 6);
+    tc_room_start(room);
+    UNTIL(room, tc_proxies(room) == 9 && room->board->count.tomcat_answers >= 6);
     CU_ASSERT_EQUAL(room->board->count.tomcat_refused, 0);
     CU_ASSERT_EQUAL(room->board->count.tomcat_ignored, 0);
     CU_ASSERT_EQUAL_FATAL(first_session(room, &rec), APR_SUCCESS);
@@ -401,7 +58,7 @@ static void test_takes_over(void)
     for (int i = 0; i < TOMCATS; i++) {
         CU_ASSERT(room->fake[i].questions >= 2);
     }
-    room_close(room);
+    tc_room_close(room);
 }
 
 /* Locations vanish when nobody confirms them; the room leaves that to whoever owns the store. */
@@ -413,27 +70,29 @@ static apr_time_t drop(void *baton, const sc_record_t *rec)
 
 static void test_vanish(void)
 {
-    room_t *room = room_open(MAP);
-    apr_time_t later;
+    tc_room_t *room = tc_room_open(MAP);
+    sc_record_t rec, stored;
 
-    room_start(room);
-    UNTIL(room, proxies(room) == 9);
-    later = mono(room) + apr_time_from_sec(1);
-    CU_ASSERT_EQUAL(sc_store_run_due(room->store, mono(room), 100, drop, room->store), 0);
-    CU_ASSERT_EQUAL(
-        sc_store_run_due(room->store, later + apr_time_from_sec(1), 100, drop, room->store), 9);
-    CU_ASSERT_EQUAL(proxies(room), 0);
-    UNTIL(room, proxies(room) == 9); /* they are there, after all */
-    room_close(room);
+    tc_room_start(room);
+    UNTIL(room, tc_proxies(room) == 9);
+    CU_ASSERT_EQUAL_FATAL(first_session(room, &rec), APR_SUCCESS);
+    CU_ASSERT_EQUAL(sc_store_get(room->store, rec.context, &rec.id, &stored, NULL), APR_SUCCESS);
+    CU_ASSERT(stored.due >= stored.accessed + 3 * apr_time_from_msec(50));
+    CU_ASSERT_EQUAL(sc_store_run_due(room->store, tc_mono(room) + apr_time_from_sec(3600), 100,
+                                     drop, room->store),
+                    9);
+    CU_ASSERT_EQUAL(tc_proxies(room), 0);
+    UNTIL(room, tc_proxies(room) == 9); /* they are there, after all */
+    tc_room_close(room);
 }
 
-static void break_last(room_t *room, sc_buf_t *frame)
+static void break_last(tc_room_t *room, sc_buf_t *frame)
 {
     (void)room;
     frame->data[frame->len - 12] ^= 0x40; /* the end of the list */
 }
 
-static void strangers(room_t *room, sc_buf_t *frame)
+static void strangers(tc_room_t *room, sc_buf_t *frame)
 {
     (void)room;
     for (apr_size_t i = 200; i + 60 < frame->len; i++) { /* not that of who answers */
@@ -443,7 +102,7 @@ static void strangers(room_t *room, sc_buf_t *frame)
     }
 }
 
-static void short_ids(room_t *room, sc_buf_t *frame)
+static void short_ids(tc_room_t *room, sc_buf_t *frame)
 {
     (void)room;
     for (apr_size_t i = 0; i + 45 < frame->len; i++) {
@@ -453,13 +112,13 @@ static void short_ids(room_t *room, sc_buf_t *frame)
     }
 }
 
-static void other_call(room_t *room, sc_buf_t *frame)
+static void other_call(tc_room_t *room, sc_buf_t *frame)
 {
     (void)room;
     frame->data[0xc8] ^= 1;
 }
 
-static void garbage(room_t *room, sc_buf_t *frame)
+static void garbage(tc_room_t *room, sc_buf_t *frame)
 {
     (void)room;
     memset(frame->data, 'x', frame->len);
@@ -468,7 +127,7 @@ static void garbage(room_t *room, sc_buf_t *frame)
 static void test_bad_answers(void)
 {
     static const struct {
-        void (*damage)(room_t *room, sc_buf_t *frame);
+        void (*damage)(tc_room_t *room, sc_buf_t *frame);
         apr_size_t cut, max;
         int refused, ignored;
     } bad[] = {
@@ -478,7 +137,7 @@ static void test_bad_answers(void)
     };
 
     for (apr_size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        room_t *room = room_open(MAP);
+        tc_room_t *room = tc_room_open(MAP);
 
         room->damage = bad[i].damage;
         room->cut = bad[i].cut;
@@ -486,11 +145,11 @@ static void test_bad_answers(void)
         if (bad[i].max > 0) {
             room->config.tomcat.max_answer = (apr_uint32_t)bad[i].max;
         }
-        room_start(room);
+        tc_room_start(room);
         UNTIL(room, room->board->count.tomcat_asked >= 3 &&
                         (!bad[i].refused || room->board->count.tomcat_refused > 0) &&
                         (!bad[i].ignored || room->board->count.tomcat_ignored >= 9));
-        CU_ASSERT_EQUAL(proxies(room), 0);
+        CU_ASSERT_EQUAL(tc_proxies(room), 0);
         if (!bad[i].refused) {
             CU_ASSERT_EQUAL(room->board->count.tomcat_refused, 0);
         }
@@ -498,11 +157,11 @@ static void test_bad_answers(void)
         room->damage = NULL;
         room->cut = 0;
         if (bad[i].max == 0) {
-            UNTIL(room, proxies(room) == 9);
+            UNTIL(room, tc_proxies(room) == 9);
         } else { /* it is left alone for a while */
             apr_uint64_t asked = room->board->count.tomcat_asked;
 
-            turns(room, 300);
+            tc_turns(room, 300);
             CU_ASSERT(room->board->count.tomcat_asked <= asked + 3);
             room->config.tomcat.max_answer = 1 << 20;
             for (int k = 0; k < TOMCATS; k++) { /* what is open has the old bound */
@@ -512,79 +171,80 @@ static void test_bad_answers(void)
                 }
             }
             room->skew += apr_time_from_sec(61);
-            UNTIL(room, proxies(room) == 9);
+            UNTIL(room, tc_proxies(room) == 9);
         }
-        room_close(room);
+        tc_room_close(room);
     }
 }
 
 /* Whoever connects to the place where answers come in, and knows nothing. */
 static void test_intruders(void)
 {
-    room_t *room = room_open(MAP);
+    tc_room_t *room = tc_room_open(MAP);
     apr_size_t len = 0;
     unsigned char *frame = rig_vector("map-rpc-state-reply-many.bin", &len);
     apr_uint32_t port = 0;
     int fd[600];
 
     room->fake[0].mute = room->fake[1].mute = room->fake[2].mute = 1;
-    room_start(room);
+    tc_room_start(room);
     UNTIL(room, room->fake[0].questions > 0);
     port = room->fake[0].answer_to;
     CU_ASSERT_FATAL(port != 0);
     for (int i = 0; i < 600; i++) {
-        fd[i] = connected(port);
+        fd[i] = tc_connected(port);
         (void)send(fd[i], frame, i % 2 ? len : len - 1000, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (i % 16 == 0) {
-            turn(room);
+            tc_turn(room);
         }
     }
-    turns(room, 100);
+    tc_turns(room, 100);
     CU_ASSERT_EQUAL(room->board->count.tomcat_answers, 0);
     CU_ASSERT_EQUAL(room->board->count.tomcat_refused, 0);
-    CU_ASSERT_EQUAL(proxies(room), 0);
+    CU_ASSERT_EQUAL(tc_proxies(room), 0);
     /* the Tomcats get through all the same */
     room->fake[0].mute = room->fake[1].mute = room->fake[2].mute = 0;
-    UNTIL(room, proxies(room) == 9);
+    UNTIL(room, tc_proxies(room) == 9);
     for (int i = 0; i < 600; i++) {
         close(fd[i]);
     }
     free(frame);
-    room_close(room);
+    tc_room_close(room);
 }
 
 static void test_no_map(void)
 {
-    room_t *room = room_open("");
+    tc_room_t *room = tc_room_open("");
 
-    room_start(room);
-    UNTIL(room, state_of(room, "r1") == SC_MEMBER_ALIVE && state_of(room, "r3") == SC_MEMBER_ALIVE);
-    turns(room, 200);
+    tc_room_start(room);
+    UNTIL(room,
+          tc_state_of(room, "r1") == SC_MEMBER_ALIVE && tc_state_of(room, "r3") == SC_MEMBER_ALIVE);
+    tc_turns(room, 200);
     CU_ASSERT_EQUAL(room->fake[0].questions, 0);
     CU_ASSERT_EQUAL(room->board->count.tomcat_asked, 0);
-    room_close(room);
+    tc_room_close(room);
 }
 
 /* One that hangs while it is asked holds up nobody longer than it counts as alive. */
 static void test_hangs_while_asked(void)
 {
-    room_t *room = room_open(MAP);
+    tc_room_t *room = tc_room_open(MAP);
     apr_uint64_t answers;
 
     room->config.tomcat.timeout_ms = 60000;
-    room_start(room);
+    tc_room_start(room);
     UNTIL(room, room->board->count.tomcat_answers >= 3);
     room->fake[1].hangs = 1;
-    UNTIL(room, state_of(room, "r2") == SC_MEMBER_GONE);
+    UNTIL(room, tc_state_of(room, "r2") == SC_MEMBER_GONE);
     answers = room->board->count.tomcat_answers;
     UNTIL(room, room->board->count.tomcat_answers >= answers + 4);
-    room_close(room);
+    tc_room_close(room);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
 /* Route "r2" is 2, none is 0. */
-static int number_of(const room_t *room, apr_uint16_t route)
+static int number_of(const tc_room_t *room, apr_uint16_t route)
 {
     return route != SC_ROUTE_NONE ? sc_store_route_name(room->store, route)[1] - '0' : 0;
 }
@@ -592,7 +252,7 @@ static int number_of(const room_t *room, apr_uint16_t route)
 /* What the primary says stands against what others say, until a member comes or goes. */
 static void test_who_knows_best(void)
 {
-    room_t *room = room_open(MAP);
+    tc_room_t *room = tc_room_open(MAP);
     sc_tc_members_t *members = calloc(1, sizeof(*members));
     sc_state_t answer;
     sc_location_t l;
@@ -623,7 +283,7 @@ static void test_who_knows_best(void)
      number_of(room, rec.primary) * 10 + number_of(room, rec.backups[0]))
 
     CU_ASSERT_EQUAL(SAYS(2, 0, 1), 12); /* somebody */
-    CU_ASSERT_EQUAL(SAYS(2, 1, 0), 21); /* he has changed his mind */
+    CU_ASSERT_EQUAL(SAYS(2, 1, 0), 21); /* he has tc_changed his mind */
     CU_ASSERT_EQUAL(SAYS(1, 0, 1), 12); /* the backup */
     CU_ASSERT_EQUAL(SAYS(2, 1, 0), 12); /* somebody again */
     CU_ASSERT_EQUAL(SAYS(0, 0, 2), 13); /* the primary itself */
@@ -642,7 +302,7 @@ static void test_who_knows_best(void)
     sc_tc_members_close(members);
     free(members);
     for (int i = 0; i < TOMCATS; i++) {
-        dies(&room->fake[i]);
+        tc_dies(&room->fake[i]);
     }
     apr_pool_destroy(room->pool);
     free(room);
@@ -652,28 +312,27 @@ static void test_who_knows_best(void)
 
 static void test_list(void)
 {
-    room_t *room = room_open("");
+    tc_room_t *room = tc_room_open("");
 
-    dies(&room->fake[2]);
-    room_start(room);
-    CU_ASSERT_EQUAL(state_of(room, "r1"), -1);
+    tc_dies(&room->fake[2]);
+    tc_room_start(room);
+    CU_ASSERT_EQUAL(tc_state_of(room, "r1"), -1);
     CU_ASSERT_FALSE(sc_tomcat_settled(room->tomcat));
-    UNTIL(room, state_of(room, "r1") == SC_MEMBER_ALIVE && state_of(room, "r3") == SC_MEMBER_GONE);
+    UNTIL(room,
+          tc_state_of(room, "r1") == SC_MEMBER_ALIVE && tc_state_of(room, "r3") == SC_MEMBER_GONE);
     UNTIL(room, sc_tomcat_settled(room->tomcat));
-    CU_ASSERT_EQUAL(state_of(room, "r2"), SC_MEMBER_ALIVE);
-    CU_ASSERT(room->fake[0].probes >= 5);
+    UNTIL(room, tc_state_of(room, "r2") == SC_MEMBER_ALIVE && room->fake[0].probes >= 5);
 
     /* one that comes late, one that dies, one that hangs */
-    room->fake[2].listen_fd = listening(&room->fake[2].port);
-    dies(&room->fake[1]);
-    UNTIL(room, state_of(room, "r3") == SC_MEMBER_ALIVE && state_of(room, "r2") == SC_MEMBER_GONE);
+    room->fake[2].listen_fd = tc_listening(&room->fake[2].port);
+    tc_dies(&room->fake[1]);
+    UNTIL(room,
+          tc_state_of(room, "r3") == SC_MEMBER_ALIVE && tc_state_of(room, "r2") == SC_MEMBER_GONE);
     room->fake[0].hangs = 1;
-    turns(room, DROP_MS / 2);
-    CU_ASSERT_EQUAL(state_of(room, "r1"), SC_MEMBER_ALIVE);
-    UNTIL(room, state_of(room, "r1") == SC_MEMBER_GONE);
+    UNTIL(room, tc_state_of(room, "r1") == SC_MEMBER_GONE);
     room->fake[0].hangs = 0;
-    UNTIL(room, state_of(room, "r1") == SC_MEMBER_ALIVE);
-    room_close(room);
+    UNTIL(room, tc_state_of(room, "r1") == SC_MEMBER_ALIVE);
+    tc_room_close(room);
 }
 
 static void say(sc_tc_members_t *t, const char *host, apr_uint32_t port, unsigned int life,
@@ -697,24 +356,24 @@ static void say(sc_tc_members_t *t, const char *host, apr_uint32_t port, unsigne
     sc_buf_free(&b);
 }
 
-static sc_tc_members_t *only_members(room_t *room)
+static sc_tc_members_t *only_members(tc_room_t *room)
 {
     sc_tc_members_t *t = calloc(1, sizeof(*t));
 
     room->config.tomcat.nmembers = 0;
     sc_tc_members_init(t, &room->env, room->pool);
-    t->changed = changed;
+    t->changed = tc_changed;
     t->baton = room;
-    t->started = mono(room);
+    t->started = tc_mono(room);
     return t;
 }
 
-static void only_close(room_t *room, sc_tc_members_t *t)
+static void only_close(tc_room_t *room, sc_tc_members_t *t)
 {
     sc_tc_members_close(t);
     free(t);
     for (int i = 0; i < TOMCATS; i++) {
-        dies(&room->fake[i]);
+        tc_dies(&room->fake[i]);
     }
     apr_pool_destroy(room->pool);
     free(room);
@@ -722,7 +381,7 @@ static void only_close(room_t *room, sc_tc_members_t *t)
 
 static void test_heartbeats(void)
 {
-    room_t *room = room_open("");
+    tc_room_t *room = tc_room_open("");
     sc_tc_members_t *t = only_members(room);
     sc_tc_member_t *m = &t->at[0];
     apr_uint32_t port = room->fake[0].port;
@@ -738,18 +397,18 @@ static void test_heartbeats(void)
     CU_ASSERT_EQUAL(m->standing, SC_TC_ALIVE);
     say(t, "127.0.0.1", port, 2, 1);
     CU_ASSERT_EQUAL(m->standing, SC_TC_GONE);
-    sc_tc_members_tick(t, mono(room) + apr_time_from_sec(10));
+    sc_tc_members_tick(t, tc_mono(room) + apr_time_from_sec(10));
     CU_ASSERT_PTR_NULL(m->link.pool); /* who has left and is on no list is not asked */
     say(t, "127.0.0.1", port, 3, 0);
     CU_ASSERT_EQUAL(m->standing, SC_TC_ALIVE);
 
     /* heard: not asked; silent for half of dropTime: asked; for all of it: gone */
-    sc_tc_members_tick(t, mono(room));
+    sc_tc_members_tick(t, tc_mono(room));
     CU_ASSERT_PTR_NULL(m->link.pool);
-    sc_tc_members_tick(t, mono(room) + apr_time_from_msec(DROP_MS * 6 / 10));
+    sc_tc_members_tick(t, tc_mono(room) + apr_time_from_msec(DROP_MS * 6 / 10));
     CU_ASSERT_PTR_NOT_NULL(m->link.pool);
     CU_ASSERT_EQUAL(m->standing, SC_TC_ALIVE);
-    sc_tc_members_tick(t, mono(room) + apr_time_from_msec(DROP_MS + 1));
+    sc_tc_members_tick(t, tc_mono(room) + apr_time_from_msec(DROP_MS + 1));
     CU_ASSERT_EQUAL(m->standing, SC_TC_GONE);
     only_close(room, t);
 }
@@ -757,7 +416,7 @@ static void test_heartbeats(void)
 /* Whatever else comes on the group. */
 static void test_noise(void)
 {
-    room_t *room = room_open("");
+    tc_room_t *room = tc_room_open("");
     sc_tc_members_t *t = only_members(room);
     apr_size_t len = 0;
     unsigned char *bytes = rig_vector("mcast-member-heartbeat.bin", &len);
@@ -792,7 +451,7 @@ static void test_noise(void)
 
 static void test_routes(void)
 {
-    room_t *room = room_open("");
+    tc_room_t *room = tc_room_open("");
     sc_config_tomcat_t *c = &room->config.tomcat;
     sc_tc_members_t *t = only_members(room);
 
