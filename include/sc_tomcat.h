@@ -15,9 +15,9 @@
  *
  * Where sessions are (BackupManager): one Tomcat after the other is asked for the state of the
  * session map (tribes-protocol 8.8 A), all of them when a member came or went, one each interval
- * otherwise. The answer comes over a connection that the Tomcat makes to the address in the
- * question: that at which this node reached it, and a port of its own. An answer counts only with
- * the 128 random bits of its question in it.
+ * otherwise (longer when answers take long). The answer comes over a connection that the Tomcat
+ * makes to the address in the question: that at which this node reached it, and a port of its own.
+ * An answer counts only with the 128 random bits of its question in it.
  *
  * An answer that is cut off, too large or malformed anywhere changes nothing. Otherwise each
  * location goes into the store as SC_REC_PROXY, in the context "tomcat:" followed by the name of

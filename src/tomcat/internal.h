@@ -65,12 +65,12 @@ typedef struct sc_tc_member_t {
     int has_uid;
     char route[SC_ROUTE_MAX + 1]; /**< "": none */
     char domain[SC_DOMAIN_MAX + 1];
-    apr_time_t since;   /**< of its standing */
-    apr_time_t heard;   /**< last heartbeat or answer, 0: never */
-    apr_time_t beat;    /**< last heartbeat */
-    apr_time_t ask_at;  /**< not to be asked earlier */
-    apr_time_t rest_to; /**< its map is not to be asked for earlier */
-    sc_tc_link_t link;  /**< the question whether it is there */
+    apr_time_t since;                       /**< of its standing */
+    apr_time_t heard;                       /**< last heartbeat or answer, 0: never */
+    apr_time_t beat;                        /**< last heartbeat */
+    apr_time_t ask_at;                      /**< not to be asked earlier */
+    apr_time_t rest_to[SC_TOMCAT_MAPS_MAX]; /**< not to be asked for that map earlier */
+    sc_tc_link_t link;                      /**< the question whether it is there */
     sc_tc_members_t *of;
 } sc_tc_member_t;
 

@@ -164,8 +164,10 @@ static void know_uid(sc_tc_member_t *m, const sc_uid_t *uid)
 
     m->key.uid = *uid;
     m->has_uid = 1;
-    m->rest_to = other ? 0 : m->rest_to;
-    if (other && m->standing == SC_TC_ALIVE) { /* restarted; what was its is elsewhere now */
+    if (other) { /* restarted; what was its is elsewhere now */
+        memset(m->rest_to, 0, sizeof(m->rest_to));
+    }
+    if (other && m->standing == SC_TC_ALIVE) {
         m->since = sc_mono(t->env->clock);
         t->changed(t->baton);
     }

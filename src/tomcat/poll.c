@@ -193,7 +193,7 @@ static void answer_frame(void *baton, sc_buf_t *frame)
         rv = p->answer.options & SC_OPT_BYTE_MESSAGE ? APR_EINVAL : open_state(p);
     }
     if (rv == APR_NOTFOUND) {
-        p->member->rest_to = sc_loop_now(p->env->loop) + REST;
+        p->member->rest_to[p->map] = sc_loop_now(p->env->loop) + REST;
         failed(p, 0, 0, "it has no map of that name (map=)");
     } else if (rv != APR_SUCCESS) {
         failed(p, 0, 1, "its answer is malformed");
@@ -215,7 +215,7 @@ static void answer_failed(void *baton, apr_status_t why)
         return;
     }
     if (why == APR_ENOSPC) {
-        p->member->rest_to = sc_loop_now(p->env->loop) + REST;
+        p->member->rest_to[p->map] = sc_loop_now(p->env->loop) + REST;
         failed(p, 0, 1, "its answer is larger than maxAnswer=");
     } else {
         failed(p, 0, 1, "its answer was cut off");
@@ -291,11 +291,11 @@ static void ask(sc_tc_poll_t *p, apr_uint32_t map, int place)
 
 /* ---- whom to ask, and when ------------------------------------------------------------------- */
 
-static int can_answer(const sc_tc_poll_t *p, int place)
+static int can_answer(const sc_tc_poll_t *p, apr_uint32_t map, int place)
 {
     const sc_tc_member_t *m = &p->members->at[place];
 
-    return m->standing == SC_TC_ALIVE && m->rest_to <= sc_loop_now(p->env->loop);
+    return m->standing == SC_TC_ALIVE && m->rest_to[map] <= sc_loop_now(p->env->loop);
 }
 
 static int after(const sc_tc_poll_t *p, apr_uint32_t map, int i)
@@ -318,7 +318,7 @@ static void next_due(void *baton, apr_time_t now)
 
             if (p->todo[map] & bit) {
                 p->todo[map] &= ~bit;
-                if (can_answer(p, place)) {
+                if (can_answer(p, map, place)) {
                     ask(p, map, place);
                 }
             }
@@ -351,7 +351,7 @@ static void regular_due(void *baton, apr_time_t now)
     (void)now;
     for (apr_uint32_t map = 0; map < conf(p)->nmaps; map++) {
         for (int i = 0; p->todo[map] == 0 && i < SC_MEMBERS_MAX; i++) {
-            if (can_answer(p, after(p, map, i))) {
+            if (can_answer(p, map, after(p, map, i))) {
                 p->todo[map] = (apr_uint64_t)1 << after(p, map, i);
             }
         }

@@ -40,16 +40,18 @@ def test_backup_holder_is_reached(farm, by_multicast):
     quiet = {t.route: len(t.log()) for t in tomcats}
     front = farm.add(Front(farm, "front", tomcats,
                            f"address={address} port={port} bind=127.0.0.1 frequency=500 "
-                           f"dropTime={DROP} interval=500 map={MAP}")).start()
+                           f"dropTime={DROP} interval=500 map={MAP} "
+                           "map=localhost#/none-map")).start()
     wait_until(lambda: front.sees("t1", "t2", "t3"), 10, "the Tomcats are heard")
 
     sessions = Sessions(front, 30)
     wait_until(lambda: front.known() >= 30, 10, "all sessions are known")
     before = front.count("tomcat_answers")
     wait_until(lambda: front.count("tomcat_answers") > before + 6, 10, "they are asked regularly")
+    front.wait_log(r"SC0808: .*localhost#/none-map are: it has no map of that name")
     for t in tomcats:
         assert t.complaints(quiet[t.route]) == []
-    assert front.count("tomcat_refused") == 0
+    assert front.count("tomcat_refused") == 0 and front.known("localhost#/none-map") == 0
     first, second, third = tomcats
 
     # the same Tomcats behind a balancer that knows nothing
