@@ -61,6 +61,8 @@ typedef struct sc_board_member_t {
     apr_uint32_t leased;     /**< 1: it has heard this node lately (sc_manager.h, leases) */
     apr_uint32_t queued;     /**< frames and records waiting for it */
     apr_uint32_t foreign;    /**< 1: a member without our mark: it has no part in sessions */
+    apr_uint32_t weight;     /**< share of requests that it announces; 0: it does not tell */
+    apr_uint32_t lbset;      /**< and the set of workers that it wants to be in */
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
     apr_time_t heard; /**< mono time of the last sign of life */
@@ -120,6 +122,7 @@ typedef struct sc_view_t {
     X(frames_forged)      /* frames and acknowledgements on proven connections, not authentic */   \
     X(datagrams_forged)   /* datagrams of the group without the secret's MAC */                    \
     X(datagrams_replayed) /* authentic ones that were heard before */                              \
+    X(urls_refused)       /* members that announced an URL that balancers must not use */          \
     X(records_refused)    /* malformed session messages inside good frames */                      \
     X(decrypt_refused)    /* messages that Encrypt could not decrypt */                            \
     X(replays_refused)    /* messages that Encrypt has seen before, or that are too old or new */  \
@@ -139,6 +142,30 @@ typedef struct sc_counters_t {
     SC_COUNTERS(SC_X)
 #undef SC_X
 } sc_counters_t;
+
+/** What the requests of a balancer have counted. All children write these, which may not write to
+ *  the board, so they are kept beside it (balancer_memory.c); names are those of the status JSON,
+ *  behind the counters above. One for each request by why its node was chosen (the last one, when
+ *  several were tried), and what else was decided. */
+#define SC_TALLIES(X)                                                                              \
+    X(choices_route)     /* the node that the cookie names */                                      \
+    X(choices_primary)   /* the node that has become the session's primary */                      \
+    X(choices_backup)    /* a node that holds a backup, as the nodes have told */                  \
+    X(choices_ranked)    /* a node that the id itself names after the first */                     \
+    X(choices_hint)      /* the node that the cookie names as backup */                            \
+    X(choices_placement) /* the one that the placement function names */                           \
+    X(choices_gone)      /* the inner method: the session has ended */                             \
+    X(choices_inner)     /* the inner method: no session, or nobody else was left */               \
+    X(choices_refused)   /* nobody: nodes failed under requests of the session, one by one */      \
+    X(moved_on)          /* requests kept away from their node, which is about to leave or new */  \
+    X(node_failures)     /* requests under which a node died or broke the connection */            \
+    X(waits_ended)       /* requests that waited for a node when it left the view */
+
+typedef struct sc_tallies_t {
+#define SC_X(name) apr_uint64_t name;
+    SC_TALLIES(SC_X)
+#undef SC_X
+} sc_tallies_t;
 
 /** What is known of a peer's store, kept so that a new engine asks only for what it missed. */
 typedef struct sc_board_peer_t {
@@ -194,6 +221,17 @@ void sc_board_publish(sc_board_t *board, const sc_view_t *view);
  *  SC_NODE_MINORITY refuses sessions and counts as not alive. For children: walks the current view
  *  in place, tolerates a change meanwhile. role: only members of SC_ROLE_NODE. */
 int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t len);
+
+/** The state that the live member with this route announces; of several the newest. SC_NODE_DOWN:
+ * no live member of role node has it. For children, as above. */
+apr_uint32_t sc_board_route_state(const sc_board_t *board, const char *route, apr_size_t len);
+
+/** Whether a live member of role node announces that it takes over state (SC_NODE_JOINING) or
+ *  leaves. For children, as above. */
+int sc_board_any_passing(const sc_board_t *board);
+
+/** Whether another member of role node is alive. For children, as above. */
+int sc_board_any_node(const sc_board_t *board);
 
 /** Last change number known of a peer's store. @return 0 when the peer is unknown */
 apr_uint64_t sc_board_peer_lsn(const sc_board_t *board, apr_uint64_t store_id);

@@ -113,7 +113,9 @@ typedef struct sc_config_sock_t {
 typedef struct sc_config_t {
     char route[SC_ROUTE_MAX + 1];
     apr_uint32_t role;        /**< SC_ROLE_* */
-    char url[SC_URL_MAX + 1]; /**< announced address of the HTTP service, "" = none */
+    char url[SC_URL_MAX + 1]; /**< announced to balancers as their worker, "" = none */
+    apr_uint32_t weight;      /**< announced with it; 0: not told */
+    apr_uint32_t lbset;
 
     apr_uint32_t membership; /**< sc_membership_kind_t */
     struct {

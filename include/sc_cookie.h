@@ -4,9 +4,10 @@
  * @file sc_cookie.h
  * @brief Room "base": the text of the session cookie.
  *
- * The value is ID, ID.route or ID-backup.route; the part behind the dash is a hint for balancers
- * and means nothing here. The route is a hint as well and no part of the key, so one that cannot be
- * a route is as good as none; but what does not begin with an id is no cookie of ours.
+ * The value is ID, ID.route or ID-backup.route; the part behind the dash is a hint for balancers:
+ * which node to try when that of the route does not answer. Both are the client's to change, and no
+ * part of the key: they choose a node and nothing else, and one that cannot be a route is as good
+ * as none. But what does not begin with an id is no cookie of ours.
  *
  * A request may carry the name more than once (cookies of different paths, or an attacker on a
  * neighbouring subdomain); all of them are taken out, the first that can be ours is tried. Only
@@ -27,6 +28,7 @@ typedef struct sc_cookie_t {
     sc_cookie_kind_t kind;
     sc_id_t id;
     const char *route; /**< "" when it carries none */
+    const char *hint;  /**< the backup's route; "" when it carries none. Set with SC_COOKIE_OURS */
 } sc_cookie_t;
 
 /**

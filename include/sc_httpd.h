@@ -6,7 +6,7 @@
  *
  * config.c: directives -> sc_server_conf_t (one per process) and sc_dir_conf_t (per directory).
  * engine_process.c: the engine's process: fork, keep, respawn, replace. provider.c: sessions for
- * mod_session. cookie.c: the cookie. balancer.c: lbmethod bysession. status.c: the status page.
+ * mod_session. cookie.c: the cookie. balancer*.c: lbmethod bysession. status.c: the status page.
  */
 #ifndef SC_HTTPD_H
 #define SC_HTTPD_H
@@ -30,6 +30,20 @@
 /** The only symbol that the shared object exports. */
 extern module AP_MODULE_DECLARE_DATA session_cluster_module __attribute__((visibility("default")));
 
+/** One SessionClusterMembers: a balancer that takes the nodes that announce themselves. Times are
+ *  milliseconds; 0: as mod_proxy has it. */
+typedef struct sc_members_line_t {
+    char balancer[96];        /**< balancer://name, small letters */
+    char route[64];           /**< pattern of routes, "": all */
+    char url[SC_URL_MAX + 1]; /**< pattern of URLs, "": all */
+    apr_uint32_t keep_ms;     /**< how long the worker of a node that is gone keeps its place */
+    apr_uint32_t connect_ms;  /**< what workers get, as BalancerMember's parameters */
+    apr_uint32_t timeout_ms;
+    apr_uint32_t retry_ms;
+    apr_uint32_t ping_ms;
+    apr_uint32_t disable_reuse;
+} sc_members_line_t;
+
 /** Global directives, one set per process; lives in pconf. */
 typedef struct sc_server_conf_t {
     sc_config_t engine;                     /**< what the engine gets; completed in post_config */
@@ -40,13 +54,22 @@ typedef struct sc_server_conf_t {
     apr_uint32_t receiver_auto_bind;
     int secret_none;                      /**< SessionClusterSecret none */
     const char *inner_method;             /**< SessionClusterBalancerMethod, default byrequests */
+    char ranked_delimiter[4];             /**< between the routes of a ranked id; "off": none are */
+    apr_uint32_t max_failures;            /**< nodes that may fail under one session; 0: any */
+    apr_uint32_t failure_ms;              /**< within so many milliseconds */
+    apr_uint32_t keep_waiting;            /**< 1: requests go on waiting for nodes that are gone */
     apr_array_header_t *provider_servers; /**< server_rec *: where a cookie name was given */
+    apr_array_header_t *members;          /**< sc_members_line_t *: SessionClusterMembers */
+    sc_members_line_t members_line;       /**< the one that is being read */
     apr_hash_t *contexts;                 /**< explicit context names */
     int used;            /**< any directive of ours was seen: an engine is wanted */
     sc_log_limit_t full; /**< complaints about a full store; each child's own copy */
 } sc_server_conf_t;
 
 #define SC_UNSET (-1)
+
+/** What the children of a balancer share, see balancer_memory.c. */
+typedef struct sc_balancer_memory_t sc_balancer_memory_t;
 
 /** Per directory or virtual host. */
 typedef struct sc_dir_conf_t {
@@ -58,15 +81,18 @@ typedef struct sc_dir_conf_t {
     apr_array_header_t *filter; /**< ap_regex_t *: no touch for a matching URI; NULL: none */
     int rotate;                 /**< SC_UNSET (On), 0, 1 */
     const char *rotate_attr;    /**< a named attribute; NULL: mod_auth_form's user */
+    int backup_hint;            /**< SC_UNSET (Off), 0, 1 */
 } sc_dir_conf_t;
 
 /** The one object of this process: set by engine_process.c, read by all. */
 typedef struct sc_httpd_t {
-    sc_server_conf_t *conf; /**< never NULL once directives are read */
-    server_rec *server;     /**< main server */
-    sc_store_t *store;      /**< NULL: no engine wanted, or not started yet */
-    sc_board_t *board;      /**< the store's */
-    sc_link_client_t *link; /**< children only */
+    sc_server_conf_t *conf;         /**< never NULL once directives are read */
+    server_rec *server;             /**< main server */
+    sc_store_t *store;              /**< NULL: no engine wanted, or not started yet */
+    sc_board_t *board;              /**< the store's */
+    sc_link_client_t *link;         /**< children only */
+    sc_balancer_memory_t *balancer; /**< NULL: no balancer uses bysession */
+    struct waits_t *waits;          /**< balancer_wait.c; children of a balancer only */
 } sc_httpd_t;
 
 /** The object above; its members are NULL until they exist. */
@@ -102,15 +128,34 @@ void sc_provider_register(apr_pool_t *p);
  *  own copy of them) and parse it. Of several of the same name the first that is ours counts. */
 void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out);
 /** Set-Cookie with id and route ("": none), and cache headers that keep shared caches away. One of
- *  the same name that was set before is replaced. @param max_age seconds; 0: as long as the browser
- */
-void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *route,
-                   long max_age);
+ *  the same name that was set before is replaced. @param hint the backup's route, "": none; not
+ *  without a route. @param max_age seconds; 0: as long as the browser */
+void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *hint,
+                   const char *route, long max_age);
 /** Tell the browser to forget it. */
 void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir);
 
 /* ---- balancer.c ----------------------------------------------------------------------------- */
 void sc_balancer_register(apr_pool_t *p);
+
+/** One balancer of SessionClusterMembers, for the status page. */
+typedef struct sc_members_info_t {
+    const char *name;
+    int places;  /**< for members: ProxySet growth= */
+    int members; /**< workers that announced themselves, gone ones with a place included */
+    int resting; /**< places that were given up a moment ago */
+    int waiting; /**< members without a place */
+    apr_uint64_t added;
+    apr_uint64_t removed;
+} sc_members_info_t;
+
+/** @return 0: there are not so many */
+int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out);
+
+/* ---- balancer_memory.c ---------------------------------------------------------------------- */
+/** What requests of balancers have counted; a copy. @return 1; 0: no balancer here uses bysession,
+ *  all are zero */
+int sc_balancer_tallies(sc_tallies_t *out);
 
 /* ---- status.c ------------------------------------------------------------------------------- */
 /** Handler "session-cluster-status". */

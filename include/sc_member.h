@@ -10,10 +10,12 @@
  * Our members carry a mark in the payload, so that they know each other and Tomcats are told apart:
  *
  *   "SCM1" | version u8 | role u8 | node state u8 | store id u64 | route (varint length, bytes)
- *   | url (varint length, bytes) | flags varint | said varint | further fields of later versions,
- *   skipped
+ *   | url (varint length, bytes) | flags varint | said varint | weight varint | lbset varint
+ *   | further fields of later versions, skipped
  *
- * A mark that ends before the flags, or before said, is that of an earlier version: they are 0.
+ * A mark that ends before one of the flags and what follows is that of an earlier version, or there
+ * is nothing to tell: they are 0. An URL, weight or lbset that no balancer may use does not make a
+ * member worse in anything else: they are left out (bad_url).
  * Said is the node's wall clock in heartbeats by multicast. The flags are
  * SC_MEMBER_* and 0x40, which makes a node of state READY one of state MINORITY; that state itself
  * is not written, because earlier versions refuse a mark with it.
@@ -30,6 +32,8 @@
 #define SC_MEMBER_DOMAIN_MAX 64
 #define SC_MEMBER_COMMAND_MAX 32
 #define SC_PROTOCOL_VERSION 1
+#define SC_WEIGHT_MAX 100 /**< mod_proxy_balancer's own bounds */
+#define SC_LBSET_MAX 99
 
 /** The nine bytes that say good-bye (tribes-protocol 1.2). */
 #define SC_COMMAND_SHUTDOWN "BABY-ALEX"
@@ -57,8 +61,11 @@ typedef struct sc_member_t {
     apr_uint64_t store_id;
     apr_uint32_t flags;   /**< SC_MEMBER_* */
     apr_uint64_t said_ms; /**< its wall clock when it said so; 0: not told */
+    apr_uint32_t weight;  /**< share of requests that it wants, 1 to SC_WEIGHT_MAX; 0: not told */
+    apr_uint32_t lbset;   /**< balancers use lower sets first; to SC_LBSET_MAX */
+    int bad_url;          /**< 1: announced something that balancers must not use, left out here */
     char route[SC_ROUTE_MAX + 1];
-    char url[SC_URL_MAX + 1];
+    char url[SC_URL_MAX + 1]; /**< where it serves; "": it does not tell */
 } sc_member_t;
 
 /** Append the member data. A member of ours (ours = 1) gets its payload written from its fields. */
@@ -95,5 +102,21 @@ char *sc_member_domain(const sc_member_t *m, char out[SC_DOMAIN_MAX + 1]);
 char *sc_member_host(const sc_member_t *m, char out[SC_HOST_MAX + 1]);
 /** Set the host bytes from a numeric IPv4 or IPv6 address. @return APR_EINVAL if it is none */
 apr_status_t sc_member_set_host(sc_member_t *m, const char *address);
+
+/* ---- worker_url.c --------------------------------------------------------------------------- */
+
+typedef enum sc_url_kind_t {
+    SC_URL_BAD = 0,  /**< none that a balancer may use */
+    SC_URL_LOOPBACK, /**< means the machine of who uses it */
+    SC_URL_GOOD
+} sc_url_kind_t;
+
+/** What an announced URL is: "scheme://host[:port][/path]" in lower case (but for the path), with
+ *  the schemes http, https, ajp, h2, h2c. */
+sc_url_kind_t sc_worker_url_kind(const char *url);
+/** Whether a balancer may use this member's URL: one of loopback only when it receives there. */
+int sc_worker_url_usable(const char *url, const sc_member_t *m);
+/** The port that an URL's scheme has without being told. @return 0: no scheme that is known */
+apr_uint32_t sc_worker_url_port(const char *url);
 
 #endif

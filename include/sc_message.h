@@ -217,6 +217,8 @@ typedef struct sc_msg_retrieve_t {
     apr_uint32_t found;  /**< reply: 1: session (or its tombstone, or its location) follows */
     apr_uint32_t sure;   /**< reply: 1: the sender had a valid lease, so this is the latest of
                               what it holds */
+    apr_uint32_t away;   /**< reply: 1: so many members have gone without a word lately that all
+                              holders of a session may be among them (backup manager) */
     sc_wire_session_t session; /**< reply: its context and id equal those above; with SC_REC_PROXY
                                     in flags only the location is known: no body, and a primary
                                     and an epoch that are not 0 */

@@ -31,6 +31,7 @@ int sc_route_valid(const char *text, apr_size_t len)
 static int parse_value(apr_pool_t *p, const char *value, apr_size_t len, sc_cookie_t *out)
 {
     const char *end = value + len;
+    const char *hint;
 
     if (len >= 2 && value[0] == '"' && end[-1] == '"') { /* RFC 6265 allows quotes around it */
         value++;
@@ -40,12 +41,16 @@ static int parse_value(apr_pool_t *p, const char *value, apr_size_t len, sc_cook
         return 0;
     }
     value += SC_ID_HEX;
+    out->route = out->hint = "";
     if (value < end && *value == '-') {
+        hint = ++value;
         while (value < end && *value != '.') {
             value++;
         }
+        if (sc_route_valid(hint, (apr_size_t)(value - hint))) {
+            out->hint = apr_pstrmemdup(p, hint, (apr_size_t)(value - hint));
+        }
     }
-    out->route = "";
     if (value == end) {
         return 1;
     }

@@ -56,6 +56,7 @@ struct sc_channel_t {
     sc_log_limit_t stranger_log;
     sc_log_limit_t record_log;
     sc_log_limit_t full_log;
+    sc_log_limit_t url_log;
 };
 
 #define COUNT(ch, name) SC_CHAIN_COUNT(&(ch)->env, name)
@@ -148,6 +149,24 @@ static int was_other_kind(sc_interceptor_t *self, const sc_member_t *m)
     return 1;
 }
 
+/** What a member announces to balancers, and none of them may use, is noticed once. */
+static void note_bad_url(sc_channel_t *ch, const sc_member_t *m, int noted)
+{
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t before = 0;
+
+    if (!m->bad_url || noted) {
+        return;
+    }
+    COUNT(ch, urls_refused);
+    if (sc_log_allowed(&ch->url_log, now_of(ch), REFUSED_LOG_INTERVAL, &before)) {
+        sc_log(ch->cfg.log, SC_LOG_WARNING, 0,
+               "SC0414: member %s announces an URL that no balancer may send requests to; it is "
+               "left out (%" APR_UINT64_T_FMT " more before it)",
+               sc_member_name(m, name), before);
+    }
+}
+
 static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
 {
     sc_channel_t *ch = self->state;
@@ -176,6 +195,7 @@ static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
         return;
     }
     sc_log(ch->cfg.log, SC_LOG_NOTICE, 0, "SC0402: member %s joined", sc_member_name(m, name));
+    note_bad_url(ch, m, 0);
     ch->up.member_added(ch->up.baton, &peer->member);
 }
 
@@ -187,6 +207,7 @@ static void top_member_changed(sc_interceptor_t *self, const sc_member_t *m)
     if (was_other_kind(self, m)) {
         top_member_added(self, m);
     } else if (peer != NULL) {
+        note_bad_url(ch, m, peer->member.bad_url);
         peer->member = *m;
         ch->up.member_changed(ch->up.baton, &peer->member);
     } else {
@@ -536,6 +557,8 @@ static apr_status_t make_local(sc_channel_t *ch)
     m->flags = c->backup.no_hold ? SC_MEMBER_NO_BACKUPS : 0;
     apr_cpystrn(m->route, c->route, sizeof(m->route));
     apr_cpystrn(m->url, c->url, sizeof(m->url));
+    m->weight = c->weight;
+    m->lbset = c->lbset;
     if (address[0] != '\0') {
         rv = sc_member_set_host(m, address);
     }
@@ -807,6 +830,8 @@ static void view_member(const sc_member_t *m, sc_board_member_t *b)
     memset(b, 0, sizeof(*b));
     memcpy(b->route, m->route, sizeof(b->route));
     memcpy(b->url, m->url, sizeof(b->url));
+    b->weight = m->weight;
+    b->lbset = m->lbset;
     sc_member_host(m, b->host);
     sc_member_domain(m, b->domain);
     b->uid = m->uid;

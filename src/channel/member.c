@@ -43,8 +43,12 @@ static void mark_put(sc_buf_t *b, const sc_member_t *m)
     sc_put_str(b, m->route, strlen(m->route));
     sc_put_str(b, m->url, strlen(m->url));
     sc_put_varint(b, m->flags | (minority ? MARK_MINORITY : 0));
-    if (m->said_ms != 0) {
+    if (m->said_ms != 0 || m->weight != 0 || m->lbset != 0) {
         sc_put_varint(b, m->said_ms);
+    }
+    if (m->weight != 0 || m->lbset != 0) {
+        sc_put_varint(b, m->weight);
+        sc_put_varint(b, m->lbset);
     }
 }
 
@@ -78,6 +82,22 @@ static int mark_flags(sc_rd_t *r, apr_uint32_t *flags)
     return !r->bad && v <= APR_UINT32_MAX;
 }
 
+/** What is there for balancers, if a balancer may believe it. */
+static void mark_worker(sc_rd_t *r, sc_member_t *m)
+{
+    apr_uint64_t weight = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
+    apr_uint64_t lbset = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
+
+    if (m->url[0] != '\0' && m->role == SC_ROLE_NODE && weight <= SC_WEIGHT_MAX &&
+        lbset <= SC_LBSET_MAX && sc_worker_url_usable(m->url, m)) {
+        m->weight = (apr_uint32_t)weight;
+        m->lbset = (apr_uint32_t)lbset;
+        return;
+    }
+    m->bad_url = m->url[0] != '\0';
+    memset(m->url, 0, sizeof(m->url));
+}
+
 static apr_status_t mark_get(sc_member_t *m)
 {
     sc_rd_t r;
@@ -96,6 +116,7 @@ static apr_status_t mark_get(sc_member_t *m)
         return APR_EINVAL;
     }
     m->said_ms = sc_rd_left(&r) > 0 ? sc_get_varint(&r) : 0;
+    mark_worker(&r, m);
     if (r.bad) {
         return APR_EINVAL;
     }

@@ -44,6 +44,14 @@
 #define STRANGERS_MAX 128
 #define SHAKE_TIME apr_time_from_sec(5)
 
+/** What a connection is closed for, other than its end or an error of its socket. */
+typedef enum fault_t {
+    FAULT_GARBAGE,  /* it did something no member does */
+    FAULT_FORGED,   /* a frame of somebody who has the secret was changed on its way */
+    FAULT_STRANGER, /* it has not proven that it is a member's */
+    FAULTS
+} fault_t;
+
 typedef struct conn_t {
     struct conn_t *next;
     struct conn_t **link;
@@ -74,9 +82,7 @@ struct sc_receiver_t {
     apr_uint32_t nstrangers;
     apr_uint64_t memory;
     apr_uint64_t memory_max;
-    sc_log_limit_t garbage_log;
-    sc_log_limit_t stranger_log;
-    sc_log_limit_t forged_log;
+    sc_log_limit_t fault_log[FAULTS];
     sc_log_limit_t full_log;
     sc_log_limit_t accept_log;
 };
@@ -164,53 +170,38 @@ static void conn_close(conn_t *c)
     }
 }
 
-/** Close a connection that did something no member does. */
-static void conn_refuse(conn_t *c, const char *why)
+static void count_fault(const sc_net_env_t *env, fault_t fault)
 {
+    switch (fault) {
+    case FAULT_GARBAGE:
+        SC_NET_COUNT(env, frames_refused, 1);
+        break;
+    case FAULT_FORGED:
+        SC_NET_COUNT(env, frames_forged, 1);
+        break;
+    default:
+        SC_NET_COUNT(env, strangers, 1);
+        break;
+    }
+}
+
+/** Close a connection, and say now and then why. */
+static void conn_refuse(conn_t *c, fault_t fault, const char *why)
+{
+    static const char *const code[FAULTS] = {
+        [FAULT_GARBAGE] = "SC0451", [FAULT_FORGED] = "SC0474", [FAULT_STRANGER] = "SC0473"};
     sc_receiver_t *r = c->r;
     char name[SC_HOST_MAX + 8];
     apr_uint64_t more = 0;
 
-    SC_NET_COUNT(r->env, frames_refused, 1);
-    if (sc_log_allowed(&r->garbage_log, now_of(r), LOG_INTERVAL, &more)) {
+    count_fault(r->env, fault);
+    if (sc_log_allowed(&r->fault_log[fault], now_of(r), LOG_INTERVAL, &more)) {
         sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
-               "SC0451: the receiver closed a connection from %s: %s (%" APR_UINT64_T_FMT
+               "%s: the receiver closed a connection from %s%s: %s (%" APR_UINT64_T_FMT
                " more before)",
-               sc_sock_name(&c->peer, name), why, more);
-    }
-    conn_close(c);
-}
-
-/** A frame of somebody who has the secret was changed on its way. */
-static void conn_forged(conn_t *c)
-{
-    sc_receiver_t *r = c->r;
-    char name[SC_HOST_MAX + 8];
-    apr_uint64_t more = 0;
-
-    SC_NET_COUNT(r->env, frames_forged, 1);
-    if (sc_log_allowed(&r->forged_log, now_of(r), LOG_INTERVAL, &more)) {
-        sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
-               "SC0474: the receiver closed a connection from %s: a frame is not authentic "
-               "(%" APR_UINT64_T_FMT " more before)",
-               sc_sock_name(&c->peer, name), more);
-    }
-    conn_close(c);
-}
-
-/** Close a connection that has not proven that it is a member's. */
-static void conn_stranger(conn_t *c, const char *why)
-{
-    sc_receiver_t *r = c->r;
-    char name[SC_HOST_MAX + 8];
-    apr_uint64_t more = 0;
-
-    SC_NET_COUNT(r->env, strangers, 1);
-    if (sc_log_allowed(&r->stranger_log, now_of(r), LOG_INTERVAL, &more)) {
-        sc_log(r->env->cfg.log, SC_LOG_WARNING, 0,
-               "SC0473: the receiver closed a connection from %s that has not proven that it is a "
-               "member's: %s (%" APR_UINT64_T_FMT " more before)",
-               sc_sock_name(&c->peer, name), why, more);
+               code[fault], sc_sock_name(&c->peer, name),
+               fault == FAULT_STRANGER ? " that has not proven that it is a member's" : "", why,
+               more);
     }
     conn_close(c);
 }
@@ -235,8 +226,9 @@ static void conn_late(void *baton, apr_time_t now)
     conn_t *c = baton;
 
     (void)now;
-    conn_refuse(c, c->out_len > 0 ? "it does not read its acknowledgements"
-                                  : "a frame did not come to its end in time");
+    conn_refuse(c, FAULT_GARBAGE,
+                c->out_len > 0 ? "it does not read its acknowledgements"
+                               : "a frame did not come to its end in time");
 }
 
 /* ---- acknowledgements ----------------------------------------------------------------------- */
@@ -443,12 +435,13 @@ static void conn_event(void *baton, apr_int16_t events)
         }
     }
     if (rv == APR_EINVAL) {
-        conn_refuse(c, c->other ? "it has a SessionClusterSecret, this node has none"
-                                : "what it sent is no frame, or longer than one may be");
+        conn_refuse(c, FAULT_GARBAGE,
+                    c->other ? "it has a SessionClusterSecret, this node has none"
+                             : "what it sent is no frame, or longer than one may be");
     } else if (rv == APR_EACCES) {
-        conn_forged(c);
+        conn_refuse(c, FAULT_FORGED, "a frame is not authentic");
     } else if (rv == APR_EOF && sc_parser_partial(&c->parser) > 0) {
-        conn_refuse(c, "it ended in the middle of a frame");
+        conn_refuse(c, FAULT_GARBAGE, "it ended in the middle of a frame");
     } else if (rv != APR_SUCCESS && rv != APR_EAGAIN) {
         conn_close(c);
     } else {
@@ -461,7 +454,7 @@ static void conn_event(void *baton, apr_int16_t events)
 static void shake_late(void *baton, apr_time_t now)
 {
     (void)now;
-    conn_stranger(baton, "it has not done so in time");
+    conn_refuse(baton, FAULT_STRANGER, "it has not done so in time");
 }
 
 /** It is a member's from now on. May close. */
@@ -537,9 +530,9 @@ static void shake_event(conn_t *c)
                c->shake->why);
         conn_close(c);
     } else if (rv == APR_EACCES) {
-        conn_stranger(c, c->shake->why);
+        conn_refuse(c, FAULT_STRANGER, c->shake->why);
     } else if (rv != APR_EAGAIN) {
-        conn_stranger(c, "it ended before");
+        conn_refuse(c, FAULT_STRANGER, "it ended before");
     } else if (step != c->shake->step) {
         take_out(c);
         put_in(&c->r->strangers, c);
@@ -589,7 +582,7 @@ static void drive_out(sc_receiver_t *r)
         }
     }
     if (victim != NULL) {
-        conn_stranger(victim, "there are too many of them");
+        conn_refuse(victim, FAULT_STRANGER, "there are too many of them");
     }
 }
 

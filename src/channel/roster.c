@@ -270,7 +270,8 @@ static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m, apr_uin
         return 0;
     }
     changed = m->node_state != e->m.node_state || m->version != e->m.version ||
-              m->flags != e->m.flags || !same_domain(m, &e->m) || strcmp(m->url, e->m.url) != 0;
+              m->flags != e->m.flags || !same_domain(m, &e->m) || strcmp(m->url, e->m.url) != 0 ||
+              m->weight != e->m.weight || m->lbset != e->m.lbset || m->bad_url != e->m.bad_url;
     e->m = *m;
     e->said = said;
     if (changed && e->reported) {

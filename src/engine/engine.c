@@ -108,8 +108,9 @@ static int view_changed(const sc_view_t *a, const sc_view_t *b)
         const sc_board_member_t *x = &a->member[i], *y = &b->member[i];
 
         if (memcmp(&x->uid, &y->uid, sizeof(x->uid)) != 0 || x->state != y->state ||
-            x->node_state != y->node_state || x->flags != y->flags ||
-            strcmp(x->domain, y->domain) != 0 || strcmp(x->route, y->route) != 0) {
+            x->node_state != y->node_state || x->flags != y->flags || x->weight != y->weight ||
+            x->lbset != y->lbset || strcmp(x->domain, y->domain) != 0 ||
+            strcmp(x->url, y->url) != 0 || strcmp(x->route, y->route) != 0) {
             return 1;
         }
     }

@@ -7,7 +7,9 @@
  * when that worker cannot be used, or when there is no route, also on the second attempt of one
  * request. So the method has one thing to decide, which member takes over a session, and every
  * front end must decide alike: see balancer_place.c. A request without a session goes to an
- * ordinary method (SessionClusterBalancerMethod).
+ * ordinary method (SessionClusterBalancerMethod), which is shown no member that is about to leave
+ * or has only just come, as long as there are others. Which sessions mod_proxy_balancer is kept
+ * from sending to the worker of their route: balancer_away.c.
  *
  * The finder runs with the balancer's mutex held: it reads memory, never waits, never does I/O.
  *
@@ -23,17 +25,18 @@
  * did, trying them costs no more than refusing.
  *
  * No symbol of mod_proxy is needed to load this module: its structures are reached through httpd's
- * list of modules, its functions are optional ones.
+ * list of modules, its functions are optional ones or weak references (balancer_members.c).
  */
 
 #include "balancer.h"
 
 #include "ap_provider.h"
-#include "apr_lib.h"
 
 APLOG_USE_MODULE(session_cluster);
 
-#define METHOD "bysession"
+#pragma weak proxy_hook_pre_request
+
+#define METHOD BYSESSION
 #define BALANCER_URL "proxy:" BALANCER_PREFIX
 /** The states of workers are looked over at least this often, whatever the view says. */
 #define WALK_INTERVAL apr_time_from_sec(10)
@@ -50,6 +53,7 @@ typedef struct balancer_side_t {
     server_rec *server;           /**< main server */
     retry_worker_t *retry;
     APR_OPTIONAL_FN_TYPE(proxy_balancer_get_best_worker) * best;
+    sc_members_t *members;   /**< balancers of SessionClusterMembers; NULL: none */
     apr_uint32_t walked_gen; /**< the view that workers' states were set from */
     apr_time_t next_walk;    /**< look again then; 0: not yet done in this child */
     apr_uint32_t walking;    /**< 1: a thread does it now */
@@ -86,7 +90,7 @@ static int less_busy(proxy_worker *current, proxy_worker *best, void *baton)
                         best->s->busy * (apr_size_t)current->s->lbfactor;
 }
 
-static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
+static proxy_worker *ask_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
 {
     if (side->inner) {
         return side->inner->finder(balancer, r);
@@ -94,62 +98,176 @@ static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, r
     return side->best ? side->best(balancer, r, less_busy, NULL) : NULL;
 }
 
-/* A route from a cookie, as it may appear in logs and in the environment of programs. */
-static const char *printable_route(apr_pool_t *p, const char *route)
+/* The same balancer with some of its workers only: those whose members announce neither of two
+ * states. */
+static proxy_worker *ask_without(balancer_side_t *side, proxy_balancer *balancer, request_rec *r,
+                                 apr_uint32_t one, apr_uint32_t other)
 {
-    char *out = apr_pstrmemdup(p, route, strnlen(route, SC_ROUTE_MAX));
+    const sc_board_t *board = sc_httpd()->board;
+    proxy_balancer some = *balancer;
 
-    for (char *c = out; *c; c++) {
-        if (!apr_isalnum(*c) && !strchr("-_.:", *c)) {
-            *c = '?';
+    some.lbmethod = side->inner ? side->inner : some.lbmethod;
+    some.workers = apr_array_make(r->pool, balancer->workers->nelts, sizeof(proxy_worker *));
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+        apr_uint32_t state = sc_board_route_state(board, w->s->route, strlen(w->s->route));
+
+        if (state == SC_NODE_DOWN || (state != one && state != other)) {
+            APR_ARRAY_PUSH(some.workers, proxy_worker *) = w;
         }
     }
-    return out;
+    return some.workers->nelts ? ask_inner(side, &some, r) : NULL;
 }
 
-static void note_failover(request_rec *r, const char *how, const ticket_t *t, const proxy_worker *w)
+static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
 {
-    if (!t->route || !t->route[0] || strcmp(t->route, w->s->route) == 0) {
-        return;
+    const sc_board_t *board = sc_httpd()->board;
+    proxy_worker *chosen = NULL;
+
+    if (board && sc_board_any_passing(board)) {
+        chosen = ask_without(side, balancer, r, SC_NODE_JOINING, SC_NODE_LEAVING);
+        chosen = chosen ? chosen : ask_without(side, balancer, r, SC_NODE_LEAVING, SC_NODE_LEAVING);
     }
-    apr_table_setn(
-        r->subprocess_env, "SESSION_CLUSTER_FAILOVER",
-        apr_pstrcat(r->pool, printable_route(r->pool, t->route), ">", w->s->route, NULL));
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
-                  "SC0701: session %.*s... of route %s goes to %s (%s)", t->id_len >= 16 ? 4 : 0,
-                  t->id, printable_route(r->pool, t->route), w->s->route, how);
+    return chosen ? chosen : ask_inner(side, balancer, r);
+}
+
+static void note_failover(request_rec *r, const ticket_t *t, const proxy_worker *w, choice_t how)
+{
+    const char *from = t->nranked > 0 ? t->ranked[0] : t->route;
+
+    if (!from || !from[0] || strcmp(from, w->s->route) == 0 || how == CHOICE_GONE) {
+        return; /* what has ended moves nowhere */
+    }
+    from = sc_printable(r->pool, from);
+    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_FAILOVER",
+                   apr_pstrcat(r->pool, from, ">", w->s->route, NULL));
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "SC0701: session %s of route %s goes to %s (%s)",
+                  sc_ticket_masked(t, r->pool), from, w->s->route, sc_choice_name(how));
+}
+
+/* mod_proxy_balancer notes the route that it has found; this is for the one that it did not see. */
+static void note_route(request_rec *r, const proxy_balancer *balancer, const ticket_t *t)
+{
+    apr_table_setn(r->notes, "session-sticky", balancer->s->sticky);
+    apr_table_setn(r->notes, "session-route", t->route);
+    apr_table_setn(r->subprocess_env, "BALANCER_SESSION_STICKY", balancer->s->sticky);
+    apr_table_setn(r->subprocess_env, "BALANCER_SESSION_ROUTE", t->route);
+}
+
+/* The worker of a route, when it can be used: after its time of punishment is over, too.
+ * @param redirect receives where the configuration sends the route's sessions otherwise, "":
+ * nowhere
+ * @param member receives whether there is one at all; both may be NULL */
+static proxy_worker *by_route(const balancer_side_t *side, const proxy_balancer *balancer,
+                              const char *route, request_rec *r, const char **redirect, int *member)
+{
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+
+        if (!w->s->route[0] || strcmp(w->s->route, route) != 0) {
+            continue;
+        }
+        if (member) {
+            *member = 1;
+        }
+        if (redirect && w->s->redirect[0]) {
+            *redirect = w->s->redirect;
+        }
+        if (!PROXY_WORKER_IS_USABLE(w) && side->retry) {
+            (void)side->retry("BALANCER", w, r->server);
+        }
+    }
+    return sc_route_worker(balancer, route);
+}
+
+static int is_new(const char *route)
+{
+    const sc_board_t *board = sc_httpd()->board;
+
+    return board && sc_board_route_state(board, route, strlen(route)) == SC_NODE_JOINING;
+}
+
+/* @param forced set when nobody else may be chosen: nofailover=On. For a route that it knows
+ *        mod_proxy_balancer sees to that itself, but a ranked one it does not know */
+static proxy_worker *for_session(balancer_side_t *side, proxy_balancer *balancer, attempts_t *a,
+                                 const ticket_t *t, choice_t *how, int *forced)
+{
+    const char *route = t->nranked > 0 ? t->ranked[0] : t->route;
+    proxy_worker *chosen, *own = NULL;
+    const char *redirect = "";
+    int member = 0;
+
+    *how = CHOICE_ROUTE;
+    if (a->away == AWAY_LEAVING || t->nranked > 0) {
+        /* what mod_proxy_balancer does with a route that it sees and knows */
+        own = by_route(side, balancer, route, a->r, &redirect, &member);
+        if (own && PROXY_WORKER_IS_DRAINING(own) && !balancer->s->sticky_force) {
+            a->away = AWAY_LEAVING;
+        }
+        own = sc_was_tried(a, own) ? NULL : own;
+        if (own && a->away == AWAY_NOT) {
+            return own;
+        }
+        chosen = *redirect && !is_new(route) ? by_route(side, balancer, redirect, a->r, NULL, NULL)
+                                             : NULL;
+        if (chosen && !sc_was_tried(a, chosen)) {
+            return chosen;
+        }
+    }
+    if (member && !own && balancer->s->sticky_force) {
+        *forced = 1;
+        return NULL;
+    }
+    chosen = sc_place(balancer, a, t, side->retry, how);
+    if (!chosen && own) {
+        *how = CHOICE_ROUTE;
+        chosen = own;
+    }
+    return chosen;
 }
 
 static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
 {
     balancer_side_t *side = balancer->lbmethod->context;
     attempts_t *a = sc_attempts(r);
-    const char *how = NULL;
     proxy_worker *chosen = NULL;
+    int hidden = a->headers != NULL, forced = 0;
+    sc_record_t rec;
     ticket_t t;
 
+    sc_away_end(a);
+    a->sent = 0;
     if (!a->url) {
         a->url = strncmp(r->filename, "proxy:", 6) == 0 ? r->filename + 6 : r->filename;
     }
+    a->choice = CHOICE_INNER;
     /* An empty id (".n1": the usual recipe for backends without sessions of their own) says
      * nothing about the session: all of them would move to one node. */
-    if (sc_ticket_take(&t, balancer->s, r, a->url) && t.id_len) {
-        chosen = sc_place(balancer, a, &t, side->retry, &how);
+    if (sc_ticket_take(&t, balancer->s, r, a->url) && sc_ticket_counts(&t, balancer, a)) {
+        if (hidden) {
+            note_route(r, balancer, &t);
+        }
+        if (a->away == AWAY_GONE || sc_locate(&t, &rec) == LOCATED_DEAD) {
+            a->choice = CHOICE_GONE;
+        } else {
+            chosen = for_session(side, balancer, a, &t, &a->choice, &forced);
+        }
         if (chosen) {
             account(side->inner, balancer, chosen, r->server);
+        } else if (a->choice != CHOICE_GONE) {
+            a->choice = CHOICE_INNER;
         }
     }
-    if (!chosen) {
-        how = "inner";
+    if (!chosen && !forced) {
         chosen = by_inner(side, balancer, r);
     }
-    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", how);
+    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
     if (chosen) {
         if (!a->tried) {
             a->tried = apr_array_make(r->pool, 4, sizeof(proxy_worker *));
         }
         APR_ARRAY_PUSH(a->tried, proxy_worker *) = chosen;
-        note_failover(r, how, &t, chosen);
+        note_failover(r, &t, chosen, a->choice);
     }
     return chosen;
 }
@@ -231,12 +349,14 @@ static void mark_up(balancer_side_t *side, const proxy_balancer *b, proxy_worker
 }
 
 /* Whether any member that serves this balancer is alive and takes sessions. */
-static int any_alive(const proxy_balancer *b, const sc_view_t *view)
+static int any_alive(const balancer_side_t *side, const proxy_balancer *b, const sc_view_t *view)
 {
     for (int i = 0; i < b->workers->nelts; i++) {
         const proxy_worker *w = APR_ARRAY_IDX(b->workers, i, const proxy_worker *);
+        const sc_board_member_t *alive = NULL;
+
         if (w->s->route[0] && !(w->s->status & STATES_BY_ADMIN) &&
-            sc_standing(view, w->s->route, NULL) >= STANDING_PASSING) {
+            sc_members_standing(side->members, b, w, view, &alive) >= STANDING_PASSING) {
             return 1;
         }
     }
@@ -251,7 +371,7 @@ static void mark_balancer(balancer_side_t *side, proxy_balancer *b, const sc_vie
     if (!b->s || PROXY_THREAD_LOCK(b) != APR_SUCCESS) {
         return; /* the next walk will do it */
     }
-    some_alive = any_alive(b, view);
+    some_alive = any_alive(side, b, view);
     for (int i = 0; i < b->workers->nelts; i++) {
         proxy_worker *w = APR_ARRAY_IDX(b->workers, i, proxy_worker *);
         const sc_board_member_t *alive = NULL;
@@ -260,7 +380,7 @@ static void mark_balancer(balancer_side_t *side, proxy_balancer *b, const sc_vie
         if (!ours_to_mark(w)) {
             continue;
         }
-        is = sc_standing(view, w->s->route, &alive);
+        is = sc_members_standing(side->members, b, w, view, &alive);
         switch (is) {
         case STANDING_UNKNOWN:
             break;
@@ -314,6 +434,7 @@ static void refresh(balancer_side_t *side, request_rec *r)
     if (sc_board_view(board, view) == APR_SUCCESS) {
         mono = sc_mono(&sc_clock_system);
         if (view_fresh(view, mono)) {
+            sc_members_walk(side->members, view, mono, !r->main);
             walk(side, view, mono);
         }
         __atomic_store_n(&side->walked_gen, gen, __ATOMIC_RELAXED);
@@ -348,7 +469,7 @@ static const char *balancer_url(request_rec *r)
     return url;
 }
 
-static int is_bysession(const balancer_side_t *side, request_rec *r, const char *url)
+static const proxy_balancer *bysession(const balancer_side_t *side, request_rec *r, const char *url)
 {
     proxy_server_conf *conf = ap_get_module_config(r->server->module_config, side->proxy);
 
@@ -357,10 +478,10 @@ static int is_bysession(const balancer_side_t *side, request_rec *r, const char 
         apr_size_t len = strlen(b->s->name);
 
         if (ap_cstr_casecmpn(url, b->s->name, len) == 0 && strchr("/?", url[len])) {
-            return b->lbmethod == &side->method;
+            return b->lbmethod == &side->method ? b : NULL;
         }
     }
-    return 0;
+    return NULL;
 }
 
 /* Before every handler, so also before mod_proxy's: states of workers are up to date when it looks
@@ -368,17 +489,27 @@ static int is_bysession(const balancer_side_t *side, request_rec *r, const char 
 static int before_handler(request_rec *r)
 {
     balancer_side_t *side = ap_get_module_config(r->server->module_config, &session_cluster_module);
+    const proxy_balancer *balancer;
     const char *url;
+    attempts_t *a;
 
     if (!side || !side->proxy) {
         return DECLINED;
     }
+    sc_members_sync(side->members);
     refresh(side, r);
     url = balancer_url(r);
-    if (url && is_bysession(side, r, url)) {
-        sc_attempts(r)->url = url;
+    balancer = url ? bysession(side, r, url) : NULL;
+    if (balancer) {
+        a = sc_attempts(r);
+        a->url = url;
+        a->balancer = balancer;
         /* so it stays unless the finder is asked */
-        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", "route");
+        a->choice = CHOICE_ROUTE;
+        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
+        if (sc_failure_any() && sc_outcome_refuse(a)) {
+            return HTTP_BAD_GATEWAY;
+        }
     }
     return DECLINED;
 }
@@ -411,11 +542,10 @@ static int anybody_uses(const balancer_side_t *side, server_rec *s, const module
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    const balancer_side_t *side = side_get();
-    const module *proxy = ap_find_linked_module("mod_proxy.c");
+    balancer_side_t *side = side_get();
+    module *proxy = ap_find_linked_module("mod_proxy.c");
     const char *name = inner_name();
 
-    (void)pconf;
     (void)plog;
     (void)ptemp;
     if (strcmp(name, METHOD) == 0) {
@@ -433,23 +563,51 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                      name, name);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    return OK;
+    if (side && proxy && anybody_uses(side, s, proxy) && !sc_away_works()) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "SC0724: mod_proxy is loaded after this module: sessions stay with the node of "
+            "their cookie, ended or not, until it is gone; move the LoadModule line of "
+            "proxy_module before that of session_cluster_module");
+    }
+    return side ? sc_members_check(&side->members, proxy, s, pconf) : OK;
+}
+
+int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out)
+{
+    const balancer_side_t *side = side_get();
+
+    return side ? sc_members_info(side->members, i, view, out) : 0;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const balancer_side_t *side = side_get();
+
+    if (side && side->proxy && anybody_uses(side, s, side->proxy)) {
+        sc_wait_child_init(pchild, s);
+    }
 }
 
 /* All modules are loaded now: find what is there of mod_proxy. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     balancer_side_t *side = side_get();
+    const sc_board_t *board;
+    sc_view_t *view = NULL;
 
-    (void)pconf;
     (void)plog;
-    (void)ptemp;
     if (!side) {
         return OK;
     }
     side->server = s;
     side->proxy = ap_find_linked_module("mod_proxy.c");
     side->retry = APR_RETRIEVE_OPTIONAL_FN(ap_proxy_retry_worker);
+    if (side->proxy && anybody_uses(side, s, side->proxy) &&
+        sc_balancer_memory_make(s) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "SC0723: no shared memory for counters and failures of this balancer");
+    }
     side->best = APR_RETRIEVE_OPTIONAL_FN(proxy_balancer_get_best_worker);
     side->inner = ap_lookup_provider(PROXY_LBMETHOD, inner_name(), "0");
     if (side->inner) { /* NULL has a meaning for mod_proxy, so these are handed through as they are
@@ -458,6 +616,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         side->method.age = side->inner->age;
         side->method.updatelbstatus = side->inner->updatelbstatus;
     }
+    board = sc_httpd()->board;
+    if (board && side->members) {
+        view = apr_palloc(ptemp, sizeof(*view));
+        view = sc_board_view(board, view) == APR_SUCCESS ? view : NULL;
+    }
+    sc_members_ready(side->members, view, pconf);
     /* where the hook finds it without a look-up; this module has no other use for the slot */
     for (; s; s = s->next) {
         ap_set_module_config(s->module_config, &session_cluster_module, side);
@@ -465,8 +629,25 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return OK;
 }
 
+/* Before each attempt of a request: that is later than before the handler when one has failed. */
+static int before_attempt(proxy_worker **worker, proxy_balancer **balancer, request_rec *r,
+                          proxy_server_conf *conf, char **url)
+{
+    balancer_side_t *side = ap_get_module_config(r->server->module_config, &session_cluster_module);
+
+    (void)worker;
+    (void)balancer;
+    (void)conf;
+    (void)url;
+    if (side) {
+        sc_members_sync(side->members);
+    }
+    return DECLINED;
+}
+
 void sc_balancer_register(apr_pool_t *p)
 {
+    static const char *const before[] = {"mod_proxy_balancer.c", NULL};
     balancer_side_t *side = apr_pcalloc(p, sizeof(*side));
 
     side->method.name = METHOD;
@@ -476,4 +657,11 @@ void sc_balancer_register(apr_pool_t *p)
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(before_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    if (proxy_hook_pre_request) {
+        proxy_hook_pre_request(before_attempt, NULL, before, APR_HOOK_FIRST);
+    }
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_LAST); /* the board is there then */
+    sc_outcome_register();
+    sc_away_register();
+    sc_wait_register();
 }

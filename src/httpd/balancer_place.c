@@ -8,9 +8,12 @@
  *  1. the location that the nodes have told: the primary, if another has become it since the cookie
  *     was written, then the backups in their order (backup manager; from shared memory, without a
  *     lock and without asking anybody)
- *  2. the order in which the nodes choose backups (sc_placement_backups): over the live members of
+ *  2. what the cookie says: the further routes of a ranked id, the hint. It is the client's, so it
+ *     chooses a worker, as the route in it does, and nothing else
+ *  3. the order in which the nodes choose backups (sc_placement_backups): over the live members of
  *     the view, with their domains
- *  3. the order of sc_placement.h over the workers' routes, for those that the view does not know
+ *  4. the order of sc_placement.h over the workers' routes, for those that the view does not know,
+ *     and where there is no view at all
  *
  * Before all of these stands what an administrator says: spares and standbys, lbset, draining; and
  * whether the member serves sessions at all.
@@ -23,7 +26,8 @@
 
 APLOG_USE_MODULE(session_cluster);
 
-#define ATTEMPTS_KEY "mod_session_cluster:attempts"
+/** Longest id of any application that is taken for one. */
+#define ID_MAX 256
 
 /* ---- the session of a request ---------------------------------------------------------------- */
 
@@ -70,17 +74,53 @@ static const char *cookie_value(apr_pool_t *p, const char *cookies, const char *
 
 /* Our own cookies may carry a hint behind the id: 32 hex digits, "-", hint. Others' ids stay as
  * they are. */
-static apr_size_t id_length(const char *id, apr_size_t len)
+static void take_hint(ticket_t *t, apr_pool_t *p)
 {
-    if (len <= SC_ID_HEX || id[SC_ID_HEX] != '-') {
-        return len;
+    t->hint = "";
+    if (t->id_len <= SC_ID_HEX || t->id[SC_ID_HEX] != '-') {
+        return;
     }
     for (apr_size_t i = 0; i < SC_ID_HEX; i++) {
-        if (!apr_isxdigit(id[i])) {
-            return len;
+        if (!apr_isxdigit(t->id[i])) {
+            return;
         }
     }
-    return SC_ID_HEX;
+    t->hint = apr_pstrmemdup(p, t->id + SC_ID_HEX + 1, t->id_len - SC_ID_HEX - 1);
+    t->id_len = SC_ID_HEX;
+}
+
+/* WildFly's ranked ids: "ID.node1.node2.node3", best first. */
+static void take_ranked(ticket_t *t, apr_pool_t *p)
+{
+    const char *delimiter = sc_httpd()->conf->ranked_delimiter;
+    const char *at = t->route;
+
+    if (!at || !delimiter[0] || delimiter[1] || !strchr(at, delimiter[0])) {
+        return;
+    }
+    while (at && t->nranked < SC_RANKED_MAX) {
+        const char *end = strchr(at, delimiter[0]);
+        apr_size_t len = end ? (apr_size_t)(end - at) : strlen(at);
+
+        if (len > 0) {
+            t->ranked[t->nranked++] = apr_pstrmemdup(p, at, len);
+        }
+        at = end ? end + 1 : NULL;
+    }
+}
+
+/* Ids of all applications are of letters, digits and a few signs, and not long. */
+static int is_plausible(const ticket_t *t)
+{
+    if (t->id_len > ID_MAX) {
+        return 0;
+    }
+    for (apr_size_t i = 0; i < t->id_len; i++) {
+        if (!apr_isalnum(t->id[i]) && !strchr("-_.~+/=:!*@$", t->id[i])) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url)
@@ -110,8 +150,40 @@ int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, 
         t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
         t->route = dot ? dot + 1 : NULL;
     }
-    t->id_len = id_length(t->id, t->id_len);
+    if (!is_plausible(t)) {
+        memset(t, 0, sizeof(*t));
+        return 0;
+    }
+    take_hint(t, r->pool);
+    take_ranked(t, r->pool);
     return 1;
+}
+
+static int has_route(const proxy_balancer *balancer, const char *route)
+{
+    for (int i = 0; i < balancer->workers->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(balancer->workers, i, proxy_worker *)->s->route, route) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts_t *a)
+{
+    const sc_view_t *view;
+    sc_id_t id;
+    int known = t->hint[0] && has_route(balancer, t->hint);
+
+    for (int i = 0; !known && i < t->nranked; i++) {
+        known = has_route(balancer, t->ranked[i]);
+    }
+    if (!known && t->route && t->route[0]) {
+        known = has_route(balancer, t->route);
+        view = known ? NULL : sc_attempts_view(a);
+        known = known || (view && sc_standing(view, t->route, NULL) != STANDING_UNKNOWN);
+    }
+    return t->id_len && (known || sc_id_parse(&id, t->id, t->id_len) == APR_SUCCESS);
 }
 
 /* ---- what a request has tried -----------------------------------------------------------------
@@ -119,20 +191,17 @@ int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, 
 
 attempts_t *sc_attempts(request_rec *r)
 {
-    void *found = NULL;
-    attempts_t *a;
+    attempts_t *a = ap_get_module_config(r->request_config, &session_cluster_module);
 
-    (void)apr_pool_userdata_get(&found, ATTEMPTS_KEY, r->pool);
-    a = found;
-    if (!a || a->r != r) {
+    if (!a) {
         a = apr_pcalloc(r->pool, sizeof(*a));
         a->r = r;
-        (void)apr_pool_userdata_setn(a, ATTEMPTS_KEY, NULL, r->pool);
+        ap_set_module_config(r->request_config, &session_cluster_module, a);
     }
     return a;
 }
 
-static int was_tried(const attempts_t *a, const proxy_worker *worker)
+int sc_was_tried(const attempts_t *a, const proxy_worker *worker)
 {
     for (int i = 0; a->tried && i < a->tried->nelts; i++) {
         if (APR_ARRAY_IDX(a->tried, i, const proxy_worker *) == worker) {
@@ -142,9 +211,7 @@ static int was_tried(const attempts_t *a, const proxy_worker *worker)
     return 0;
 }
 
-/* The view, once per request: all its attempts choose from the same members. NULL when there is no
- * engine, or when its view names no other node (stand-alone, or it has only just begun). */
-static const sc_view_t *view_of(attempts_t *a)
+const sc_view_t *sc_attempts_view(attempts_t *a)
 {
     const sc_board_t *board = sc_httpd()->board;
 
@@ -203,42 +270,58 @@ typedef struct place_t {
     const char *recorded[1 + SC_BACKUPS_MAX]; /**< routes: primary, backups; "": none */
     const char *order[SC_MEMBERS_MAX];        /**< routes as the nodes choose backups from them */
     apr_size_t norder;
+    int stay; /**< only a member that has come to stay will do */
 } place_t;
 
 /* One worker's merits; smaller is better, the first difference decides. */
 typedef struct merit_t {
     int preference; /**< what the configuration wants, and whether the member has come to stay */
+    int ranked;     /**< place among the routes of a ranked id */
     int recorded;   /**< place in the session's location */
+    int hinted;     /**< 0: the hint's */
     apr_size_t order;
     apr_uint64_t weight; /**< larger is better, see sc_placement_before */
 } merit_t;
 
 #define NOT_RECORDED (1 + SC_BACKUPS_MAX)
 
-/* Where the session is, as the nodes have told. An id has one session in all but the strangest
- * configurations; in those the first context that knows it decides, everywhere. With the delta
- * manager every node has every session and balancers are told nothing; a node that is also a
- * balancer must not decide by what others cannot know. */
+located_t sc_locate(const ticket_t *t, sc_record_t *rec)
+{
+    const sc_httpd_t *h = sc_httpd();
+    located_t found = LOCATED_NOWHERE;
+    sc_id_t id;
+
+    if (!h->store || sc_id_parse(&id, t->id, t->id_len) != APR_SUCCESS) {
+        return LOCATED_NOWHERE;
+    }
+    /* An id has one session in all but the strangest configurations; in those the first context
+     * that knows it decides, everywhere. */
+    for (apr_uint16_t i = 0; *sc_store_context_name(h->store, i); i++) {
+        if (sc_store_locate(h->store, i, &id, rec) != APR_SUCCESS) {
+            continue;
+        }
+        if (!(rec->flags & SC_REC_TOMBSTONE)) {
+            return LOCATED_LIVE;
+        }
+        found = LOCATED_DEAD;
+    }
+    return found;
+}
+
+/* Where the session is, as the nodes have told. With the delta manager every node has every session
+ * and balancers are told nothing; a node that is also a balancer must not decide by what others
+ * cannot know. */
 static void find_recorded(place_t *p)
 {
     const sc_httpd_t *h = sc_httpd();
     const sc_config_t *config = &h->conf->engine;
     sc_record_t rec;
-    sc_id_t id;
-    int known = 0;
 
     for (int i = 0; i < NOT_RECORDED; i++) {
         p->recorded[i] = "";
     }
-    if (!h->store || (config->role == SC_ROLE_NODE && config->manager == SC_MANAGER_DELTA) ||
-        sc_id_parse(&id, p->ticket->id, p->ticket->id_len) != APR_SUCCESS) {
-        return;
-    }
-    for (apr_uint16_t i = 0; !known && *sc_store_context_name(h->store, i); i++) {
-        known = sc_store_locate(h->store, i, &id, &rec) == APR_SUCCESS &&
-                !(rec.flags & SC_REC_TOMBSTONE);
-    }
-    if (!known) {
+    if ((config->role == SC_ROLE_NODE && config->manager == SC_MANAGER_DELTA) ||
+        sc_locate(p->ticket, &rec) != LOCATED_LIVE) {
         return;
     }
     p->recorded[0] = sc_store_route_name(h->store, rec.primary);
@@ -247,11 +330,17 @@ static void find_recorded(place_t *p)
     }
 }
 
+/* The route of the node that has the session, as the cookie says; "": it says nothing. */
+static const char *own_route(const ticket_t *t)
+{
+    return t->nranked > 0 ? t->ranked[0] : t->route ? t->route : "";
+}
+
 /* In which order the nodes would choose backups for the session if the cookie's node was its
  * primary; so the first of these is where the backup is when nothing has been told of it. */
 static void find_order(place_t *p)
 {
-    const char *route = p->ticket->route ? p->ticket->route : "";
+    const char *route = own_route(p->ticket);
     sc_candidate_t primary = {route, ""};
     sc_candidate_t c[SC_MEMBERS_MAX];
     apr_size_t chosen[SC_MEMBERS_MAX];
@@ -283,21 +372,34 @@ static void find_order(place_t *p)
 
 /* What the configuration and the view prefer, before the session is looked at: workers in service
  * before spares before standbys, a lower lbset, a member that has all sessions and is not about to
- * leave. @return -1: not at all */
-static int preference(const proxy_worker *worker, const sc_view_t *view, int recorded)
+ * leave; last a worker that no member of the view belongs to. @return -1: not at all */
+static int preference(const proxy_worker *worker, const place_t *p, int recorded)
 {
     const sc_board_member_t *alive = NULL;
-    standing_t is = view ? sc_standing(view, worker->s->route, &alive) : STANDING_GOOD;
+    standing_t is = p->view ? sc_standing(p->view, worker->s->route, &alive) : STANDING_GOOD;
     int reserve = PROXY_WORKER_IS_STANDBY(worker) ? 2 : PROXY_WORKER_IS_SPARE(worker) ? 1 : 0;
-    int passing = is != STANDING_GOOD;
+    int passing = is == STANDING_UNKNOWN ? 2 : is != STANDING_GOOD;
 
-    if (is < STANDING_PASSING || PROXY_WORKER_IS_DRAINING(worker)) {
+    if (is == STANDING_GONE || is == STANDING_MINORITY || PROXY_WORKER_IS_DRAINING(worker)) {
         return -1;
     }
     if (recorded < NOT_RECORDED && alive && alive->node_state == SC_NODE_JOINING) {
         passing = 0; /* this one it has */
     }
-    return reserve << 16 | (worker->s->lbset & 0x7fff) << 1 | passing;
+    if (p->stay && passing) {
+        return -1;
+    }
+    return reserve << 17 | (worker->s->lbset & 0x7fff) << 2 | passing;
+}
+
+static int place_in(const char *const *list, int n, const char *route)
+{
+    int i = 0;
+
+    while (i < n && strcmp(list[i], route) != 0) {
+        i++;
+    }
+    return i;
 }
 
 /* @return 0: not at all */
@@ -305,15 +407,11 @@ static int weigh(const place_t *p, const proxy_worker *w, merit_t *m)
 {
     const char *route = w->s->route;
 
-    m->recorded = 0;
-    while (m->recorded < NOT_RECORDED && strcmp(p->recorded[m->recorded], route) != 0) {
-        m->recorded++;
-    }
-    m->preference = preference(w, p->view, m->recorded);
-    m->order = 0;
-    while (m->order < p->norder && strcmp(p->order[m->order], route) != 0) {
-        m->order++;
-    }
+    m->ranked = place_in(p->ticket->ranked, p->ticket->nranked, route);
+    m->recorded = place_in(p->recorded, NOT_RECORDED, route);
+    m->hinted = !p->ticket->hint || strcmp(p->ticket->hint, route) != 0;
+    m->preference = preference(w, p, m->recorded);
+    m->order = (apr_size_t)place_in(p->order, (int)p->norder, route);
     m->weight = sc_placement_weight(p->seed, route);
     return m->preference >= 0;
 }
@@ -323,8 +421,14 @@ static int is_better(const merit_t *a, const char *aroute, const merit_t *b, con
     if (a->preference != b->preference) {
         return a->preference < b->preference;
     }
+    if (a->ranked != b->ranked) {
+        return a->ranked < b->ranked;
+    }
     if (a->recorded != b->recorded) {
         return a->recorded < b->recorded;
+    }
+    if (a->hinted != b->hinted) {
+        return a->hinted < b->hinted;
     }
     if (a->order != b->order) {
         return a->order < b->order;
@@ -332,23 +436,34 @@ static int is_better(const merit_t *a, const char *aroute, const merit_t *b, con
     return sc_placement_before(a->weight, aroute, b->weight, broute);
 }
 
+static choice_t reason(const merit_t *m, const ticket_t *t)
+{
+    return m->ranked < t->nranked       ? CHOICE_RANKED
+           : m->recorded == 0           ? CHOICE_PRIMARY
+           : m->recorded < NOT_RECORDED ? CHOICE_BACKUP
+           : !m->hinted                 ? CHOICE_HINT
+                                        : CHOICE_PLACEMENT;
+}
+
 proxy_worker *sc_place(proxy_balancer *balancer, attempts_t *a, const ticket_t *t,
-                       retry_worker_t *retry, const char **how)
+                       retry_worker_t *retry, choice_t *how)
 {
     place_t p = {0};
     merit_t best_merit = {0}, m;
     proxy_worker *best = NULL;
+    const char *own = own_route(t);
 
-    p.view = view_of(a);
+    p.view = sc_attempts_view(a);
     p.ticket = t;
+    p.stay = a->away == AWAY_LEAVING;
     p.seed = sc_placement_seed(t->id, t->id_len);
     find_recorded(&p);
     find_order(&p);
     for (int i = 0; i < balancer->workers->nelts; i++) {
         proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
 
-        if (!w->s->route[0] || (t->route && strcmp(w->s->route, t->route) == 0) ||
-            was_tried(a, w) || !weigh(&p, w, &m)) {
+        if (!w->s->route[0] || strcmp(w->s->route, own) == 0 || sc_was_tried(a, w) ||
+            !weigh(&p, w, &m)) {
             continue;
         }
         if (!PROXY_WORKER_IS_USABLE(w) && retry) {
@@ -361,9 +476,22 @@ proxy_worker *sc_place(proxy_balancer *balancer, attempts_t *a, const ticket_t *
         }
     }
     if (best) {
-        *how = best_merit.recorded == 0             ? "primary"
-               : best_merit.recorded < NOT_RECORDED ? "backup"
-                                                    : "placement";
+        *how = reason(&best_merit, t);
     }
     return best;
+}
+
+proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route)
+{
+    for (int standby = 0; standby < 2; standby++) {
+        for (int i = 0; i < balancer->workers->nelts; i++) {
+            proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+
+            if (!PROXY_WORKER_IS_STANDBY(w) == !standby && w->s->route[0] &&
+                strcmp(w->s->route, route) == 0 && PROXY_WORKER_IS_USABLE(w)) {
+                return w;
+            }
+        }
+    }
+    return NULL;
 }

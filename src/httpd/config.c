@@ -7,6 +7,7 @@
  * each with what would be right, so that an administrator needs one round and not five.
  */
 
+#include "announce.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -37,8 +38,12 @@ int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     conf->receiver_port = conf->engine.receiver.port;
     conf->receiver_auto_bind = 100;
     conf->inner_method = "byrequests";
+    sc_config_text(conf->ranked_delimiter, sizeof(conf->ranked_delimiter), "off");
+    conf->max_failures = 3;
+    conf->failure_ms = 60000;
     conf->provider_servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     conf->contexts = apr_hash_make(pconf);
+    conf->members = apr_array_make(pconf, 2, sizeof(sc_members_line_t *));
     sc_httpd()->conf = conf;
     return OK;
 }
@@ -50,6 +55,7 @@ void *sc_config_create_dir(apr_pool_t *p, char *path)
     (void)path;
     dir->max_inactive_s = SC_UNSET;
     dir->rotate = SC_UNSET;
+    dir->backup_hint = SC_UNSET;
     return dir;
 }
 
@@ -71,6 +77,7 @@ void *sc_config_merge_dir(apr_pool_t *p, void *vbase, void *vadd)
     dir->filter = add->filter ? add->filter : base->filter;
     dir->rotate = rotate->rotate;
     dir->rotate_attr = rotate->rotate_attr;
+    dir->backup_hint = add->backup_hint != SC_UNSET ? add->backup_hint : base->backup_hint;
     return dir;
 }
 
@@ -279,6 +286,15 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
                  address);
         return;
     }
+    if (conf->members->nelts > 0) {
+        complain(c,
+                 "SC0137: SessionClusterMembers with SessionClusterSecret none: whoever reaches %s "
+                 "could make itself a worker of this balancer and be sent cookies and passwords; "
+                 "give all nodes one SessionClusterSecret file:path, or name the workers with "
+                 "BalancerMember",
+                 address);
+        return;
+    }
     ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, c->s,
                  "SC0125: SessionClusterSecret none: whoever reaches %s can read and change "
                  "sessions; it should be reached by members only",
@@ -294,17 +310,17 @@ static void check_tomcat(check_t *c, const sc_server_conf_t *conf)
     }
     if (e->role != SC_ROLE_BALANCER) {
         complain(c,
-                 "SC0134: SessionClusterTomcat is for balancers: say SessionClusterRole balancer");
+                 "SC0141: SessionClusterTomcat is for balancers: say SessionClusterRole balancer");
     }
     if (e->tomcat.drop_ms < 2 * e->tomcat.frequency_ms) {
         complain(c,
-                 "SC0135: SessionClusterTomcat dropTime=%u must be at least twice frequency=%u, at "
+                 "SC0142: SessionClusterTomcat dropTime=%u must be at least twice frequency=%u, at "
                  "which members are asked that are not heard",
                  e->tomcat.drop_ms, e->tomcat.frequency_ms);
     }
     if (e->tomcat.bind[0] && !strchr(e->tomcat.bind, ':') != !strchr(e->tomcat.address, ':')) {
         complain(c,
-                 "SC0136: SessionClusterTomcat: bind=%s and address=%s must both be IPv4 or both "
+                 "SC0143: SessionClusterTomcat: bind=%s and address=%s must both be IPv4 or both "
                  "IPv6",
                  e->tomcat.bind, e->tomcat.address);
     }
@@ -482,6 +498,18 @@ static void check_provider(check_t *c, sc_server_conf_t *conf)
     }
 }
 
+/* The balancer works without an engine, so this is wrong without one, too. */
+static void check_inner_method(check_t *c, const sc_server_conf_t *conf)
+{
+    if (strcmp(conf->inner_method, "byrequests") != 0 &&
+        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
+        complain(c,
+                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
+                 "lbmethod_%s_module first, or use byrequests",
+                 conf->inner_method, conf->inner_method);
+    }
+}
+
 int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     sc_server_conf_t *conf = sc_httpd()->conf;
@@ -490,8 +518,12 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
 
     (void)pconf;
     (void)plog;
-    if (!conf || !conf->used) {
+    if (!conf) {
         return OK;
+    }
+    check_inner_method(&c, conf);
+    if (!conf->used) {
+        return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     }
     check_membership(&c, conf);
     check_receiver(&c, conf);
@@ -501,6 +533,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_quorum(&c, conf);
     check_backups(&c, conf);
     check_provider(&c, conf);
+    err = sc_announce_wrong(conf);
+    if (err) {
+        complain(&c, "%s", err);
+    }
     err = sc_interceptor_check(&conf->engine, ptemp);
     if (err) {
         complain(&c, "SC0120: SessionClusterInterceptor: %s", err);
@@ -510,13 +546,6 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
                  "SC0121: SessionClusterSendOptions %u does not wait for the other members, "
                  "so onTimeout=fail cannot happen; use 6, or take it out",
                  conf->engine.send_options);
-    }
-    if (strcmp(conf->inner_method, "byrequests") != 0 &&
-        !ap_lookup_provider("proxylbmethod", conf->inner_method, "0")) {
-        complain(&c,
-                 "SC0122: SessionClusterBalancerMethod %s is not loaded: LoadModule "
-                 "lbmethod_%s_module first, or use byrequests",
-                 conf->inner_method, conf->inner_method);
     }
     return c.errors == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }

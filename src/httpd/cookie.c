@@ -24,7 +24,7 @@ void sc_cookie_take(request_rec *r, const char *name, sc_cookie_t *out)
 
     memset(out, 0, sizeof(*out));
     out->kind = SC_COOKIE_NONE;
-    out->route = "";
+    out->route = out->hint = "";
     for (int i = 0; i < headers->nelts; i++) {
         const char *rest;
 
@@ -115,15 +115,17 @@ static const char *attributes(request_rec *r, const sc_dir_conf_t *dir)
     return DEFAULT_ATTRIBUTES;
 }
 
-void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *route,
-                   long max_age)
+void sc_cookie_set(request_rec *r, const sc_dir_conf_t *dir, const sc_id_t *id, const char *hint,
+                   const char *route, long max_age)
 {
     char text[SC_ID_HEX + 1];
+    int hinted = *hint && *route;
     const char *age = max_age > 0 ? apr_psprintf(r->pool, "Max-Age=%ld; ", max_age) : "";
 
     put(r, dir->cookie_name,
-        apr_pstrcat(r->pool, dir->cookie_name, "=", sc_id_format(id, text), *route ? "." : "",
-                    route, "; ", age, attributes(r, dir), NULL));
+        apr_pstrcat(r->pool, dir->cookie_name, "=", sc_id_format(id, text), hinted ? "-" : "",
+                    hinted ? hint : "", *route ? "." : "", route, "; ", age, attributes(r, dir),
+                    NULL));
 }
 
 void sc_cookie_clear(request_rec *r, const sc_dir_conf_t *dir)

@@ -10,6 +10,7 @@
  * and context) are therefore refused there.
  */
 
+#include "announce.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -446,20 +447,22 @@ static const char *set_max_session(cmd_parms *cmd, void *dir, const char *arg)
     return NULL;
 }
 
-static const char *set_inner_method(cmd_parms *cmd, void *dir, const char *arg)
+static const char *set_inner_method(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    sc_server_conf_t *conf;
-    const char *err = global(cmd, &conf);
+    static const char right[] =
+        "the method for requests without a session, such as byrequests, then key=value";
+    sc_server_conf_t *conf = sc_httpd()->conf;
+    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
-    (void)dir;
+    (void)dir; /* the balancer works without an engine, so this does not ask for one */
     if (err) {
         return err;
     }
-    if (ap_cstr_casecmp(arg, "bysession") == 0) {
-        return wrong(cmd, "the method for requests without a session, such as byrequests", arg);
+    if (argc < 1 || strchr(argv[0], '=') || ap_cstr_casecmp(argv[0], "bysession") == 0) {
+        return wrong(cmd, right, argc > 0 ? argv[0] : "");
     }
-    conf->inner_method = apr_pstrdup(cmd->pool, arg);
-    return NULL;
+    conf->inner_method = apr_pstrdup(cmd->pool, argv[0]);
+    return sc_options_parse(cmd, conf, sc_balancer_options, NULL, argc - 1, argv + 1);
 }
 
 /* ---- per directory --------------------------------------------------------------------------- */
@@ -654,6 +657,15 @@ static const char *set_rotate(cmd_parms *cmd, void *vdir, const char *arg)
     return NULL;
 }
 
+static const char *set_backup_hint(cmd_parms *cmd, void *vdir, int on)
+{
+    sc_dir_conf_t *dir = vdir;
+
+    (void)cmd;
+    dir->backup_hint = on;
+    return NULL;
+}
+
 /* ---- the list -------------------------------------------------------------------------------- */
 
 #define FILES (RSRC_CONF | ACCESS_CONF) /* configuration files only, no .htaccess */
@@ -691,9 +703,15 @@ const command_rec sc_directives[] = {
                   "size of the store, default 64M"),
     AP_INIT_TAKE1("SessionClusterMaxSessionSize", set_max_session, NULL, RSRC_CONF,
                   "names and values of one session at most, default 64K"),
-    AP_INIT_TAKE1("SessionClusterBalancerMethod", set_inner_method, NULL, RSRC_CONF,
-                  "method of lbmethod=bysession for requests without a session, default "
-                  "byrequests"),
+    AP_INIT_TAKE_ARGV("SessionClusterAnnounce", sc_set_announce, NULL, RSRC_CONF,
+                      "this node's URL as a worker of balancers; weight= lbset="),
+    AP_INIT_TAKE_ARGV("SessionClusterMembers", sc_add_members, NULL, RSRC_CONF,
+                      "balancer://name, whose workers are the nodes that announce themselves; "
+                      "route= url= keep= and parameters of workers"),
+    AP_INIT_TAKE_ARGV("SessionClusterBalancerMethod", set_inner_method, NULL, RSRC_CONF,
+                      "method of lbmethod=bysession for requests without a session, default "
+                      "byrequests, then key=value: rankedDelimiter= maxFailures= failureTime= "
+                      "abandonGone="),
     AP_INIT_RAW_ARGS("SessionClusterCookieName", set_cookie_name, NULL, FILES,
                      "name and attributes of the session cookie; switches sessions on here"),
     AP_INIT_TAKE1("SessionClusterContext", set_context, NULL, FILES,
@@ -705,4 +723,7 @@ const command_rec sc_directives[] = {
                     "access; none: no such"),
     AP_INIT_TAKE1("SessionClusterRotateId", set_rotate, NULL, PER_DIR,
                   "On (default), Off or an attribute: new id when the login changes"),
+    AP_INIT_FLAG("SessionClusterBackupHint", set_backup_hint, NULL, PER_DIR,
+                 "On: the cookie also names the backup, for balancers that are no members; default "
+                 "Off"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

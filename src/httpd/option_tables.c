@@ -237,3 +237,13 @@ const option_t sc_tomcat_options[] = {
     REFUSED("mapSendOptions", "nothing is put into the map"),
     REFUSED("rpcTimeout", "timeout= (milliseconds) bounds the answer to a question"),
     END_OF_TABLE};
+
+/* ---- balancer -------------------------------------------------------------------------------- */
+
+const option_t sc_balancer_options[] = {
+    {"rankedDelimiter", OPTION_TEXT, AT(ranked_delimiter), 0, SIZE(ranked_delimiter), NULL,
+     sc_check_delimiter},
+    {"maxFailures", OPTION_NUMBER, AT(max_failures), 0, 16, "a number of nodes (0: any)", NULL},
+    {"failureTime", OPTION_SECONDS, AT(failure_ms), 1, 3600, "seconds", NULL},
+    {"abandonGone", OPTION_NOT, AT(keep_waiting), 0, 1, NULL, NULL},
+    END_OF_TABLE};

@@ -207,6 +207,15 @@ const char *sc_check_domain(const char *value)
     return NULL;
 }
 
+const char *sc_check_delimiter(const char *value)
+{
+    if (strcmp(value, "off") == 0 ||
+        (apr_ispunct(value[0]) && !strchr(";,=\"&%", value[0]) && !value[1])) {
+        return NULL;
+    }
+    return "off, or the one character between the routes: not a letter or digit, nor ; , = \" & %";
+}
+
 /** Whether a text is a numeric address that a socket of this module can be bound to. The address
  *  of a link is none: it means nothing without the name of an interface. */
 static int is_address(const char *value)

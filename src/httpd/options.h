@@ -53,6 +53,7 @@ extern const option_t sc_manager_options[];
 extern const option_t sc_delta_options[];
 extern const option_t sc_backup_options[];
 extern const option_t sc_tomcat_options[];
+extern const option_t sc_balancer_options[];
 
 /**
  * Parse the arguments into the configuration.
@@ -86,6 +87,7 @@ const char *sc_check_dns_name(const char *value);
 const char *sc_check_domain(const char *value);
 const char *sc_check_receiver(const char *value);
 const char *sc_check_advertised(const char *value);
+const char *sc_check_delimiter(const char *value);
 
 /** SessionClusterQuorum On, until the check of the whole configuration counts the members. */
 #define SC_QUORUM_MAJORITY APR_UINT32_MAX

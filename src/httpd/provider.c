@@ -164,10 +164,21 @@ void sc_session_env(request_rec *r, const session_t *s)
 void sc_settle_cookie(request_rec *r, session_t *s)
 {
     request_rec *response = sc_response_of(r);
+    const char *hint = "";
 
+    /* the response goes out anyway, so this is when a backup that has changed gets into the cookie;
+     * the session's own node looks after that, not one whose guest it is */
+    if (s->dir->backup_hint == 1 && s->due != COOKIE_CLEAR &&
+        (s->due == COOKIE_SET || (s->state == SESSION_LOADED && s->route && *s->route &&
+                                  strcmp(s->route, sc_httpd()->conf->engine.route) == 0))) {
+        hint = sc_session_hint(s);
+        if (*hint && strcmp(hint, s->hint) != 0) {
+            s->due = COOKIE_SET;
+        }
+    }
     switch (s->due) {
     case COOKIE_SET:
-        sc_cookie_set(response, s->dir, &s->id, s->route, s->z.maxage);
+        sc_cookie_set(response, s->dir, &s->id, hint, s->route, s->z.maxage);
         break;
     case COOKIE_CLEAR:
         sc_cookie_clear(response, s->dir);

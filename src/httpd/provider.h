@@ -6,6 +6,7 @@
  *
  * provider.c: hooks, one request's state, the output filter. session_load.c: finding a session.
  * session_save.c: what changed goes to the engine. session_diff.c: what has changed.
+ * session_hint.c: the backup in the cookie.
  */
 #ifndef SC_PROVIDER_H
 #define SC_PROVIDER_H
@@ -37,6 +38,7 @@ typedef struct session_t {
     session_state_t state;
     sc_id_t id;            /**< of the loaded one, later of the new one */
     const char *route;     /**< what the cookie says or shall say behind the id */
+    const char *hint;      /**< what it says as backup; "": nothing */
     const char *old_route; /**< the node that the session was taken over from; NULL: none */
     const char *role;      /**< SESSION_CLUSTER_ROLE */
     apr_uint32_t max_idle_s;
@@ -103,6 +105,13 @@ int sc_session_renamed(const session_t *s, apr_pool_t *pool);
 int sc_session_save(request_rec *r, session_rec *z);
 /** SESSION_CLUSTER_* of a request. */
 void sc_session_env(request_rec *r, const session_t *s);
+
+/**
+ * What the cookie of a session shall name as its backup, SessionClusterBackupHint. What it names
+ * now stays as long as it is right: s->hint.
+ * @return "" for none
+ */
+const char *sc_session_hint(const session_t *s);
 
 /* ---- session_diff.c -------------------------------------------------------------------------- */
 

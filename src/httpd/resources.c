@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "announce.h"
 #include "retained.h"
 #include "sc_transport.h"
 
@@ -237,6 +238,9 @@ apr_status_t sc_resources_sockets(sc_retained_t *kept, sc_server_conf_t *conf, s
         return rv;
     }
     rv = resolve_receiver(conf, s, ptemp);
+    if (rv == APR_SUCCESS) {
+        rv = sc_announce_resolve(&conf->engine, s, ptemp);
+    }
     if (rv == APR_SUCCESS) {
         rv = make_receiver(kept, conf, s);
     }

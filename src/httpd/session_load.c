@@ -270,6 +270,12 @@ static int is_alive(const char *route)
     return *route && sc_board_route_alive(sc_httpd()->board, route, strlen(route));
 }
 
+static int is_leaving(const char *route)
+{
+    return *route &&
+           sc_board_route_state(sc_httpd()->board, route, strlen(route)) == SC_NODE_LEAVING;
+}
+
 /** Ask to become its primary. @return 1: it is */
 static int take_over(request_rec *r, session_t *s)
 {
@@ -283,7 +289,8 @@ static int take_over(request_rec *r, session_t *s)
 
 /* The cookie's node may be gone: then the session lives here from now on, and the cookie says so.
  * As long as it is alive the request is only a guest (a retry of the balancer, say); rewriting the
- * cookie would make it bounce.
+ * cookie would make it bounce. Not so when that node is about to leave: it has handed the session
+ * over, to this one if this one is its primary now.
  *
  * With the backup manager each request of a guest costs a question to another node. So when the
  * session turns out to live with a third one (this node was away when that took it over), the
@@ -306,7 +313,7 @@ static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, 
         }
         return;
     }
-    if (*own && is_alive(route)) {
+    if (*own && is_alive(route) && !(role == SC_HOLDER_PRIMARY && is_leaving(route))) {
         s->route = route;
         return;
     }
@@ -376,6 +383,7 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
     s->state = SESSION_NEW;
     s->role = "new";
     s->route = h->conf->engine.route;
+    s->hint = cookie->hint;
     if (cookie->kind == SC_COOKIE_OURS) {
         s->id = cookie->id;
     }
@@ -429,13 +437,14 @@ static const sc_cookie_t *take(chain_t *chain, request_rec *r, const char *name)
     if (!t) {
         t = apr_pcalloc(chain->top->pool, sizeof(*t));
         t->name = name;
-        t->cookie.route = "";
+        t->cookie.route = t->cookie.hint = "";
         t->next = chain->taken;
         chain->taken = t;
     }
     if (t->cookie.kind == SC_COOKIE_NONE) {
         t->cookie = cookie;
         t->cookie.route = apr_pstrdup(chain->top->pool, cookie.route);
+        t->cookie.hint = apr_pstrdup(chain->top->pool, cookie.hint);
     }
     return &t->cookie;
 }

@@ -42,6 +42,16 @@
  * | | ...lagging                 | true: it has not acknowledged in time, nobody waits for it | |
  * ...leased                  | true: it has heard this node lately                              |
  * | ...queued, queued_bytes    | frames and records waiting to be sent to it                      |
+ * | ...url                     | announced to balancers, "" when it announces none                |
+ * | ...weight, lbset           | announced with it                                                |
+ * | balancers[]                | of SessionClusterMembers                                         |
+ * | ...name                    | balancer://name                                                  |
+ * | ...places                  | for members, ProxySet growth=                                    |
+ * | ...members                 | workers that announced themselves, also gone ones that keep their|
+ * |                            | place                                                            |
+ * | ...resting                 | places that were given up and cannot be used for a moment        |
+ * | ...waiting                 | members that find no place, or whose kind of URL is not loaded   |
+ * | ...added, removed          | members that became workers, that were given up; since a restart |
  * | store.bytes                | SessionClusterMemory                                             |
  * | store.cells, cells_free    | its pieces of 128 bytes                                          |
  * | store.used_percent         | share of the cells that is taken                                 |
@@ -395,7 +405,29 @@ static void put_member(page_t *page, const sc_board_member_t *m, apr_time_t now)
     put_flag(page, "leased", m->leased != 0);
     put_number(page, "queued", m->queued);
     put_number(page, "queued_bytes", m->queued_bytes);
+    put_text(page, "url", bounded(page->r, m->url, sizeof(m->url)));
+    put_number(page, "weight", m->url[0] && !m->weight ? 1 : m->weight);
+    put_number(page, "lbset", m->lbset);
     close_row(page);
+}
+
+static void put_balancers(page_t *page, const sc_view_t *view)
+{
+    sc_members_info_t b;
+
+    open_list(page, "balancers");
+    for (int i = 0; sc_balancer_info(i, view, &b); i++) {
+        open_row(page);
+        put_text(page, "name", b.name);
+        put_number(page, "places", (apr_uint64_t)b.places);
+        put_number(page, "members", (apr_uint64_t)b.members);
+        put_number(page, "resting", (apr_uint64_t)b.resting);
+        put_number(page, "waiting", (apr_uint64_t)b.waiting);
+        put_number(page, "added", b.added);
+        put_number(page, "removed", b.removed);
+        close_row(page);
+    }
+    close_list(page);
 }
 
 static void put_view(page_t *page, const sc_board_t *b, apr_time_t now)
@@ -414,6 +446,7 @@ static void put_view(page_t *page, const sc_board_t *b, apr_time_t now)
     }
     close_list(page);
     close_object(page);
+    put_balancers(page, view);
 }
 
 static void put_store(page_t *page, const sc_store_t *store)
@@ -460,6 +493,16 @@ static void put_contexts(page_t *page, const sc_store_t *store)
     close_list(page);
 }
 
+static void put_tallies(page_t *page)
+{
+    sc_tallies_t tallies;
+
+    (void)sc_balancer_tallies(&tallies);
+#define PUT_TALLY(name) put_number(page, #name, tallies.name);
+    SC_TALLIES(PUT_TALLY)
+#undef PUT_TALLY
+}
+
 static void put_activity(page_t *page, const sc_board_t *b)
 {
     apr_uint32_t total = sc_board_get(b->transfer_total);
@@ -474,6 +517,7 @@ static void put_activity(page_t *page, const sc_board_t *b)
 #define PUT_COUNTER(name) put_number(page, #name, sc_board_get(b->count.name));
     SC_COUNTERS(PUT_COUNTER)
 #undef PUT_COUNTER
+    put_tallies(page);
     close_object(page);
 }
 
@@ -520,8 +564,32 @@ static int no_engine(page_t *page)
     return OK;
 }
 
+/* A balancer that is no member of a cluster has nothing but these. */
+static int counters_only(page_t *page)
+{
+    if (page->r->header_only) {
+        return OK;
+    }
+    if (page->html) {
+        ap_rputs(html_head, page->r);
+    } else {
+        json_open(page, NULL, "{");
+    }
+    open_object(page, "counters");
+    put_tallies(page);
+    close_object(page);
+    if (page->html) {
+        ap_rputs("</body></html>\n", page->r);
+    } else {
+        json_close(page, "}");
+        ap_rputs("\n", page->r);
+    }
+    return OK;
+}
+
 int sc_status_handler(request_rec *r)
 {
+    sc_tallies_t unused;
     const sc_httpd_t *self = sc_httpd();
     page_t page = {0};
     apr_time_t now;
@@ -539,7 +607,7 @@ int sc_status_handler(request_rec *r)
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (!self->store || !self->board) {
-        return no_engine(&page);
+        return sc_balancer_tallies(&unused) ? counters_only(&page) : no_engine(&page);
     }
     if (r->header_only) {
         return OK;

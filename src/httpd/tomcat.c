@@ -129,7 +129,7 @@ static apr_sockaddr_t *look_up(const char *name, apr_uint32_t port, apr_pool_t *
     if (rv != APR_SUCCESS) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, rv, s,
-            "SC0620: %s could not be looked up, so the Tomcat there is not known until the "
+            "SC0641: %s could not be looked up, so the Tomcat there is not known until the "
             "next restart",
             name);
         return NULL;

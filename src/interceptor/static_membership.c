@@ -365,7 +365,8 @@ static void take_up(target_t *t, const sc_member_t *m)
 static int differs(const sc_member_t *a, const sc_member_t *b)
 {
     return a->node_state != b->node_state || a->flags != b->flags || a->version != b->version ||
-           strcmp(a->url, b->url) != 0;
+           strcmp(a->url, b->url) != 0 || a->weight != b->weight || a->lbset != b->lbset ||
+           a->bad_url != b->bad_url;
 }
 
 static void refresh(target_t *t, const sc_member_t *m)

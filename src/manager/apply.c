@@ -139,6 +139,16 @@ static apr_status_t refuse_outdated(sc_manager_t *m, const sc_member_t *from, ap
     return APR_EGENERAL;
 }
 
+/* Without a quorum two locations may have one number. Of these the names say which counts, and a
+ * member that is no holder by that one must not acknowledge what was meant for a holder. */
+static int is_lesser(sc_manager_t *m, const sc_wire_session_t *w, const sc_record_t *rec)
+{
+    sc_record_t said;
+
+    return !(rec->flags & SC_REC_TOMBSTONE) && w->epoch == rec->epoch &&
+           sc_place_of(m, w, rec->context, &said) && sc_layout_cmp(m, &said, rec) < 0;
+}
+
 /* Backup manager: a whole session. */
 static apr_status_t apply_backup(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                                  const sc_wire_session_t *w, int *changed)
@@ -146,7 +156,7 @@ static apr_status_t apply_backup(sc_manager_t *m, const sc_member_t *from, apr_u
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, context, &w->id, &rec, NULL);
     int live = rv == APR_SUCCESS && !(rec.flags & SC_REC_TOMBSTONE);
-    int outdated = live && is_outdated(m, from, &rec, w->epoch);
+    int outdated = live && (is_outdated(m, from, &rec, w->epoch) || is_lesser(m, w, &rec));
 
     *changed = 0;
     if (!(w->flags & SC_REC_TOMBSTONE)) {
@@ -258,6 +268,10 @@ static apr_status_t apply_diff(sc_manager_t *m, const sc_member_t *from, const s
     rv = apply_to(m, from, d, rec, changed);
     if (rv == APR_SUCCESS && is_outdated(m, from, rec, d->epoch)) {
         return refuse_outdated(m, from, rec->context, &rec->id);
+    }
+    if (rv == APR_SUCCESS && d->epoch == epoch && m->config->quorum < 2 &&
+        !sc_layout_here(m, rec)) {
+        return APR_NOTFOUND; /* by which location is it a holder? See is_lesser */
     }
     return rv == APR_SUCCESS && d->epoch > epoch ? APR_NOTFOUND : rv;
 }

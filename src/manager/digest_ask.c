@@ -527,8 +527,10 @@ static void compare_missing(sc_digest_t *d, const list_t *l, apr_size_t item)
     } else if (rv != APR_SUCCESS || rec.lsn > a->lsn || !(rec.flags & SC_REC_TOMBSTONE)) {
         a->busy++;
     } else {
-        /* one that idled out may be brought back by what the peer knows */
-        differs(a, l->context, &id, rec.max_idle_s == SC_DEAD_IDLE ? ACT_FETCH : ACT_SEND);
+        /* one that idled out may be brought back by what the peer knows; or the peer has missed it
+         */
+        differs(a, l->context, &id,
+                rec.max_idle_s == SC_DEAD_IDLE ? ACT_FETCH | ACT_SEND : ACT_SEND);
     }
 }
 
@@ -565,8 +567,8 @@ static apr_ssize_t send_version(sc_digest_t *d, const action_t *act)
         return 0;
     }
     if (rec.flags & SC_REC_TOMBSTONE) {
-        if (rec.max_idle_s == SC_DEAD_IDLE) {
-            return 0;
+        if (rec.max_idle_s == SC_DEAD_IDLE && !sc_layout_here(m, &rec)) {
+            return 0; /* its holders know better */
         }
     } else if ((rec.flags & SC_REC_PROXY) || !sc_layout_here(m, &rec) ||
                !sc_layout_at(m, &rec, d->peer)) {

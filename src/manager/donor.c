@@ -276,37 +276,9 @@ static void try_again(sc_transfer_t *t, apr_status_t rv)
     (void)sc_timer_set(m->cfg.timers, &t->timer, sc_mgr_now(m) + RETRY, slice, t);
 }
 
-static void slice(void *baton, apr_time_t now)
+static void block_ended(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
 {
-    sc_transfer_t *t = baton;
-    sc_manager_t *m = t->peer->m;
-    apr_status_t rv;
-
-    scan_slice(t);
-    if (t->items.err != APR_SUCCESS) {
-        try_again(t, t->items.err);
-        return;
-    }
-    if (!is_full(t) && !t->scanned) {
-        (void)sc_timer_set(m->cfg.timers, &t->timer, now, slice, t);
-        return;
-    }
-    if (t->places != NULL && sc_places_count(t->places) > 0) {
-        post_places(t);
-    } else if (t->items.len > 0) {
-        post_block(t);
-    } else {
-        post_complete(t);
-    }
-    rv = sc_mgr_post(m, t->peer, SC_WAIT_BLOCK, t->serial);
-    if (rv != APR_SUCCESS) {
-        try_again(t, rv);
-    }
-}
-
-void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
-{
-    sc_transfer_t *t = peer->transfer;
+    sc_transfer_t *t = peer != NULL ? peer->transfer : NULL;
 
     if (t == NULL || t->serial != serial || !t->in_flight) {
         return; /* of a transfer that was given up or began anew */
@@ -332,6 +304,34 @@ void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_st
     t->in_flight = 0;
     t->tries = 0;
     (void)sc_timer_set(m->cfg.timers, &t->timer, sc_mgr_now(m), slice, t);
+}
+
+static void slice(void *baton, apr_time_t now)
+{
+    sc_transfer_t *t = baton;
+    sc_manager_t *m = t->peer->m;
+    apr_status_t rv;
+
+    scan_slice(t);
+    if (t->items.err != APR_SUCCESS) {
+        try_again(t, t->items.err);
+        return;
+    }
+    if (!is_full(t) && !t->scanned) {
+        (void)sc_timer_set(m->cfg.timers, &t->timer, now, slice, t);
+        return;
+    }
+    if (t->places != NULL && sc_places_count(t->places) > 0) {
+        post_places(t);
+    } else if (t->items.len > 0) {
+        post_block(t);
+    } else {
+        post_complete(t);
+    }
+    rv = sc_mgr_post(m, t->peer, block_ended, t->serial);
+    if (rv != APR_SUCCESS) {
+        try_again(t, rv);
+    }
 }
 
 /* ---- being asked ---------------------------------------------------------------------------- */

@@ -491,6 +491,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
         f->unreadable = 1; /* a holder that this node has never heard of; or this node is one, and
                               what there is elsewhere is only a part (merge.c) */
     }
+    f->away |= msg->away != 0;
     if (sc_mgr_is_backup(f->m) && !msg->found) {
         /* only who would have it knows that there is none */
         f->sure_absent |= msg->sure && a != NULL && f->best.primary != SC_ROUTE_NONE &&

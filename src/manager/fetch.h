@@ -47,6 +47,7 @@ struct sc_fetch_t {
     int found;
     int full;         /**< found, but there was no room for it */
     int holders;      /**< backup manager: the holders are asked, everybody if need be */
+    int away;         /**< somebody has missed so many members that all holders may be among them */
     int unreadable;   /**< somebody has it, or knows where it is, in a way that was refused */
     int sure_copy;    /**< who knows best had it, */
     int sure_absent;  /**< or not */

@@ -229,9 +229,7 @@ int sc_fetch_is_one_owed(const sc_fetch_t *f)
     return owed;
 }
 
-/* Whether so many went without a word that all holders of a session may be among them. It may have
- * been made when nobody else could hear of that any more, but before they were missed. */
-static int are_holders_away(const sc_manager_t *m)
+int sc_fetch_holders_away(const sc_manager_t *m)
 {
     return sc_expiry_missing_lately(m, sc_fetch_grace(m)) > m->config->backup.backups;
 }
@@ -242,7 +240,7 @@ static int all_said_no(const sc_fetch_t *f)
     int i;
 
     if (f->best.primary == SC_ROUTE_NONE) {
-        return sc_fetch_all_answered(f, 1) && !are_holders_away(f->m);
+        return sc_fetch_all_answered(f, 1) && !f->away && !sc_fetch_holders_away(f->m);
     }
     if (is_owed(f, f->best.primary)) {
         return 0;

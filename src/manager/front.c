@@ -11,6 +11,9 @@
  *
  * A STATE is answered by each node with the locations of what it owns, one slice of the store per
  * turn and one list on its way, so that many front ends that start at once cost no request a delay.
+ *
+ * With the delta manager front ends hear of deaths only, from the node that declared them: all that
+ * they need to know of a session there is whether it has ended.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +60,12 @@ static sc_told_t *told_of(sc_fronts_t *f, const sc_member_t *member)
     sc_told_t *t = find(f->node, member);
 
     return t != NULL ? t : find(f->front, member);
+}
+
+/* Who is told of locations; NULL where there are none to tell. */
+static sc_told_t *told_places(const sc_manager_t *m, const sc_member_t *member)
+{
+    return m->fronts != NULL && !m->fronts->deaths_only ? told_of(m->fronts, member) : NULL;
 }
 
 /* Nodes have the places of the manager's peers. */
@@ -172,9 +181,9 @@ static apr_uint64_t span(const sc_manager_t *m)
  */
 apr_uint64_t sc_place_slack(const sc_manager_t *m)
 {
-    apr_uint64_t slack = m->fronts == NULL             ? 0
-                         : m->fronts->flush.index != 0 ? span(m)
-                                                       : m->fronts->span;
+    apr_uint64_t slack = m->fronts == NULL || m->fronts->deaths_only ? 0
+                         : m->fronts->flush.index != 0               ? span(m)
+                                                                     : m->fronts->span;
 
     return slack > SLACK_MIN ? slack : SLACK_MIN;
 }
@@ -232,7 +241,8 @@ void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
     sc_fronts_t *f = m->fronts;
     int i;
 
-    if (f == NULL || m->config->role != SC_ROLE_NODE) {
+    if (f == NULL || m->config->role != SC_ROLE_NODE ||
+        (f->deaths_only && !(rec->flags & SC_REC_TOMBSTONE))) {
         return;
     }
     flush_soon(m);
@@ -252,7 +262,7 @@ void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
 
 void sc_place_answer(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec)
 {
-    sc_told_t *t = m->fronts != NULL ? told_of(m->fronts, to) : NULL;
+    sc_told_t *t = told_places(m, to);
 
     if (t != NULL) {
         add(t, rec, 0);
@@ -262,7 +272,7 @@ void sc_place_answer(sc_manager_t *m, const sc_member_t *to, const sc_record_t *
 
 void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec)
 {
-    sc_told_t *t = m->fronts != NULL ? told_of(m->fronts, to) : NULL;
+    sc_told_t *t = told_places(m, to);
 
     if (t == NULL) {
         return;
@@ -370,7 +380,7 @@ apr_status_t sc_place_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (sc_msg_state_get(r, &serial) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    t = m->fronts != NULL && m->config->role == SC_ROLE_NODE ? told_of(m->fronts, from) : NULL;
+    t = m->config->role == SC_ROLE_NODE ? told_places(m, from) : NULL;
     if (t == NULL) {
         sc_count(m->board, ignored, 1);
         return APR_SUCCESS; /* not known here yet: it asks again; or there is nothing to tell */
@@ -462,7 +472,7 @@ void sc_place_start(sc_manager_t *m)
 {
     sc_fronts_t *f;
 
-    if (m->fronts != NULL || (m->config->role != SC_ROLE_BALANCER && !sc_mgr_is_backup(m))) {
+    if (m->fronts != NULL) {
         return;
     }
     f = calloc(1, sizeof(*f));
@@ -470,6 +480,7 @@ void sc_place_start(sc_manager_t *m)
         free(f);
         return; /* nobody is told of anything, which works, slowly */
     }
+    f->deaths_only = m->config->role != SC_ROLE_BALANCER && !sc_mgr_is_backup(m);
     sc_batch_init(&f->dead, SC_EVT_REMOVE, SC_DEAD_INVALIDATED);
     sc_buf_init(&f->msg, 4 * SC_LIST_BYTES);
     m->fronts = f;

@@ -6,8 +6,8 @@
  *
  *   manager.c    life, members, dispatch of what comes in
  *   request.c    what children ask for
- *   replicate.c  posting to members, waiting for acknowledgements
- *   support.c    whether they are enough
+ *   replicate.c  changes for members, waiting for acknowledgements
+ *   support.c    whether they are enough   post.c  posting to members
  *   apply.c      live changes of peers          merge.c  the rules by which versions merge
  *   fetch.c      one session asked of peers     expiry.c touches, idling out, tombstones
  *   fetch_judge.c  what came of that, ids that nobody had
@@ -39,8 +39,8 @@
 /** Bytes of one list message, roughly. */
 #define SC_LIST_BYTES (60 * 1024)
 
-typedef struct sc_wait_t sc_wait_t;         /* replicate.c */
-typedef struct sc_pending_t sc_pending_t;   /* replicate.c */
+typedef struct sc_wait_t sc_wait_t;         /* replicate.h */
+typedef struct sc_pending_t sc_pending_t;   /* replicate.h */
 typedef struct sc_fetch_t sc_fetch_t;       /* fetch.h */
 typedef struct sc_waiter_t sc_waiter_t;     /* fetch.h */
 typedef struct sc_transfer_t sc_transfer_t; /* donor.c */
@@ -375,13 +375,6 @@ apr_status_t sc_mgr_merge_death(sc_manager_t *m, apr_uint16_t context, const sc_
 void sc_mgr_wire_tombstone(const sc_record_t *rec, sc_wire_session_t *w);
 
 /* replicate.c */
-typedef enum sc_wait_kind_t {
-    SC_WAIT_CHANGE, /**< of a session; fallback is the whole session */
-    SC_WAIT_GET,    /**< our GET_ALL_SESSIONS */
-    SC_WAIT_BLOCK,  /**< block of a transfer */
-    SC_WAIT_COPY    /**< what move.c has posted */
-} sc_wait_kind_t;
-
 /** A session that is here is about to be shown, as the latest that there is: the call is answered
  *  with SC_FOUND, if it is doubtful after the others have it, or have refused it again. */
 void sc_mgr_vouch(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
@@ -401,20 +394,26 @@ void sc_mgr_repair(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since
 int sc_mgr_awaited(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Post m->msg to all whom it concerns; nobody waits. */
 void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** @param peer off the table already, @param serial that it had */
+void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial,
+                           int goodbye);
+void sc_mgr_replicate_end(sc_manager_t *m);
+
+/* post.c */
+/** The end of a post. @param peer NULL: it is not there any more */
+typedef void sc_told_fn_t(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv);
+
 /** Post m->msg to all peers; whether it arrives is not even looked at. */
 void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options);
-/** Post m->msg to one peer; its end is told to pull.c, donor.c. @param tag their serial */
-apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, apr_uint64_t tag);
+/** Post m->msg to one peer, which acknowledges it. @param told NULL: nobody wants to know; not
+ * called on failure @param tag for whoever is told */
+apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_told_fn_t *told, apr_uint64_t tag);
 /** Post m->msg to one peer; nobody wants to know what becomes of it. */
 void sc_mgr_send(sc_manager_t *m, sc_peer_t *peer);
 /** Post m->msg as an answer to whoever it is; failure is not our business. */
 void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to);
 /** Let peers know how far the own store is that have not been posted anything since it changed. */
 void sc_mgr_tell_progress(sc_manager_t *m);
-/** @param peer off the table already, @param serial that it had */
-void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t serial,
-                           int goodbye);
-void sc_mgr_replicate_end(sc_manager_t *m);
 
 /* request.c */
 void sc_mgr_answer(sc_manager_t *m, const sc_link_call_t *call, sc_outcome_t outcome,
@@ -458,6 +457,10 @@ void sc_fetch_repeat(sc_manager_t *m);
 void sc_fetch_has_come(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** For so long a member that went without a word is expected to come back with what it holds. */
 apr_interval_time_t sc_fetch_grace(const sc_manager_t *m);
+/** Backup manager: whether so many members went without a word that all holders of a session may be
+ * among them. It may have been made when nobody else could hear of that any more, but before they
+ * were missed. An engine that has just begun does not know: it relies on what its peers say. */
+int sc_fetch_holders_away(const sc_manager_t *m);
 void sc_fetch_end(sc_manager_t *m);
 
 /* lease.c */
@@ -485,8 +488,12 @@ int sc_lease_mute(const sc_manager_t *m, const sc_peer_t *peer);
 int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer);
 /** Tell a peer that asks for a session who hangs of those that it does not see. Changes m->msg. */
 void sc_lease_tell_hung(sc_manager_t *m, const sc_member_t *from);
-/** Whether it must be this node that is cut off: it hears fewer of the members than it does not
- * hear, itself counted, or has just been away. Two of two may be either. */
+/** Whether those are the lesser part of the view that are left without some members: fewer than
+ * these, this node counted, or as many, but not the one with the first name. Two of two may be
+ * either. @param without bits of the places of those */
+int sc_lease_minority(const sc_manager_t *m, apr_uint64_t without);
+/** Whether it must be this node that is cut off: those that it hears are the lesser part, or it has
+ * just been away. */
 int sc_lease_cut_off(const sc_manager_t *m);
 /** Whether all who read on a peer's word know of this node, as the peers have said. */
 int sc_lease_introduced(const sc_manager_t *m);
@@ -523,13 +530,11 @@ int sc_pull_legacy_wanted(const sc_manager_t *m);
 void sc_pull_context(sc_manager_t *m, apr_uint16_t context);
 /** Part of what was asked for has come, though not in a block. */
 void sc_pull_alive(sc_manager_t *m, const sc_member_t *from, apr_uint64_t serial);
-void sc_pull_asked(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
 apr_status_t sc_pull_data(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 apr_status_t sc_pull_complete(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
 
 /* donor.c */
 apr_status_t sc_donor_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);
-void sc_donor_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
 /** Serial of the request that the peer is being answered; 0: none. */
 apr_uint64_t sc_donor_serial(const sc_peer_t *peer);
 void sc_donor_gone(sc_manager_t *m, sc_peer_t *peer);
@@ -707,8 +712,6 @@ apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* NOTIFY */
 apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r); /* its reply */
 apr_status_t sc_move_copied(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r);   /* COPY */
-/** End of a post of kind SC_WAIT_COPY. @param peer NULL: it is not there any more */
-void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv);
 /** This node holds the session no more, but has its body in m->old: it goes to the primary if that
  *  has another one, and becomes a proxy. */
 void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);

@@ -126,6 +126,9 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     if (peer == NULL || m->lease_time == 0 || sent <= 0 || sent > now) {
         return APR_SUCCESS;
     }
+    if (sc_lease_mute(m, peer)) {
+        sc_move_review(m); /* what was made meanwhile has been made without it */
+    }
     peer->lease.silent = 0;
     if (sent > peer->lease.told) {
         peer->lease.told = sent;
@@ -362,17 +365,40 @@ int sc_lease_hung(const sc_manager_t *m, const sc_peer_t *peer)
     return sc_lease_mute(m, peer) && !sc_lease_may_read(m, peer);
 }
 
+int sc_lease_minority(const sc_manager_t *m, apr_uint64_t without)
+{
+    const char *first = m->config->route;
+    apr_uint32_t i, n = 0;
+    int has_first = 1;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+        int is_without = (int)(without >> i & 1);
+
+        if (peer->serial == 0) {
+            continue;
+        }
+        n += (apr_uint32_t)is_without;
+        if (strcmp(peer->member.route, first) < 0) {
+            first = peer->member.route;
+            has_first = !is_without;
+        }
+    }
+    /* of two neither can know whether the other one is there */
+    return m->npeers > 1 && (2 * n > m->npeers + 1 || (2 * n == m->npeers + 1 && !has_first));
+}
+
 int sc_lease_cut_off(const sc_manager_t *m)
 {
-    apr_uint32_t mute = 0;
+    apr_uint64_t mute = 0;
     int i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
-            mute += (apr_uint32_t)sc_lease_mute(m, &m->peer[i]);
+            mute |= (apr_uint64_t)sc_lease_mute(m, &m->peer[i]) << i;
         }
     }
-    return 2 * mute > m->npeers + 1 || sc_mgr_now(m) < m->lease_hold;
+    return sc_lease_minority(m, mute) || sc_mgr_now(m) < m->lease_hold;
 }
 
 int sc_lease_stays(const sc_peer_t *peer)

@@ -569,8 +569,11 @@ void sc_msg_retrieve_put(sc_buf_t *b, sc_event_t event, const sc_msg_retrieve_t 
         }
         sc_put_varint(b, m->sure);
     }
-    if (m->serial != 0) {
+    if (m->serial != 0 || m->away) {
         sc_put_varint(b, m->serial);
+    }
+    if (event == SC_EVT_RETRIEVE_REPLY && m->away) {
+        sc_put_varint(b, 1);
     }
 }
 
@@ -593,6 +596,9 @@ apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t
     }
     if (!r->bad && sc_rd_left(r) > 0) {
         m->serial = sc_get_varint(r);
+    }
+    if (event == SC_EVT_RETRIEVE_REPLY && !r->bad && sc_rd_left(r) > 0) {
+        m->away = sc_part_yes(r);
     }
     return sc_part_verdict(r);
 }

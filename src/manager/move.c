@@ -132,6 +132,17 @@ void sc_move_end(sc_move_t *move, int decided)
     sc_review_kick(m, decided);
 }
 
+void sc_move_end_all(sc_move_t *items)
+{
+    sc_move_t *move;
+
+    while (items != NULL) {
+        move = items;
+        items = move->sibling;
+        sc_move_end(move, 0);
+    }
+}
+
 static void batch_free(sc_moving_t *b)
 {
     sc_moving_t **link = &b->m->moves->batches;
@@ -279,7 +290,7 @@ static void ask_peers(sc_moving_t *b)
                       b->phase == SC_MOVE_CLAIM ? SC_PLACES_CLAIM : 0, list, m->store);
         b->asked[i] = peer->serial;
         b->replied &= ~((apr_uint64_t)1 << i);
-        (void)sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2 + 1);
+        (void)sc_mgr_post(m, peer, NULL, 0); /* one that got lost is sent again */
     }
     sc_places_free(list);
 }
@@ -337,17 +348,6 @@ void sc_move_ask(sc_moving_t *b, sc_move_phase_t phase)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-static void end_all(sc_move_t *items)
-{
-    sc_move_t *move;
-
-    while (items != NULL) {
-        move = items;
-        items = move->sibling;
-        sc_move_end(move, 0);
-    }
-}
-
 /* What one member gets of each session, in all. */
 static apr_uint32_t count_copies(const sc_move_t *move)
 {
@@ -368,7 +368,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
     sc_record_t rec;
 
     if (b == NULL) {
-        end_all(items);
+        sc_move_end_all(items);
         return 0;
     }
     b->m = m;
@@ -388,7 +388,7 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
         *list = move;
     }
     sc_move_claim(b);
-    end_all(over);
+    sc_move_end_all(over);
     return n;
 }
 
@@ -407,6 +407,27 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
     return 0;
 }
 
+static apr_status_t set_place(const sc_move_t *move, const sc_record_t *to)
+{
+    apr_size_t n = 0;
+
+    while (n < SC_BACKUPS_MAX && to->backups[n] != SC_ROUTE_NONE) {
+        n++;
+    }
+    return sc_store_set_location(move->m->store, move->context, &move->id, to->primary, to->backups,
+                                 n, to->epoch);
+}
+
+/* Somebody else owns the session now. What this node has asked for it has accepted like those that
+ * did: they may have dropped their copies for the one that is here. */
+static void accept_own(const sc_move_t *move, const sc_record_t *rec)
+{
+    if (move->asked && !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) &&
+        sc_layout_cmp(move->m, &move->base, rec) > 0) {
+        (void)set_place(move, &move->base);
+    }
+}
+
 /* Another attempt. @return 0: there is no need of one any more */
 static int plan_again(sc_move_t *move, int unasked)
 {
@@ -415,8 +436,11 @@ static int plan_again(sc_move_t *move, int unasked)
     apr_uint64_t lack = move->lack;
     sc_record_t rec, nowhere = {0};
 
-    if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) != APR_SUCCESS ||
-        !sc_move_mine(m, &rec)) {
+    if (sc_store_get(m->store, move->context, &move->id, &rec, NULL) != APR_SUCCESS) {
+        return 0;
+    }
+    if (!sc_move_mine(m, &rec)) {
+        accept_own(move, &rec);
         return 0;
     }
     if (!sc_layout_usable(m, move->taker)) {
@@ -465,7 +489,7 @@ static void begin_again(sc_moving_t *b)
     } else {
         sc_move_claim(b);
     }
-    end_all(over);
+    sc_move_end_all(over);
 }
 
 /* Different for each node and each attempt, and the same in each run of a test. */
@@ -485,17 +509,12 @@ static apr_interval_time_t pause_of(const sc_manager_t *m, const sc_move_t *move
 static void commit(sc_move_t *move)
 {
     sc_manager_t *m = move->m;
-    apr_size_t n = 0;
     sc_record_t rec;
     int made = 0;
 
     if (sc_store_get(m->store, move->context, &move->id, &rec, &m->old) == APR_SUCCESS &&
         !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && rec.epoch < move->want.epoch) {
-        while (n < SC_BACKUPS_MAX && move->want.backups[n] != SC_ROUTE_NONE) {
-            n++;
-        }
-        made = sc_store_set_location(m->store, move->context, &move->id, move->want.primary,
-                                     move->want.backups, n, move->want.epoch) == APR_SUCCESS;
+        made = set_place(move, &move->want) == APR_SUCCESS;
     }
     if (made) {
         int moved = !same_place(&rec, &move->want);
@@ -580,7 +599,7 @@ int sc_move_part(sc_moving_t *b, sc_move_t *good, sc_move_t *refused)
     if (refused != NULL) {
         other = calloc(1, sizeof(*other));
         if (other == NULL) {
-            end_all(refused);
+            sc_move_end_all(refused);
         } else {
             other->m = m;
             other->next = m->moves->batches;
@@ -644,7 +663,7 @@ void sc_move_decide(sc_moving_t *b)
         move = accepted->sibling;
         commit(accepted);
     }
-    end_all(over);
+    sc_move_end_all(over);
 }
 
 /* Who has had his time gets nothing more granted; then it can be decided without him. */

@@ -57,29 +57,38 @@ typedef struct sc_move_t {
     sc_timer_t patience; /**< of the requests that wait */
 } sc_move_t;
 
+/** What a batch does now: CLAIM, COPY, ASK. After PAUSE it begins with CLAIM again. From ASK back
+ * to COPY when others have changed the sessions meanwhile. */
 typedef enum sc_move_phase_t {
     SC_MOVE_CLAIM, /**< the numbers are being claimed */
-    SC_MOVE_COPY,
-    SC_MOVE_ASK,
-    SC_MOVE_PAUSE
+    SC_MOVE_COPY,  /**< blocks are on their way */
+    SC_MOVE_ASK,   /**< all peers have been asked to accept the locations */
+    SC_MOVE_PAUSE  /**< before another attempt */
 } sc_move_phase_t;
 
 /** Sessions that are asked for together. */
 typedef struct sc_moving_t {
     struct sc_moving_t *next;
     sc_manager_t *m;
-    apr_uint64_t serial;
     sc_move_phase_t phase;
-    sc_move_t *items;
-    int accepted;        /**< by all; those that were to get copies get newer ones */
-    apr_uint32_t copies; /**< blocks on their way */
-    apr_uint64_t broken; /**< bits of the places to which one could not be delivered */
+    sc_move_t *items;    /**< NULL: it ends at its next step */
+    sc_timer_t timer;    /**< when it is looked at again, in each phase */
+    apr_uint64_t serial; /**< of what was posted last: a new one for CLAIM and COPY, kept in ASK */
+
+    /* COPY */
+    apr_uint32_t copies;                 /**< blocks on their way; 0 in all other phases */
     apr_uint32_t copied[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was sent some */
-    apr_time_t asked_at;                 /**< first time in this phase */
-    apr_uint32_t asked[SC_MEMBERS_MAX];  /**< serial of the peer in that place that was asked */
-    apr_uint64_t replied;                /**< bits of the places */
-    apr_uint64_t overdue;                /**< of those that have had their time */
-    sc_timer_t timer;
+
+    /* COPY, and ASK after it */
+    apr_uint64_t broken; /**< bits of the places where one did not get to */
+    int accepted;        /**< by all, before; those that were to get copies get newer ones, the
+                            answers count as they are. 0 in CLAIM and PAUSE */
+
+    /* CLAIM, ASK, and COPY with accepted: the answers */
+    apr_time_t asked_at;                /**< for the first time */
+    apr_uint32_t asked[SC_MEMBERS_MAX]; /**< serial of the peer in that place that was asked */
+    apr_uint64_t replied;               /**< bits of the places */
+    apr_uint64_t overdue;               /**< of those that have had their time */
 } sc_moving_t;
 
 typedef struct sc_lost_t sc_lost_t; /* move_lost.c */
@@ -146,6 +155,8 @@ void sc_move_drop(sc_move_t *move);
 /** An entry that is off its batch ends, and its requests go on. @param decided its location has
  * changed */
 void sc_move_end(sc_move_t *move, int decided);
+/** The same, undecided, of entries that hang together by sibling. */
+void sc_move_end_all(sc_move_t *items);
 /** Whether somebody who is to get a copy has no room for it. */
 int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
 
@@ -181,8 +192,9 @@ apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec);
 /** @param store_id of the member that it is promised to */
 void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
                      apr_uint64_t store_id);
-/** Whether just this was promised to just this member. */
-int sc_promise_same(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+/** Whether a number may be promised to that member: it is higher than what was promised, or just
+ * this one was promised to just this member. */
+int sc_promise_free(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
                     apr_uint64_t store_id);
 /** The number of the next attempt, which this node promises to itself. @return 0: there is none */
 int sc_move_number(sc_move_t *move, const sc_record_t *rec);
@@ -203,8 +215,6 @@ void sc_review_kick(sc_manager_t *m, int decided);
 
 /* move_lost.c */
 int sc_lost_pending(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
-/** @return 0: it was not about this */
-int sc_lost_sent(sc_manager_t *m, apr_uint64_t tag, apr_status_t rv);
 void sc_lost_stop(sc_manager_t *m);
 
 #endif

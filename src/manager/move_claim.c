@@ -36,12 +36,26 @@ static sc_promise_t *promise_of(const sc_manager_t *m, apr_uint16_t context, con
                                                                                            : NULL;
 }
 
-apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec)
+/* @param p what is remembered of it, or NULL */
+static apr_uint32_t number_of(const sc_promise_t *p, const sc_record_t *rec)
 {
-    const sc_promise_t *p = m->moves != NULL ? promise_of(m, rec->context, &rec->id) : NULL;
-
     return p != NULL && p->number > rec->promised && p->number > rec->epoch ? p->number
                                                                             : rec->promised;
+}
+
+apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec)
+{
+    return number_of(m->moves != NULL ? promise_of(m, rec->context, &rec->id) : NULL, rec);
+}
+
+int sc_promise_free(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+                    apr_uint64_t store_id)
+{
+    const sc_promise_t *p = promise_of(m, rec->context, &rec->id);
+    apr_uint32_t promised = number_of(p, rec);
+
+    return promised < number ||
+           (promised == number && p != NULL && p->number == number && p->store_id == store_id);
 }
 
 void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
@@ -58,14 +72,6 @@ void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t numbe
         number = rec->epoch + SC_PROMISE_MAX; /* there is no room for more */
     }
     (void)sc_store_promise(m->store, rec->context, &rec->id, number);
-}
-
-int sc_promise_same(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
-                    apr_uint64_t store_id)
-{
-    const sc_promise_t *p = promise_of(m, rec->context, &rec->id);
-
-    return p != NULL && p->number == number && p->store_id == store_id;
 }
 
 int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec)
@@ -159,8 +165,5 @@ void sc_move_claimed(sc_moving_t *b)
     if (sc_move_part(b, claimed, refused)) {
         sc_move_copy(b);
     }
-    for (; over != NULL; over = next) {
-        next = over->sibling;
-        sc_move_end(over, 0);
-    }
+    sc_move_end_all(over);
 }

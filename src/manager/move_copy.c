@@ -15,6 +15,8 @@
 /** Bytes of sessions in one COPY. */
 #define BLOCK_BYTES (256 * 1024)
 
+static void copy_ended(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv);
+
 /* ---- to whom -------------------------------------------------------------------------------- */
 
 /* Places of those that are to hold the session and do not. */
@@ -78,8 +80,7 @@ static void post_copies(sc_moving_t *b, sc_peer_t *peer, sc_buf_t *data, apr_uin
     sc_buf_clear(&m->msg);
     sc_msg_data_put(&m->msg, SC_EVT_COPY, &d);
     sc_put(&m->msg, data->data, data->len);
-    if (data->err == APR_SUCCESS &&
-        sc_mgr_post(m, peer, SC_WAIT_COPY, b->serial * 2) == APR_SUCCESS) {
+    if (data->err == APR_SUCCESS && sc_mgr_post(m, peer, copy_ended, b->serial) == APR_SUCCESS) {
         b->copies++;
         b->copied[peer - m->peer] = peer->serial;
         sc_count(m->board, copies_sent, count);
@@ -159,18 +160,15 @@ static void copied(sc_moving_t *b)
     }
 }
 
-void sc_move_sent(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t tag, apr_status_t rv)
+static void copy_ended(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
 {
     sc_moving_t *b = m->moves != NULL ? m->moves->batches : NULL;
 
-    if (m->moves == NULL || sc_lost_sent(m, tag, rv)) {
-        return;
-    }
-    while (b != NULL && b->serial != tag / 2) {
+    while (b != NULL && b->serial != serial) {
         b = b->next;
     }
-    if (b == NULL || (tag & 1) || b->phase != SC_MOVE_COPY) {
-        return; /* a NOTIFY that got lost is sent again */
+    if (b == NULL || b->phase != SC_MOVE_COPY) {
+        return;
     }
     if (rv != APR_SUCCESS && peer != NULL) {
         b->broken |= (apr_uint64_t)1 << (peer - m->peer);

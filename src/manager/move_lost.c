@@ -12,12 +12,10 @@
 #define LOST_MAX 4096
 #define RETRY apr_time_from_msec(500)
 #define TRIES_MAX 120
-/** Tags of posts: no batch has such a number. */
-#define TAG ((apr_uint64_t)1 << 63)
 
 struct sc_lost_t {
     sc_lost_t *next;
-    apr_uint64_t tag;
+    apr_uint64_t serial; /* of its posts */
     apr_uint16_t context;
     sc_id_t id;
     sc_stamp_t stamp; /* of the session when it was sent */
@@ -71,6 +69,39 @@ static int some_away(sc_manager_t *m, const sc_record_t *rec)
     return away;
 }
 
+/* All posts of one attempt have ended. */
+static void ended(sc_manager_t *m, sc_lost_t *l)
+{
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, l->context, &l->id, &rec, NULL) != APR_SUCCESS ||
+        (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) || sc_layout_here(m, &rec)) {
+        forget(m, l);
+    } else if (l->failed || sc_stamp_cmp(&rec.stamp, &l->stamp) != 0) {
+        again(m, l);
+    } else {
+        forget(m, l);
+        (void)sc_place_only(m, &rec);
+    }
+}
+
+static void body_ended(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
+{
+    sc_lost_t *l = m->moves != NULL ? m->moves->lost : NULL;
+
+    (void)peer;
+    while (l != NULL && l->serial != serial) {
+        l = l->next;
+    }
+    if (l != NULL && l->due == 0) {
+        l->failed |= rv != APR_SUCCESS;
+        l->posts -= l->posts > 0;
+        if (l->posts == 0) {
+            ended(m, l);
+        }
+    }
+}
+
 /* To those that hold it. @return APR_SUCCESS; APR_NOTFOUND: there is nothing to be sent any more */
 static apr_status_t send_body(sc_manager_t *m, sc_lost_t *l)
 {
@@ -81,7 +112,7 @@ static apr_status_t send_body(sc_manager_t *m, sc_lost_t *l)
         (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) || sc_layout_here(m, &rec)) {
         return APR_NOTFOUND;
     }
-    l->tag = TAG | ++m->moves->serial;
+    l->serial = ++m->moves->serial;
     l->stamp = rec.stamp;
     l->posts = 0;
     l->failed = some_away(m, &rec);
@@ -91,7 +122,7 @@ static apr_status_t send_body(sc_manager_t *m, sc_lost_t *l)
         sc_peer_t *peer = &m->peer[i];
 
         if (peer->serial != 0 && sc_layout_at(m, &rec, peer)) {
-            if (sc_mgr_post(m, peer, SC_WAIT_COPY, l->tag) == APR_SUCCESS) {
+            if (sc_mgr_post(m, peer, body_ended, l->serial) == APR_SUCCESS) {
                 l->posts++;
             } else {
                 l->failed = 1;
@@ -121,41 +152,6 @@ static void lost_due(void *baton, apr_time_t now)
             (void)sc_timer_set(m->cfg.timers, &m->moves->lost_timer, l->due, lost_due, m);
         }
     }
-}
-
-/* All posts of one attempt have ended. */
-static void ended(sc_manager_t *m, sc_lost_t *l)
-{
-    sc_record_t rec;
-
-    if (sc_store_get(m->store, l->context, &l->id, &rec, NULL) != APR_SUCCESS ||
-        (rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) || sc_layout_here(m, &rec)) {
-        forget(m, l);
-    } else if (l->failed || sc_stamp_cmp(&rec.stamp, &l->stamp) != 0) {
-        again(m, l);
-    } else {
-        forget(m, l);
-        (void)sc_place_only(m, &rec);
-    }
-}
-
-int sc_lost_sent(sc_manager_t *m, apr_uint64_t tag, apr_status_t rv)
-{
-    sc_lost_t *l;
-
-    if (!(tag & TAG)) {
-        return 0;
-    }
-    for (l = m->moves->lost; l != NULL && l->tag != tag; l = l->next) {
-    }
-    if (l != NULL && l->due == 0) {
-        l->failed |= rv != APR_SUCCESS;
-        l->posts -= l->posts > 0;
-        if (l->posts == 0) {
-            ended(m, l);
-        }
-    }
-    return 1;
 }
 
 void sc_move_lost(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)

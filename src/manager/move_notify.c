@@ -123,10 +123,10 @@ static void notified(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
         }
         return;
     }
-    if (rv == APR_SUCCESS && in->epoch <= rec.epoch) {
-        if (sc_layout_cmp(m, in, &rec) != 0) {
-            say(v, &rec);
-        } else if (here && (rec.flags & SC_REC_PROXY)) {
+    if (rv == APR_SUCCESS && sc_layout_cmp(m, in, &rec) < 0) {
+        say(v, &rec);
+    } else if (rv == APR_SUCCESS && sc_layout_cmp(m, in, &rec) == 0) {
+        if (here && (rec.flags & SC_REC_PROXY)) {
             say_none(v, in);
         }
     } else if (asks_newer(m, move, in)) {
@@ -161,7 +161,7 @@ static void claimed(verdict_t *v, const sc_record_t *base, apr_uint32_t number, 
     sc_move_t *move = sc_move_find(m, base->context, &base->id);
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, base->context, &base->id, &rec, NULL);
-    apr_uint32_t promised = sc_promise_number(m, rv == APR_SUCCESS ? &rec : base);
+    const sc_record_t *known = rv == APR_SUCCESS ? &rec : base;
 
     if (rv == APR_SUCCESS && is_dead(v, &rec, base)) {
         return;
@@ -174,9 +174,8 @@ static void claimed(verdict_t *v, const sc_record_t *base, apr_uint32_t number, 
         say(v, &move->base);
         return;
     }
-    if (promised > number ||
-        (promised == number && !sc_promise_same(m, base, number, v->from->store_id))) {
-        say_promised(v, base, promised);
+    if (!sc_promise_free(m, known, number, v->from->store_id)) {
+        say_promised(v, base, sc_promise_number(m, known));
         return;
     }
     if (rv != APR_SUCCESS || rec.epoch < base->epoch) {

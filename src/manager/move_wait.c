@@ -166,6 +166,7 @@ static int is_moving(const sc_manager_t *m, const sc_record_t *rec)
 
 int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, int ask)
 {
+    apr_uint64_t without;
     sc_move_t *move;
     sc_record_t want;
 
@@ -181,13 +182,17 @@ int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, i
         }
         return 1;
     }
-    if (!sc_move_want(m, rec, SC_ROUTE_NONE, lacking(m, rec, has), &want) ||
-        sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
+    without = lacking(m, rec, has);
+    if (!sc_move_want(m, rec, SC_ROUTE_NONE, without, &want)) {
         return 0;
+    }
+    if (sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
+        without |= sc_move_newcomers(m, rec, &want); /* nor can these take its place */
+        (void)sc_move_want(m, rec, SC_ROUTE_NONE, without, &want);
     }
     move = sc_move_add(m, rec, &want, 1);
     if (move != NULL) {
-        move->without = lacking(m, rec, has);
+        move->without = without;
         (void)sc_move_begin(m, move);
     }
     return move != NULL;
@@ -214,7 +219,8 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
     sc_move_t *move;
     sc_record_t want;
 
-    if (is_moving(m, rec)) {
+    /* what is on its way from here to the holders is no reason: two would refuse each other's */
+    if (sc_move_find(m, rec->context, &rec->id) != NULL) {
         return 1;
     }
     if (!is_urgent(m, rec, &want) || sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {

@@ -243,7 +243,7 @@ static int is_good_copy(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t di
 {
     sc_record_t now;
 
-    return m->fronts == NULL || rec->lsn > m->fronts->gap ||
+    return m->fronts == NULL || m->fronts->deaths_only || rec->lsn > m->fronts->gap ||
            (digest != 0 &&
             sc_store_get(m->store, rec->context, &rec->id, &now, &m->old) == APR_SUCCESS &&
             sc_body_digest(m->old.data, m->old.len) == digest);
@@ -402,7 +402,7 @@ apr_status_t sc_place_heard(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (sc_msg_places_get(r, &list) != APR_SUCCESS) {
         return APR_EINVAL;
     }
-    if (m->fronts == NULL) {
+    if (m->fronts == NULL || m->fronts->deaths_only) {
         sc_count(m->board, ignored, 1); /* the delta manager: everybody holds everything */
         return APR_SUCCESS;
     }
@@ -448,13 +448,12 @@ apr_status_t sc_place_dead(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
     sc_group_t g;
     sc_id_t id;
 
-    (void)from;
     if (sc_msg_groups_get(r, SC_EVT_REMOVE, &ngroups) != APR_SUCCESS) {
         return APR_EINVAL;
     }
     for (i = 0; i < ngroups && sc_group_get(r, &g) == APR_SUCCESS; i++) {
-        if (sc_store_context(m->store, g.context.s, g.context.len, 0, &context) != APR_SUCCESS) {
-            continue;
+        if (context_of(m, from, &g.context, &context) != APR_SUCCESS) {
+            continue; /* with the delta manager it may be the first word about that space */
         }
         sc_rd_init(&items, g.items, g.items_len);
         for (k = 0; k < g.n && sc_item_expired_get(&items, &id, &stamp) == APR_SUCCESS; k++) {

@@ -93,6 +93,24 @@ static void describe(const sc_manager_t *m, const sc_peer_t *peer, sc_msg_get_al
     }
 }
 
+/* The request has got there, or has not. */
+static void request_ended(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
+{
+    sc_pull_t *p = peer != NULL ? &peer->pull : NULL;
+
+    if (p == NULL || p->job == SC_JOB_NONE || p->serial != serial || p->asked != ASKING) {
+        return;
+    }
+    if (rv == APR_SUCCESS) {
+        p->asked = ASKED;
+        p->asked_at = sc_mgr_now(m);
+        return;
+    }
+    /* it may not know this node yet */
+    p->asked = NOT_ASKED;
+    (void)sc_timer_set(m->cfg.timers, &p->timer, sc_mgr_now(m) + RETRY, pull_due, peer);
+}
+
 static void send_request(sc_manager_t *m, sc_peer_t *peer)
 {
     sc_pull_t *p = &peer->pull;
@@ -104,7 +122,7 @@ static void send_request(sc_manager_t *m, sc_peer_t *peer)
     describe(m, peer, &g);
     sc_buf_clear(&m->msg);
     sc_msg_get_all_put(&m->msg, &g);
-    if (sc_mgr_post(m, peer, SC_WAIT_GET, p->serial) != APR_SUCCESS) {
+    if (sc_mgr_post(m, peer, request_ended, p->serial) != APR_SUCCESS) {
         p->asked = NOT_ASKED;
     }
     (void)sc_timer_set(m->cfg.timers, &p->timer,
@@ -153,23 +171,6 @@ static void start_next(sc_manager_t *m, sc_peer_t *peer)
         p->damaged = 0;
         send_request(m, peer);
     }
-}
-
-void sc_pull_asked(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t serial, apr_status_t rv)
-{
-    sc_pull_t *p = &peer->pull;
-
-    if (p->job == SC_JOB_NONE || p->serial != serial || p->asked != ASKING) {
-        return;
-    }
-    if (rv == APR_SUCCESS) {
-        p->asked = ASKED;
-        p->asked_at = sc_mgr_now(m);
-        return;
-    }
-    /* it may not know this node yet */
-    p->asked = NOT_ASKED;
-    (void)sc_timer_set(m->cfg.timers, &p->timer, sc_mgr_now(m) + RETRY, pull_due, peer);
 }
 
 /* ---- ends ----------------------------------------------------------------------------------- */

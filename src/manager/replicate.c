@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Posting changes to the peers, and waiting until they have applied them.
+ * Changes for the peers, and waiting until they have applied them.
  *
  * A request that changed a session becomes a "pending" with one "wait" for each peer. It is
  * answered when no wait is left, and nobody else can read an older copy: a peer acknowledged, or
@@ -22,15 +22,13 @@
  * moment later: the session as it is then, to those who hold it by the record as it is then, who
  * are waited for like the first ones.
  *
- * The wait outlives the pending, since the channel reports the end of each post, however late.
+ * How they are posted, and to whom, is in post.c.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "replicate.h"
 
-/* Posts whose end is awaited, at most; beyond that requests are answered without waiting. */
-#define WAITS_MAX 65536
 /** How often a proof that a quorum hears this node is waited for. */
 #define PROOFS_MAX 6
 /** A change that was refused because of its location is repeated so often, */
@@ -41,62 +39,10 @@
 
 _Static_assert(SC_MEMBERS_MAX <= 64, "a bit for each place");
 
-/* What is to be posted, and to whom. */
-typedef struct parcel_t {
-    apr_uint32_t options;
-    apr_uint16_t context;
-    const sc_id_t *id; /* of the session as it is now */
-    int holders;       /* 1: goes to holders only */
-    int redo;          /* 1: holders that refuse it may not be holders any more */
-    sc_record_t rec;   /* of the session, with redo */
-} parcel_t;
-
 static void pending_due(void *baton, apr_time_t now);
+static void redo_due(void *baton, apr_time_t now);
 
 /* ---- small things --------------------------------------------------------------------------- */
-
-static sc_wait_t *wait_create(sc_manager_t *m, const sc_peer_t *peer, sc_wait_kind_t kind)
-{
-    sc_wait_t *w = m->nwaits < WAITS_MAX ? calloc(1, sizeof(*w)) : NULL;
-
-    if (w == NULL) {
-        return NULL;
-    }
-    w->m = m;
-    w->kind = kind;
-    w->place = (apr_uint32_t)(peer - m->peer);
-    w->serial = peer->serial;
-    w->next = m->waits;
-    w->link = &m->waits;
-    if (w->next != NULL) {
-        w->next->link = &w->next;
-    }
-    m->waits = w;
-    m->nwaits++;
-    return w;
-}
-
-static void wait_free(sc_wait_t *w)
-{
-    *w->link = w->next;
-    if (w->next != NULL) {
-        w->next->link = w->link;
-    }
-    w->m->nwaits--;
-    free(w);
-}
-
-/* The pending no longer waits for this one. */
-static void detach(sc_wait_t *w)
-{
-    sc_wait_t **link = &w->pending->waits;
-
-    while (*link != w) {
-        link = &(*link)->sibling;
-    }
-    *link = w->sibling;
-    w->pending = NULL;
-}
 
 static void pending_free(sc_pending_t *p)
 {
@@ -161,7 +107,7 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     int doubt = outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN;
 
     while (p->waits != NULL) {
-        detach(p->waits);
+        sc_wait_detach(p->waits);
     }
     sc_pending_leave(p, outcome);
     if (p->shown && !doubt) {
@@ -170,8 +116,6 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     pending_free(p);
     sc_mgr_answer(m, &call, outcome, since);
 }
-
-static void redo_due(void *baton, apr_time_t now);
 
 /* The session has got other holders since, and not all are known to have the change.
  * @return 1: they are asked */
@@ -259,7 +203,7 @@ static void leave_out(sc_wait_t *w, sc_peer_t *peer)
         if (peer != NULL && peer->lease.granted > p->hold) {
             p->hold = peer->lease.granted;
         }
-        detach(w);
+        sc_wait_detach(w);
     }
 }
 
@@ -360,22 +304,6 @@ static void pending_due(void *baton, apr_time_t now)
 
 /* ---- ends of posts -------------------------------------------------------------------------- */
 
-static void posted(void *baton, apr_status_t rv);
-
-static void count_failed(sc_manager_t *m, const sc_peer_t *peer, apr_status_t rv)
-{
-    char name[SC_MEMBER_NAME];
-    apr_uint64_t more = 0;
-
-    sc_count(m->board, failed, 1);
-    if (sc_log_allowed(&m->limit.failed, sc_mgr_now(m), SC_COMPLAIN, &more)) {
-        sc_log(m->cfg.log, SC_LOG_WARNING, rv,
-               "SC0513: a change could not be delivered to member %s (%" APR_UINT64_T_FMT
-               " more failed before)",
-               sc_member_name(&peer->member, name), more);
-    }
-}
-
 /* Whether the session has got other holders since this was posted. */
 static int is_outdated(const sc_wait_t *w)
 {
@@ -384,8 +312,6 @@ static int is_outdated(const sc_wait_t *w)
     return w->redo && (sc_store_get(w->m->store, w->context, &w->id, &rec, NULL) != APR_SUCCESS ||
                        (rec.flags & SC_REC_TOMBSTONE) || rec.epoch != w->epoch);
 }
-
-static void redo_due(void *baton, apr_time_t now);
 
 /* Refused because of where the session is: it will be repeated. */
 static int will_redo(const sc_wait_t *w)
@@ -419,8 +345,7 @@ static int send_whole(sc_wait_t *w, const sc_peer_t *peer)
         return 0;
     }
     w->whole = 1;
-    return m->cfg.down.post(m->cfg.down.ctx, &peer->member, m->msg.data, m->msg.len, SC_OPT_QUIET,
-                            posted, w) == APR_SUCCESS;
+    return sc_wait_repost(w, peer) == APR_SUCCESS;
 }
 
 /* It could not take even the whole session, and so it has no copy of it any more that it could read
@@ -457,7 +382,7 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
             return;
         }
         if (rv != APR_EGENERAL || !will_redo(w)) {
-            count_failed(m, peer, rv);
+            sc_post_failed(m, peer, rv);
             if (rv == APR_EGENERAL && !w->redo) {
                 refused(p);
             } else {
@@ -466,137 +391,16 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
         }
     }
     if (w->pending != NULL) {
-        detach(w);
+        sc_wait_detach(w);
     }
-    wait_free(w);
+    sc_wait_free(w);
     if (p != NULL && is_idle(p)) {
         p->settled = 1;
         settle(p);
     }
 }
 
-static void posted(void *baton, apr_status_t rv)
-{
-    sc_wait_t *w = baton;
-    sc_manager_t *m = w->m;
-    sc_peer_t *peer = sc_mgr_peer_at(m, w->place, w->serial);
-    sc_wait_kind_t kind = w->kind;
-    apr_uint64_t tag = w->tag;
-
-    if (kind == SC_WAIT_CHANGE) {
-        change_ended(w, peer, rv);
-        return;
-    }
-    wait_free(w);
-    if (kind == SC_WAIT_COPY) {
-        sc_move_sent(m, peer, tag, rv);
-    } else if (peer == NULL) {
-        return;
-    } else if (kind == SC_WAIT_GET) {
-        sc_pull_asked(m, peer, tag, rv);
-    } else {
-        sc_donor_sent(m, peer, tag, rv);
-    }
-}
-
 /* ---- posting -------------------------------------------------------------------------------- */
-
-/* @return what the channel said; the wait is freed when it will not hear of an end */
-static apr_status_t post(sc_manager_t *m, sc_peer_t *peer, apr_uint32_t options, sc_wait_t *w)
-{
-    apr_status_t rv = m->msg.err;
-
-    peer->told_lsn = sc_mgr_lsn(m); /* each envelope carries it */
-
-    if (rv == APR_SUCCESS) {
-        rv = m->cfg.down.post(m->cfg.down.ctx, &peer->member, m->msg.data, m->msg.len, options,
-                              w != NULL ? posted : NULL, w);
-    }
-    if (rv != APR_SUCCESS && w != NULL) {
-        if (w->pending != NULL) {
-            detach(w);
-        }
-        wait_free(w);
-    }
-    return rv;
-}
-
-/* One target of a change. */
-static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p, const parcel_t *parcel)
-{
-    sc_wait_t *w = NULL;
-    int awaited = 0;
-    apr_status_t rv;
-
-    if (!(parcel->options & SC_OPT_ASYNCHRONOUS)) {
-        w = wait_create(m, peer, SC_WAIT_CHANGE);
-    }
-    if (w != NULL) {
-        w->context = parcel->context;
-        w->id = *parcel->id;
-        w->redo = parcel->redo && sc_layout_at(m, &parcel->rec, peer);
-        w->takes =
-            w->redo || (parcel->redo && sc_move_target(m, parcel->context, parcel->id, peer));
-        w->epoch = parcel->rec.epoch;
-        if (p != NULL && !peer->lagging) {
-            w->pending = p;
-            w->sibling = p->waits;
-            p->waits = w;
-            awaited = 1;
-        }
-    }
-    rv = post(m, peer, parcel->options, w);
-    if (rv == APR_NOTFOUND) {
-        return; /* it went this moment: we shall be told */
-    }
-    sc_count(m->board, replicated, 1);
-    if (rv != APR_SUCCESS) {
-        count_failed(m, peer, rv);
-        awaited = 0;
-    }
-    if (p != NULL && !awaited) {
-        p->unacked++;
-        if (peer->lease.granted > p->hold) {
-            p->hold = peer->lease.granted;
-        }
-    }
-    if (rv != APR_SUCCESS || (p != NULL && !awaited)) {
-        sc_lease_lost(m, peer);
-    }
-}
-
-static void post_all(sc_manager_t *m, sc_pending_t *p, const parcel_t *parcel)
-{
-    apr_uint32_t i;
-
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        sc_peer_t *peer = &m->peer[i];
-
-        if (peer->serial != 0 && (!parcel->holders || sc_layout_at(m, &parcel->rec, peer) ||
-                                  sc_move_target(m, parcel->context, parcel->id, peer))) {
-            post_change(m, peer, p, parcel);
-        }
-    }
-}
-
-/* What stands in m->msg, and whom it concerns. */
-static void address(sc_manager_t *m, apr_uint32_t options, apr_uint16_t context, const sc_id_t *id,
-                    parcel_t *parcel)
-{
-    unsigned int event = m->msg.len > 0 ? m->msg.data[0] : 0;
-    int change =
-        event == SC_EVT_BACKUP || event == SC_EVT_BACKUP_DIFF || event == SC_EVT_CHANGE_SESSION_ID;
-
-    memset(parcel, 0, sizeof(*parcel));
-    parcel->options = options;
-    parcel->context = context;
-    parcel->id = id;
-    if (sc_mgr_is_backup(m) && change &&
-        sc_store_get(m->store, context, id, &parcel->rec, NULL) == APR_SUCCESS) {
-        parcel->redo = 1;
-        parcel->holders = event != SC_EVT_CHANGE_SESSION_ID;
-    }
-}
 
 /* Whether m->msg is the whole session, and as of when. */
 static void note_whole(sc_pending_t *p)
@@ -617,7 +421,7 @@ static void redo_due(void *baton, apr_time_t now)
 {
     sc_pending_t *p = baton;
     sc_manager_t *m = p->m;
-    parcel_t parcel;
+    sc_parcel_t parcel;
     sc_record_t rec;
 
     (void)now;
@@ -626,7 +430,7 @@ static void redo_due(void *baton, apr_time_t now)
     if (sc_mgr_get_heir(m, p->context, &p->id, &rec) == APR_SUCCESS &&
         !(rec.flags & SC_REC_TOMBSTONE) &&
         sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
-        address(m, SC_OPT_QUIET, p->context, &p->id, &parcel);
+        sc_parcel_address(&parcel, m, SC_OPT_QUIET, p->context, &p->id, change_ended);
         note_whole(p);
         p->repeated = 1;
         p->has = 0; /* all of them are asked once more */
@@ -634,7 +438,7 @@ static void redo_due(void *baton, apr_time_t now)
         p->held = 0;
         p->epoch = rec.epoch;
         p->guest = !sc_layout_here(m, &rec);
-        post_all(m, p, &parcel);
+        sc_parcel_post(m, p, &parcel);
     }
     if (is_idle(p)) {
         p->settled = 1;
@@ -646,19 +450,19 @@ static void replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
                       apr_uint16_t context, const sc_id_t *id, int shown)
 {
     apr_uint32_t options = m->config->send_options;
-    parcel_t parcel;
+    sc_parcel_t parcel;
     sc_pending_t *p;
 
-    address(m, options, context, id, &parcel);
+    sc_parcel_address(&parcel, m, options, context, id, change_ended);
     if ((m->npeers == 0 && sc_lease_departed(m) == 0 && m->config->quorum < 2) ||
         (options & SC_OPT_ASYNCHRONOUS)) {
-        post_all(m, NULL, &parcel);
+        sc_parcel_post(m, NULL, &parcel);
         sc_mgr_answer(m, call, shown ? SC_FOUND : SC_DONE, since);
         return;
     }
     p = calloc(1, sizeof(*p));
     if (p == NULL) {
-        post_all(m, NULL, &parcel);
+        sc_parcel_post(m, NULL, &parcel);
         sc_mgr_answer(m, call, SC_UNKNOWN, since); /* nobody would know when it is safe */
         return;
     }
@@ -680,7 +484,7 @@ static void replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
     p->renamed = parcel.redo && !parcel.holders;
     p->guest = parcel.redo && !sc_layout_here(m, &parcel.rec);
     p->epoch = parcel.rec.epoch;
-    post_all(m, p, &parcel);
+    sc_parcel_post(m, p, &parcel);
     if (p->waits == NULL) {
         p->settled = 1;
         settle(p);
@@ -723,64 +527,10 @@ int sc_mgr_awaited(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *i
 
 void sc_mgr_broadcast(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    parcel_t parcel;
+    sc_parcel_t parcel;
 
-    address(m, SC_OPT_QUIET, context, id, &parcel);
-    post_all(m, NULL, &parcel);
-}
-
-void sc_mgr_spread(sc_manager_t *m, apr_uint32_t options)
-{
-    apr_uint32_t i;
-
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (m->peer[i].serial != 0) {
-            (void)post(m, &m->peer[i], options, NULL);
-        }
-    }
-}
-
-/*
- * Changes of others that were applied here count in this store's change number, too. Without a word
- * now and then, a peer would know an old number of a node that only listens, and ask for all those
- * changes when one of the two comes back.
- */
-void sc_mgr_tell_progress(sc_manager_t *m)
-{
-    apr_uint64_t lsn = sc_mgr_lsn(m);
-    apr_uint32_t i;
-
-    sc_buf_clear(&m->msg);
-    sc_msg_groups_put(&m->msg, SC_EVT_SESSION_ACCESSED, 0);
-    for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if (m->peer[i].serial != 0 && m->peer[i].told_lsn != lsn) {
-            (void)post(m, &m->peer[i], SC_OPT_ASYNCHRONOUS, NULL);
-        }
-    }
-}
-
-apr_status_t sc_mgr_post(sc_manager_t *m, sc_peer_t *peer, sc_wait_kind_t kind, apr_uint64_t tag)
-{
-    sc_wait_t *w = wait_create(m, peer, kind);
-
-    if (w == NULL) {
-        return APR_ENOMEM;
-    }
-    w->tag = tag;
-    return post(m, peer, SC_OPT_QUIET, w);
-}
-
-void sc_mgr_send(sc_manager_t *m, sc_peer_t *peer)
-{
-    (void)post(m, peer, SC_OPT_ASYNCHRONOUS, NULL);
-}
-
-void sc_mgr_reply(sc_manager_t *m, const sc_member_t *to)
-{
-    if (m->msg.err == APR_SUCCESS) {
-        (void)m->cfg.down.post(m->cfg.down.ctx, to, m->msg.data, m->msg.len, SC_OPT_QUIET, NULL,
-                               NULL);
-    }
+    sc_parcel_address(&parcel, m, SC_OPT_QUIET, context, id, change_ended);
+    sc_parcel_post(m, NULL, &parcel);
 }
 
 /* ---- ends ----------------------------------------------------------------------------------- */
@@ -802,7 +552,7 @@ void sc_mgr_replicate_gone(sc_manager_t *m, const sc_peer_t *peer, apr_uint32_t 
     }
     for (w = m->waits; w != NULL; w = w->next) {
         if (w->place == place && w->serial == serial && w->pending != NULL) {
-            detach(w); /* what it may still read is known to sc_lease_departed */
+            sc_wait_detach(w); /* what it may still read is known to sc_lease_departed */
         }
     }
     settle_all(m);
@@ -814,6 +564,6 @@ void sc_mgr_replicate_end(sc_manager_t *m)
         pending_free(m->pendings);
     }
     while (m->waits != NULL) {
-        wait_free(m->waits);
+        sc_wait_free(m->waits);
     }
 }

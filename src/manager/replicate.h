@@ -2,21 +2,28 @@
 
 /**
  * @file replicate.h
- * @brief Private to replicate.c and support.c: changes that wait to be acknowledged.
+ * @brief Private to replicate.c, support.c and post.c: changes that wait to be acknowledged.
  */
 #ifndef SC_MANAGER_REPLICATE_H
 #define SC_MANAGER_REPLICATE_H
 
 #include "internal.h"
 
+/** The end of a change's post. The wait is the callee's now. @param peer NULL: it is not there any
+ *  more */
+typedef void sc_ended_fn_t(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv);
+
+/** A post whose end is awaited. */
 struct sc_wait_t {
     sc_wait_t *next;
     sc_wait_t **link; /* what points to this one */
     sc_manager_t *m;
-    sc_wait_kind_t kind;
     apr_uint32_t place; /* of the peer */
     apr_uint32_t serial;
-    apr_uint64_t tag; /* SC_WAIT_GET, SC_WAIT_BLOCK: theirs */
+    sc_told_fn_t *told; /* who wants to know, of sc_mgr_post */
+    apr_uint64_t tag;   /* theirs */
+
+    sc_ended_fn_t *ended; /* a change of a session; NULL: it is none, the rest means nothing */
     sc_pending_t *pending;
     sc_wait_t *sibling; /* next one of the same pending */
     apr_uint16_t context;
@@ -26,6 +33,17 @@ struct sc_wait_t {
     int takes;          /* for a holder, or one that is to be one */
     apr_uint32_t epoch; /* of the location that was told */
 };
+
+/** A change that is to be posted, and to whom. */
+typedef struct sc_parcel_t {
+    apr_uint32_t options;
+    apr_uint16_t context;
+    const sc_id_t *id; /* of the session as it is now */
+    int holders;       /* 1: goes to holders only */
+    int redo;          /* 1: holders that refuse it may not be holders any more */
+    sc_record_t rec;   /* of the session, with redo */
+    sc_ended_fn_t *ended;
+} sc_parcel_t;
 
 struct sc_pending_t {
     sc_pending_t *next;
@@ -63,6 +81,21 @@ struct sc_pending_t {
     apr_uint64_t refused; /* bits of the places of those that refused it last */
 };
 
+/* post.c */
+void sc_wait_free(sc_wait_t *w);
+/** Its pending no longer waits for this one. */
+void sc_wait_detach(sc_wait_t *w);
+/** Post m->msg once more for a wait whose post has ended. On failure the wait is left as it is. */
+apr_status_t sc_wait_repost(sc_wait_t *w, const sc_peer_t *peer);
+/** A change did not get to the peer: counted, logged now and then. */
+void sc_post_failed(sc_manager_t *m, const sc_peer_t *peer, apr_status_t rv);
+/** What stands in m->msg, and whom it concerns. */
+void sc_parcel_address(sc_parcel_t *parcel, sc_manager_t *m, apr_uint32_t options,
+                       apr_uint16_t context, const sc_id_t *id, sc_ended_fn_t *ended);
+/** Post m->msg to all of them. @param p waits for them; NULL: nobody does */
+void sc_parcel_post(sc_manager_t *m, sc_pending_t *p, const sc_parcel_t *parcel);
+
+/* support.c */
 /** Backup manager: whether it concerns a session that lives here. @param rec receives it */
 int sc_pending_live(const sc_pending_t *p, sc_record_t *rec);
 /** Whether each holder has it, those too that this node does not see, and those that have been

@@ -222,20 +222,18 @@ static void note_place(sc_manager_t *m, const sc_record_t *rec)
     }
 }
 
-/* And that there is nothing any more. */
+/* And that there is nothing any more; with the delta manager, too, since front ends ask nobody. */
 static void note_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                        const sc_stamp_t *stamp)
 {
     sc_record_t rec;
 
-    if (sc_mgr_is_backup(m)) {
-        memset(&rec, 0, sizeof(rec));
-        rec.context = context;
-        rec.id = *id;
-        rec.stamp = *stamp;
-        rec.flags = SC_REC_TOMBSTONE;
-        sc_place_note(m, &rec, 0);
-    }
+    memset(&rec, 0, sizeof(rec));
+    rec.context = context;
+    rec.id = *id;
+    rec.stamp = *stamp;
+    rec.flags = SC_REC_TOMBSTONE;
+    sc_place_note(m, &rec, 0);
 }
 
 static void do_create(sc_manager_t *m, const sc_request_t *q)

@@ -118,10 +118,11 @@ static int is_known(const sc_pending_t *p, const sc_record_t *rec)
     return rec->epoch > 1 || n > p->m->config->backup.backups;
 }
 
-/* Nobody of several has got it, though this node hears some of them by now. */
-static int is_alone(const sc_pending_t *p)
+/* Several have not got it, and those that have are the lesser part of all that are in the view,
+ * though this node hears some of the others by now: they may be able to go on without it. */
+static int is_outnumbered(const sc_pending_t *p)
 {
-    return !p->lives && sc_pending_acked(p) == 0 && p->unacked > 1;
+    return !p->lives && p->unacked > 1 && sc_lease_minority(p->m, ~p->acks);
 }
 
 /* Who hears nobody of several is probably the one that is cut off: the others go on without this
@@ -146,7 +147,7 @@ int sc_pending_supported(const sc_pending_t *p)
                   (sc_pending_held(p) + own >= quorum && !sc_promise_binds(p->m, &rec)))));
     }
     return sc_pending_acked(p) + own >= quorum &&
-           (p->unacked == 0 || (!sc_lease_cut_off(p->m) && !is_alone(p)));
+           (p->unacked == 0 || (!sc_lease_cut_off(p->m) && !is_outnumbered(p)));
 }
 
 /* Backup manager: a holder has not got the change. It cannot read, as far as this node granted it

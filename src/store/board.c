@@ -30,7 +30,8 @@ _Static_assert(sizeof(sc_board_member_t) ==
                    FIELD(route) + FIELD(host) + FIELD(url) + FIELD(domain) + FIELD(uid) +
                        FIELD(port) + FIELD(role) + FIELD(state) + FIELD(node_state) + FIELD(self) +
                        FIELD(flags) + FIELD(lagging) + FIELD(leased) + FIELD(queued) +
-                       FIELD(foreign) + FIELD(queued_bytes) + FIELD(since) + FIELD(heard),
+                       FIELD(foreign) + FIELD(weight) + FIELD(lbset) + FIELD(queued_bytes) +
+                       FIELD(since) + FIELD(heard),
                "a member has no padding");
 #undef FIELD
 _Static_assert(sizeof(sc_view_t) == 4 * sizeof(apr_uint32_t) +
@@ -179,6 +180,83 @@ int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t 
         }
     }
     return alive;
+}
+
+/* Of several live members of one route, which share it for a moment when a node has restarted: one
+ * that is not suspect, and of these the one that came last. */
+static apr_uint32_t state_in(const sc_view_t *view, const char *route, apr_size_t len)
+{
+    apr_uint32_t count = bounded(__atomic_load_n(&view->count, __ATOMIC_RELAXED));
+    apr_uint32_t best = SC_MEMBER_GONE, state = SC_NODE_DOWN;
+    apr_time_t newest = 0;
+
+    for (apr_uint32_t i = 0; i < count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+        apr_uint32_t is = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
+        apr_time_t since = __atomic_load_n(&m->since, __ATOMIC_RELAXED);
+
+        if (__atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
+            (is < best || (is == best && is < SC_MEMBER_GONE && since > newest)) &&
+            is_route(m->route, route, len)) {
+            best = is;
+            newest = since;
+            state = __atomic_load_n(&m->node_state, __ATOMIC_RELAXED);
+        }
+    }
+    return state;
+}
+
+apr_uint32_t sc_board_route_state(const sc_board_t *board, const char *route, apr_size_t len)
+{
+    apr_uint32_t state = SC_NODE_DOWN;
+
+    if (len == 0 || len > SC_ROUTE_MAX || memchr(route, '\0', len) != NULL) {
+        return SC_NODE_DOWN;
+    }
+    for (int tries = 0; tries < ALIVE_TRIES; tries++) {
+        apr_uint32_t gen = sc_board_get(board->view_gen);
+
+        state = state_in(&board->view[gen & 1], route, len);
+        if (still(board, gen)) {
+            break;
+        }
+    }
+    return state;
+}
+
+int sc_board_any_passing(const sc_board_t *board)
+{
+    const sc_view_t *view = &board->view[sc_board_get(board->view_gen) & 1];
+    apr_uint32_t count = bounded(__atomic_load_n(&view->count, __ATOMIC_RELAXED));
+
+    for (apr_uint32_t i = 0; i < count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+        apr_uint32_t state = __atomic_load_n(&m->node_state, __ATOMIC_RELAXED);
+
+        if ((state == SC_NODE_JOINING || state == SC_NODE_LEAVING) &&
+            __atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
+            __atomic_load_n(&m->state, __ATOMIC_RELAXED) != SC_MEMBER_GONE) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int sc_board_any_node(const sc_board_t *board)
+{
+    const sc_view_t *view = &board->view[sc_board_get(board->view_gen) & 1];
+    apr_uint32_t count = bounded(__atomic_load_n(&view->count, __ATOMIC_RELAXED));
+
+    for (apr_uint32_t i = 0; i < count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+
+        if (__atomic_load_n(&m->state, __ATOMIC_RELAXED) == SC_MEMBER_ALIVE &&
+            __atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
+            !__atomic_load_n(&m->self, __ATOMIC_RELAXED)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* ---- peers ---------------------------------------------------------------------------------- */

@@ -259,6 +259,42 @@ def section_joiner(farm, opt, report):
             node.stop()
 
 
+def section_balance(farm, opt, report):
+    """What a balancer spends on a request with bysession, and with byrequests and stickysession.
+    Only the balancers' own CPU counts."""
+    rig.say("balancers: bysession and byrequests")
+    behind, fronts = cases.make_balanced(farm)
+    try:
+        for node in behind.nodes:
+            node.launch()
+        for case in fronts.values():
+            case.nodes[0].launch()
+        for node in behind.nodes:
+            node.wait_ready(2)
+        fronts["bysession"].nodes[0].wait_ready(2)
+        fronts["byrequests"].nodes[0].wait_ready()
+        runs = {(name, op): [] for name in fronts for op in ("read", "none")}
+        for number in range(opt.rounds):
+            for name in list(fronts)[::1 if number % 2 else -1]:
+                for op in ("read", "none"):
+                    runs[name, op].append(measure(
+                        farm, fronts[name], op, connections=opt.connections, seconds=opt.seconds,
+                        warmup=opt.warmup))
+        report.balance = {}
+        for op in ("read", "none"):
+            pairs = list(zip(runs["bysession", op], runs["byrequests", op]))
+            over = sorted(a["cpu_us"] - b["cpu_us"] for a, b in pairs)
+            report.balance[op] = {
+                "over_us": median(over), "over_range": [over[0], over[-1]],
+                "failed": sum(r["failed"] for pair in pairs for r in pair),
+                **{name: {k: median([r[k] for r in runs[name, op]])
+                          for k in ("cpu_us", "rps", "p50_us")} for name in fronts}}
+        report.aim_balance()
+    finally:
+        for node in [c.nodes[0] for c in fronts.values()] + behind.nodes:
+            node.stop()
+
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 def run_section(report, name, function, *args):
@@ -295,6 +331,8 @@ def run_all(farm, opt, report):
     for case in started.values():
         for node in case.nodes:
             node.stop()
+    if "balance" in opt.sections and farm.module:
+        run_section(report, "balance", section_balance, farm, opt, report)
     if "joiner" in opt.sections and farm.module:
         run_section(report, "joiner", section_joiner, farm, opt, report)
 
@@ -309,7 +347,7 @@ def main():
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
-    parser.add_argument("--sections", default="compare,latency,traffic,memory,joiner")
+    parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,joiner")
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
     args = parser.parse_args()
     if not 1 <= args.connections <= 64:

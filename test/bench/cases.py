@@ -112,6 +112,43 @@ def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=F
     return Case(name, title, nodes)
 
 
+def proxy_config(farm, nodes, method):
+    modules = ("proxy", "proxy_http", "slotmem_shm", "proxy_balancer", "lbmethod_byrequests")
+    members = "\n".join(f"  BalancerMember http://127.0.0.1:{n.port} route={n.route}" for n in nodes)
+    cluster = f"LoadModule session_cluster_module {farm.module}" if method == "bysession" else ""
+    return "\n".join([farm.load_line(m) for m in modules] + [cluster] +
+                     ["<Proxy balancer://bench>", members,
+                      f"  ProxySet lbmethod={method} stickysession=SID", "</Proxy>",
+                      "ProxyPass /sc-status !", "ProxyPass /bench balancer://bench/bench"])
+
+
+def make_balanced(farm):
+    """Two nodes (backup manager, so balancers are told where sessions are), and two balancers: one
+    that is a member, with bysession, and one that knows nothing, with byrequests. @return the nodes
+    as a case, and a case for each balancer by name of its method"""
+    names = ("bal1", "bal2", "front")
+    ports = {name: farm.free_port() for name in names}
+    members = "\n".join(f"SessionClusterMember 127.0.0.1:{port}" +
+                        (f" route={name}" if name != "front" else "")
+                        for name, port in ports.items())
+
+    def head(name, first):
+        return "\n".join([first, "SessionClusterMembership static frequency=500 dropTime=3000",
+                          members, "SessionClusterReceiver address=127.0.0.1 "
+                          f"port={ports[name]} autoBind=1"])
+    nodes = []
+    for name in names[:2]:
+        nodes.append(rig.Httpd(farm, name, cluster_config(farm, head(
+            name, f"SessionClusterRoute {name}\nSessionClusterManager backup"))))
+        nodes[-1].route = name
+    fronts = {
+        "byrequests": rig.Httpd(farm, "stock", proxy_config(farm, nodes, "byrequests")),
+        "bysession": rig.Httpd(farm, "front", proxy_config(farm, nodes, "bysession") + "\n" +
+                               head("front", "SessionClusterRole balancer"))}
+    return Case("balanced", "two nodes behind balancers", nodes), \
+        {name: Case(name, name, [front]) for name, front in fronts.items()}
+
+
 def make_all(farm, only=None):
     made = {"none": make_none(farm)}
 

@@ -20,6 +20,7 @@ class Report:
         self.memory = None
         self.store = None
         self.joiner = None
+        self.balance = None
         self.aims = []      # (aim, measured, met: True, False, None or a word)
         self.problems = []
         self.seconds = 0.0
@@ -97,6 +98,14 @@ class Report:
             text += f"; only {j['sessions']} sessions"
         self.aim("a joiner takes over 100,000 sessions of 1 KiB within 2 s", text, met)
 
+    def aim_balance(self):
+        for op, what in (("read", "with a session"), ("none", "without one")):
+            b = self.balance[op]
+            low, high = b["over_range"]
+            self.aim(f"a request {what} through a balancer: CPU of the balancer at most 2 µs more "
+                     "with bysession than with byrequests and stickysession",
+                     f"{b['over_us']:.1f} µs ({low:.1f} to {high:.1f})", b["over_us"] <= 2)
+
     # -- text
 
     def table(self, results):
@@ -128,6 +137,14 @@ class Report:
             steps = ", ".join("/".join(f"{x / 1024:.0f}" for x in one) for one in m["samples"])
             lines.append(f"memory of the two engines in steps of {m['changes'] // 5} changes, KiB: "
                          f"{steps}; {m['failed']} failed")
+        for op, what in (("read", "with a session"), ("none", "without a session")):
+            b = self.balance and self.balance[op]
+            if b:
+                lines.append(
+                    f"balancer, {what}: byrequests {b['byrequests']['cpu_us']:.1f} µs CPU per "
+                    f"request, {b['byrequests']['rps']:.0f}/s; bysession "
+                    f"{b['bysession']['cpu_us']:.1f} µs, {b['bysession']['rps']:.0f}/s; "
+                    f"{b['failed']} failed")
         if s:
             lines.append(f"{s['sessions']} sessions made at {s['creations_per_s']:.0f}/s, "
                          f"{s['failed']} failed")
@@ -179,5 +196,6 @@ class Report:
         return {"compare": named(self.compare), "single": named(self.single),
                 "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned}, "traffic": self.traffic, "memory": self.memory,
                 "store": self.store, "joiner": self.joiner,
+                "balance": self.balance,
                 "aims": [{"aim": a, "measured": m, "met": met} for a, m, met in self.aims],
                 "problems": self.problems, "seconds": self.seconds}

@@ -406,9 +406,12 @@ class Httpd:
         for pid in self.processes():
             send_signal(pid, signal.SIGSTOP)
         end = time.monotonic() + 10
+        dying = set()
         while True:
             pids = self.processes()
-            if not pids:
+            dying |= set(pids)
+            # a process that ends loses its environment, by which it is found, before its sockets
+            if not pids and all(proc_state(p) in ("Z", "X", "") for p in dying):
                 break
             for pid in pids:
                 send_signal(pid, signal.SIGKILL)

@@ -75,7 +75,7 @@ WRONG = [
     ("SessionClusterRotateId " + "n" * 1025, r"On, Off or the name of the attribute"),
     ("SessionClusterRole proxy", r"node or balancer, not \"proxy\""),
     # Tomcats
-    ("SessionClusterTomcat", r"SC0134: .*SessionClusterRole balancer"),
+    ("SessionClusterTomcat", r"SC0141: .*SessionClusterRole balancer"),
     ("SessionClusterTomcat on", r"wants key=value, not \"on\""),
     ("SessionClusterTomcat group=228.0.0.4", r"knows address, port, .*replyPort; not \"group\""),
     ("SessionClusterTomcat address=10.0.0.1", r"address wants a multicast address"),
@@ -288,6 +288,33 @@ WRONG = [
     ("SessionClusterInterceptor Fragmentation maxSize=1", r"bytes from 16"),
     ("SessionClusterInterceptor Order maxQueue=0", r"messages from 1"),
     ("SessionClusterInterceptor TwoPhaseCommit deepclone=true", r"no deepclone"),
+    # members that announce themselves
+    ("SessionClusterAnnounce", r"scheme://host\[:port\]\[/path\].*not \"\""),
+    ("SessionClusterAnnounce 10.0.0.1:80", r"scheme://host"),
+    ("SessionClusterAnnounce ftp://h", r"http, https, ajp, h2 or h2c"),
+    ("SessionClusterAnnounce http://u:p@h", r"scheme://host"),
+    ("SessionClusterAnnounce http://h/?a", r"scheme://host"),
+    ("SessionClusterAnnounce http://h/", r"scheme://host"),
+    ("SessionClusterAnnounce http://*.example.org", r"scheme://host"),
+    ("SessionClusterAnnounce http://169.254.169.254", r"scheme://host"),
+    ("SessionClusterAnnounce http://h/" + "p" * 120, r"at most 127 bytes"),
+    ("SessionClusterAnnounce http://h weight=0", r"weight wants a number from 1 to 100"),
+    ("SessionClusterAnnounce http://h weight=101", r"weight wants a number from 1 to 100"),
+    ("SessionClusterAnnounce http://h lbset=100", r"lbset wants a number from 0 to 99"),
+    ("SessionClusterAnnounce http://h route=n2", r"no route: SessionClusterRoute"),
+    ("SessionClusterAnnounce http://h loadfactor=2", r"called weight"),
+    ("SessionClusterAnnounce http://h\nSessionClusterAnnounce http://i", r"given twice"),
+    ("SessionClusterMembers", r"balancer://name"),
+    ("SessionClusterMembers shop", r"balancer://name, as in <Proxy balancer://name>"),
+    ("SessionClusterMembers balancer://", r"balancer://name"),
+    ("SessionClusterMembers balancer://shop/app", r"balancer://name"),
+    ("SessionClusterMembers balancer://" + "s" * 90, r"balancer://name"),
+    ("SessionClusterMembers balancer://a\nSessionClusterMembers balancer://A", r"given twice"),
+    ("SessionClusterMembers balancer://a keep=0", r"keep wants seconds from 1 to 86400"),
+    ("SessionClusterMembers balancer://a route=" + "r" * 64, r"at most 63 bytes"),
+    ("SessionClusterMembers balancer://a connectiontimeout=100ms", r"seconds from 1 to 3600"),
+    ("SessionClusterMembers balancer://a growth=3", r"ProxySet growth="),
+    ("SessionClusterMembers balancer://a color=red", r"knows route, url, keep"),
     # secret, quorum, sizes
     ("SessionClusterSecret file:/no/such/key", r"No such file"),
     ("SessionClusterSecret exec:/no/such/key", r"is no program"),
@@ -305,6 +332,16 @@ WRONG = [
     ("SessionClusterMaxSessionSize 17M", r"256 to 16M"),
     ("SessionClusterBalancerMethod bysession", r"requests without a session"),
     ("SessionClusterBalancerMethod bymood", r"LoadModule lbmethod_bymood_module"),
+    ("SessionClusterBalancerMethod", r"then key=value"),
+    ("SessionClusterBalancerMethod maxFailures=3", r"such as byrequests, then key=value"),
+    ("SessionClusterBalancerMethod byrequests maxFailures=17", r"from 0 to 16"),
+    ("SessionClusterBalancerMethod byrequests failureTime=0", r"from 1 to 3600"),
+    ("SessionClusterBalancerMethod byrequests rankedDelimiter=..", r"off, or the one character"),
+    ("SessionClusterBalancerMethod byrequests rankedDelimiter=x", r"not a letter or digit"),
+    ("SessionClusterBalancerMethod byrequests rankedDelimiter=", r"off, or the one character"),
+    ("SessionClusterBalancerMethod byrequests abandonGone=maybe", r"abandonGone wants"),
+    ("SessionClusterBalancerMethod byrequests sticky=1", r"maxFailures"),
+    ("SessionClusterBackupHint maybe", r"must be On or Off"),
     # cookie
     ("SessionClusterCookieName", r"a cookie's name"),
     ("SessionClusterCookieName a=b", r"a cookie's name"),
@@ -362,7 +399,8 @@ def test_a_key_is_not_repeated(configtest, lines):
 GLOBAL_ONLY = ["Route n1", "Role node", "Membership static", "Member h:1", "Receiver port=1",
                "Sender timeout=100", "SendOptions 6", "Manager delta", "Interceptor MessageDispatch",
                "Secret none", "Quorum 2", "Memory 64M", "MaxSessionSize 1K",
-               "BalancerMethod byrequests", "Tomcat map=m"]
+               "BalancerMethod byrequests", "Announce http://h", "Members balancer://a",
+               "Tomcat map=m"]
 
 
 @pytest.mark.parametrize("line", GLOBAL_ONLY)
@@ -379,9 +417,9 @@ def test_engine_is_configured_globally(configtest, line, place):
 CONTRADICTIONS = [
     ("SessionClusterMember 127.0.0.1:4001", r"SC0101: .*SessionClusterMembership static"),
     ("SessionClusterRole balancer", r"SC0102: .*SessionClusterMembership"),
-    ("SessionClusterTomcat map=m", r"SC0134: .*SessionClusterRole balancer"),
-    ("SessionClusterRole balancer\nSessionClusterTomcat dropTime=1999", r"SC0135: .*frequency=1000"),
-    ("SessionClusterRole balancer\nSessionClusterTomcat bind=::1", r"SC0136: .*IPv6"),
+    ("SessionClusterTomcat map=m", r"SC0141: .*SessionClusterRole balancer"),
+    ("SessionClusterRole balancer\nSessionClusterTomcat dropTime=1999", r"SC0142: .*frequency=1000"),
+    ("SessionClusterRole balancer\nSessionClusterTomcat bind=::1", r"SC0143: .*IPv6"),
     (STATIC.replace(ROUTE, ""), r"SC0103: .*SessionClusterRoute"),
     (ROUTE + "SessionClusterMembership static", r"SC0104: .*SessionClusterMember host:port"),
     (STATIC.replace("static", "multicast bind=127.0.0.1"), r"SC0105: .*Membership static"),
@@ -430,6 +468,13 @@ CONTRADICTIONS = [
     (SECRET + STATIC.replace("static", "static foreign=accept"),
      r"SC0128: .*foreign member has no secret"),
     (SECRET + STATIC.replace("port=4000", "port=4000 udpPort=4100"), r"SC0129: .*not sealed"),
+    ("SessionClusterRole balancer\n" + STATIC.replace(ROUTE, "") +
+     "SessionClusterAnnounce http://127.0.0.1", r"SC0134: .*take it out"),
+    ("SessionClusterAnnounce http://127.0.0.1", r"SC0135: .*nobody to tell"),
+    ("SessionClusterMembers balancer://a", r"SC0136: .*would know no node"),
+    (STATIC.replace("address=127.0.0.1", "address=192.0.2.1") + "SessionClusterSecret none\n"
+     "SessionClusterMembers balancer://a", r"SC0137: .*192\.0\.2\.1.*one SessionClusterSecret"),
+    (STATIC + "SessionClusterMembers balancer://a", r"SC0714: .*proxy_balancer_module first"),
     (SECRET + DNS + "SessionClusterInterceptor StaticMembership member=127.0.0.1:4002,uniqueId=" +
      "0" * 32, r"SC0120: .*uniqueId= is for a Tomcat"),
 ]
@@ -445,6 +490,26 @@ def test_contradiction(configtest, lines, message):
 def test_all_contradictions_at_once(configtest):
     _, said = configtest("SessionClusterMembership static\nSessionClusterSender maxQueueSize=64K")
     assert {"SC0103", "SC0104", "SC0113"} <= set(re.findall(r"SC\d{4}", said))
+
+
+SHOP = "<Proxy balancer://shop>\nProxySet growth=4\n</Proxy>\n"
+MEMBERS = STATIC.replace(ROUTE, "SessionClusterRole balancer\n") + \
+    "SessionClusterMembers balancer://shop\n"
+
+
+@pytest.mark.parametrize("lines,modules,message", [
+    (MEMBERS, PROXY + MODULE_LINE, r"SC0715: .*balancer://shop: there is no such balancer"),
+    (MEMBERS + SHOP.replace("growth=4", "lbmethod=bysession"), PROXY + MODULE_LINE,
+     r"SC0713: .*ProxySet growth=16"),
+    (MEMBERS + SHOP, MODULE_LINE + PROXY,
+     r"SC0714: .*move the LoadModule line of proxy_module before"),
+    (MEMBERS + SHOP, PROXY + MODULE_LINE, None),
+    (MEMBERS.replace("//shop", "//SHOP") + "<VirtualHost *:80>\n" + SHOP + "</VirtualHost>\n",
+     PROXY + MODULE_LINE, None)])
+def test_members_need_a_balancer(configtest, lines, modules, message):
+    code, said = configtest(lines, modules=modules)
+    assert (code != 0) == bool(message), said
+    assert not message or re.search(message, said), said
 
 
 def test_cookie_name_needs_mod_session(configtest):
@@ -487,6 +552,9 @@ RIGHT = [
     STATIC,
     STATIC + "SessionClusterQuorum On",
     STATIC + "SessionClusterQuorum 2",
+    STATIC + "SessionClusterAnnounce HTTP://WWW.Example.org:80/App weight=100 lbset=99",
+    STATIC + "SessionClusterAnnounce https://[2001:db8::1]:8443",
+    STATIC + "SessionClusterAnnounce ajp://*",
     STATIC + "SessionClusterMember 127.0.0.1:4000\nSessionClusterQuorum 2",
     STATIC.replace("127.0.0.1:4001", "[::1]:4001 route=n2").replace("=127.0.0.1", "=::1"),
     STATIC.replace("address=127.0.0.1", "address=192.0.2.1") + "SessionClusterSecret none",
@@ -626,6 +694,12 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         extra += ROUTE
     if kind == "Tomcat":
         extra += "SessionClusterRole balancer\n"
+    if kind in ("Announce", "Members"):
+        extra += STATIC
+    if kind == "Members":
+        code, said = configtest(extra + SHOP + line, modules=PROXY + MODULE_LINE)
+        assert code == 0, said
+        return
     if "StaticMembership" in line:
         extra += ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\n"
     code, said = configtest(extra + line)
@@ -646,6 +720,8 @@ def test_reference_knows_every_directive():
     ("node-backup.conf.example", {}, SESSION + MODULE_LINE),
     ("node-backup.conf.example", {"SC_ROUTE": "n5", "SC_PORT": "4005", "SC_RACK": "rack3"},
      SESSION + MODULE_LINE),
+    ("node.conf.example", {"SC_ANNOUNCE": "http://*:8001"}, SESSION + MODULE_LINE),
+    ("balancer-members.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {"SC_PORT": "4712", "SC_BACKEND1": "http://127.0.0.1:9001"},
      PROXY + MODULE_LINE),

@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int total = 0;
 
     memset(&cookie, 0, sizeof(cookie));
-    cookie.route = "";
+    cookie.route = cookie.hint = "";
     while (in.left > 0) {
         const unsigned char *nul = memchr(in.p, 0, in.left);
         size_t n = nul != NULL ? (size_t)(nul - in.p) : in.left;
@@ -99,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK((cookie.kind == SC_COOKIE_NONE) == (total == 0));
     if (cookie.kind == SC_COOKIE_OURS) {
         FUZZ_CHECK(cookie.route[0] == '\0' || sc_route_valid(cookie.route, strlen(cookie.route)));
+        FUZZ_CHECK(cookie.hint[0] == '\0' || sc_route_valid(cookie.hint, strlen(cookie.hint)));
     }
     return 0;
 }

@@ -27,6 +27,10 @@ static void ask(const sc_member_t *m)
     }
     FUZZ_CHECK(sc_member_same(m, &copy) && sc_member_order(m, &copy) == 0);
     (void)sc_member_leaving(m);
+    FUZZ_CHECK(m->url[0] == '\0' ? m->weight == 0 && m->lbset == 0
+                                 : m->ours && m->role == SC_ROLE_NODE && !m->bad_url &&
+                                       sc_worker_url_usable(m->url, m));
+    FUZZ_CHECK(m->weight <= SC_WEIGHT_MAX && m->lbset <= SC_LBSET_MAX);
     if (m->host_len != 0) {
         FUZZ_CHECK(sc_member_set_host(&copy, host) == APR_SUCCESS);
         FUZZ_CHECK(sc_member_same_address(m, &copy));
@@ -49,6 +53,7 @@ static void write_and_read(const sc_member_t *m, const unsigned char *bytes, apr
         /* fields of later versions are not kept */
         memcpy(again.payload, m->payload, sizeof(again.payload));
         again.payload_len = m->payload_len;
+        again.bad_url = m->bad_url; /* nor is an URL that no balancer may use */
     } else {
         FUZZ_CHECK(b.len == len && memcmp(b.data, bytes, len) == 0);
     }

@@ -292,10 +292,12 @@ static void judge_stall(const op_t *op, const job_t *job)
 {
     faults_t *f = op->s->w->faults;
     apr_interval_time_t wait = apr_time_from_msec(job->node->config.ack_wait_ms);
+    /* with the backup manager a session may have to get another holder meanwhile */
+    apr_interval_time_t most = op->s->w->config.manager == SC_MANAGER_DELTA ? wait / 5 : wait / 2;
     apr_time_t *first = &f->stall[job->node->index];
 
     if (f->freeze_began < 0 || job->node->index == f->freeze_node || op->attempts != 1 ||
-        job->waited <= wait / 2 || op->start < f->freeze_began) {
+        job->waited <= most || op->start < f->freeze_began) {
         return;
     }
     if (*first < 0) {

@@ -8,6 +8,7 @@ The list is mutants.txt: blocks of
     file src/...                 the file that is changed
     args --profile freeze ...    options of the simulator (may be left out)
     seeds 100                    how many to try (default 60)
+    start 1000                   the first one (default 1): where one is known that shows it
     - old line                   exact text, which must occur once
     + new line
 
@@ -25,7 +26,7 @@ import sys
 
 class Mutant:
     def __init__(self, name):
-        self.name, self.file, self.args, self.seeds = name, "", [], 60
+        self.name, self.file, self.args, self.seeds, self.start = name, "", [], 60, 1
         self.old, self.new = [], []
 
 
@@ -48,6 +49,8 @@ def read_list(path):
                 m.args = rest.split()
             elif word == "seeds":
                 m.seeds = int(rest)
+            elif word == "start":
+                m.start = int(rest)
             else:
                 sys.exit("%s: %s: what is \"%s\"?" % (path, m.name, word))
     return mutants
@@ -115,9 +118,9 @@ def build(m, opts):
 
 def hunt(m, binary, baseline, timeout):
     """@return (seed, rule) of the first seed that only fails with the mutant"""
-    start = 1
-    while start <= m.seeds:
-        count = min(5, m.seeds - start + 1)
+    start, end = m.start, m.start + m.seeds
+    while start < end:
+        count = min(5, end - start)
         for seed, rule in sorted(run(binary, m.args, start, count, timeout).items()):
             if not baseline.fails(m.args, seed, timeout):
                 return seed, rule

@@ -11,49 +11,6 @@
 
 #include "backup_net.h"
 
-/* Session 1: made on one node; who else there is. */
-typedef struct cast_t {
-    net_t *net;
-    int primary, backup, third, fourth; /* the last two hold nothing */
-} cast_t;
-
-static cast_t cast_of(net_t *net, int primary)
-{
-    cast_t c = {net, primary, -1, -1, -1};
-    int i;
-
-    CU_ASSERT_EQUAL(net_set(net, primary, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    net_run(net, 300);
-    for (i = 0; i < net->n; i++) {
-        if (i == primary) {
-            continue;
-        }
-        if (backup_has(net, i, 1, NULL) == HAS_COPY) {
-            c.backup = i;
-        } else if (c.third < 0) {
-            c.third = i;
-        } else if (c.fourth < 0) {
-            c.fourth = i;
-        }
-    }
-    CU_ASSERT_FATAL(c.backup >= 0);
-    return c;
-}
-
-static int is(const char *value, const char *want)
-{
-    return value != NULL && strcmp(value, want) == 0;
-}
-
-static void hold(net_t *net, int node, int on)
-{
-    int i;
-
-    for (i = 0; i < net->n; i++) {
-        net->link[node][i].hold = net->link[i][node].hold = on;
-    }
-}
-
 static sc_record_t record(net_t *net, int node)
 {
     sc_record_t rec;
@@ -86,16 +43,6 @@ static apr_uint64_t digest(net_t *net, int node)
     }
     sc_buf_free(&body);
     return d;
-}
-
-static apr_uint16_t route(net_t *net, int where, int whose)
-{
-    apr_uint16_t index = SC_ROUTE_NONE;
-    const char *name = net->node[whose].config.route;
-
-    CU_ASSERT_EQUAL(sc_store_route(net->node[where].store, name, strlen(name), 0, &index),
-                    APR_SUCCESS);
-    return index;
 }
 
 /* A newer value than all have, in the copy of one node only. */
@@ -199,9 +146,9 @@ static reply_t notify(net_t *net, int from, int to, int with, apr_uint32_t numbe
 {
     sc_record_t want = record(net, from);
 
-    want.primary = route(net, from, from);
+    want.primary = backup_route(net, from, from);
     memset(want.backups, 0, sizeof(want.backups));
-    want.backups[0] = route(net, from, with);
+    want.backups[0] = backup_route(net, from, with);
     want.epoch = number;
     return say(net, from, to, &want, digest(net, to), 0);
 }
@@ -210,7 +157,7 @@ static reply_t notify(net_t *net, int from, int to, int with, apr_uint32_t numbe
 
 static void test_promised_once(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     reply_t r;
 
@@ -236,11 +183,32 @@ static void test_promised_once(void)
     net_destroy(net);
 }
 
+/* Without a quorum two may be asked for with one number. The names say which counts, whichever
+ * comes first. */
+static void test_same_number(void)
+{
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
+        net_t *net = c.net;
+        int greater = c.backup > c.primary ? c.backup : c.primary;
+        int lesser = greater == c.backup ? c.primary : c.backup;
+
+        CU_ASSERT_FALSE(
+            notify(net, i ? greater : lesser, c.third, i ? lesser : greater, 7).refused);
+        CU_ASSERT_EQUAL(notify(net, i ? lesser : greater, c.third, i ? greater : lesser, 7).refused,
+                        i);
+        CU_ASSERT_EQUAL(record(net, c.third).primary, backup_route(net, c.third, greater));
+        net_destroy(net);
+    }
+}
+
 /* Of a session that is not known here a promise is remembered, too; a claimer that is no holder is
  * not believed to know where it is. */
 static void test_promised_unknown(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     sc_id_t id = net_id(1);
     reply_t r;
@@ -260,7 +228,7 @@ static void test_promised_unknown(void)
 /* Who knows a location that is newer than the one the claimer begins from says where it is. */
 static void test_claim_of_the_past(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     sc_record_t old = record(net, c.primary);
     reply_t r = notify(net, c.backup, c.third, c.primary, 4);
@@ -275,7 +243,7 @@ static void test_claim_of_the_past(void)
 /* A number that is not above the location from which it begins is none. */
 static void test_claim_of_nothing(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     apr_uint64_t before = net->node[c.third].board->count.records_refused;
 
@@ -287,7 +255,7 @@ static void test_claim_of_nothing(void)
 
 static void test_promise_outlives_engine(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     reply_t r;
 
@@ -308,24 +276,6 @@ static void test_promise_outlives_engine(void)
 /* ---- who has promised -------------------------------------------------------------------------
  */
 
-typedef struct copy_t {
-    sc_event_t event;
-    int from, to;
-    unsigned char bytes[4096];
-    apr_size_t len;
-} copy_t;
-
-static void keep(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
-{
-    copy_t *k = net->tapped;
-
-    if (from == k->from && to == k->to && len > 0 && bytes[0] == (unsigned int)k->event &&
-        len <= sizeof(k->bytes)) {
-        memcpy(k->bytes, bytes, len);
-        k->len = len;
-    }
-}
-
 /* Changes by the old number are refused, of the whole session as of parts of it, but not those of
  * the claimer. */
 static void test_fence(void)
@@ -335,12 +285,12 @@ static void test_fence(void)
 
     for (i = 0; i < 2; i++) {
         net_t *net = backup_ready(4, 1);
-        cast_t c = cast_of(net, 0);
-        copy_t k = {events[i], c.primary, c.backup, {0}, 0};
+        backup_cast_t c = backup_cast(net, 0);
+        backup_kept_t k = {events[i], c.primary, c.backup, {0}, 0};
         apr_uint32_t call;
         sc_member_t *maker = &net->node[c.primary].self, *claimer = &net->node[c.third].self;
 
-        net->tap = keep;
+        net->tap = backup_keep;
         net->tapped = &k;
         if (i == 0) {
             call = net_change(net, c.primary, 0, 0, 1, "a", "2", (char *)NULL);
@@ -364,35 +314,11 @@ static void test_fence(void)
     }
 }
 
-static void majority(sc_config_t *c, int index)
-{
-    backup_tweak(c, index);
-    c->quorum = 2;
-}
-
-static net_t *with_majority(int n, int copies, apr_uint32_t quorum)
-{
-    net_t *net;
-    int i;
-
-    backup_copies = copies;
-    net = net_create(n, majority);
-    for (i = 0; i < n; i++) {
-        net->node[i].config.quorum = quorum;
-    }
-    for (i = 0; i < n; i++) {
-        net_join(net, i, 0);
-    }
-    CU_ASSERT(net_wait_ready(net, 5000));
-    net_run(net, 3000);
-    return net;
-}
-
 /* The claimer does not come back to it: the owner goes past the promise, and changes count again.
  * @param backup it was the backup that promised: the owner does not even know that */
 static void stale_on(net_t *net, int backup)
 {
-    cast_t c = cast_of(net, 0);
+    backup_cast_t c = backup_cast(net, 0);
     int i, waited = 0;
 
     CU_ASSERT(promises(net, c.third, backup ? c.backup : c.primary, 5));
@@ -407,7 +333,7 @@ static void stale_on(net_t *net, int backup)
         CU_ASSERT(epoch(net, i) > 5);
         CU_ASSERT_EQUAL(promised(net, i), 0);
     }
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "3"));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "3"));
     net_destroy(net);
 }
 
@@ -415,15 +341,15 @@ static void test_stale(void)
 {
     stale_on(backup_ready(4, 1), 1);
     stale_on(backup_ready(4, 1), 0);
-    stale_on(with_majority(4, 1, 2), 1);
-    stale_on(with_majority(4, 1, 2), 0);
+    stale_on(backup_quorum(4, 1, 2), 1);
+    stale_on(backup_quorum(4, 1, 2), 0);
 }
 
 /* With a quorum: whoever was promised a number need not hear of a change by a lower one, so as long
  * as not all holders have it, it counts only by a higher one. */
 static void test_bound_owner(void)
 {
-    net_t *net = with_majority(3, 2, 2);
+    net_t *net = backup_quorum(3, 2, 2);
     sc_record_t base;
     apr_uint32_t call;
     int i;
@@ -431,7 +357,7 @@ static void test_bound_owner(void)
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     CU_ASSERT(backup_settled(net, 3000));
     base = record(net, 2);
-    hold(net, 2, 1);
+    net_hold(net, 2, 1);
     CU_ASSERT_FALSE(say(net, 2, 0, &base, digest(net, 0), base.epoch + 4).refused);
     call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
     for (i = 0; i < 10000 && net->answer[call].times == 0; i++) {
@@ -441,10 +367,10 @@ static void test_bound_owner(void)
     if (net->answer[call].outcome == SC_DONE || net->answer[call].outcome == SC_DEGRADED) {
         CU_ASSERT(epoch(net, 0) > base.epoch + 4);
     }
-    hold(net, 2, 0);
+    net_hold(net, 2, 0);
     CU_ASSERT(backup_settled(net, 20000));
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "3"), SC_DONE);
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "3"));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "3"));
     net_destroy(net);
 }
 
@@ -453,7 +379,7 @@ static void test_bound_owner(void)
 
 static void test_brought_up(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     sc_record_t base = record(net, c.primary);
     reply_t r;
@@ -488,7 +414,7 @@ static void watch_copies(net_t *net, int from, int to, const unsigned char *byte
 /* A change that the others have acknowledged, and the owner has not got: what moves has it. */
 static void test_moves_the_latest(void)
 {
-    net_t *net = with_majority(4, 2, 3);
+    net_t *net = backup_quorum(4, 2, 3);
     watch_t w = {0, 0, 0};
     int i, other = -1, holders = 0;
 
@@ -504,7 +430,7 @@ static void test_moves_the_latest(void)
         }
     }
     CU_ASSERT_FATAL(holders == 2 && other > 0);
-    CU_ASSERT_TRUE(is(net_value(net, 0, 1, "a"), "1"));
+    CU_ASSERT_TRUE(net_is(net_value(net, 0, 1, "a"), "1"));
     net->tap = watch_copies;
     net->tapped = &w;
     (void)net_takeover(net, other, 1);
@@ -514,7 +440,7 @@ static void test_moves_the_latest(void)
     CU_ASSERT(w.copies > 0);
     CU_ASSERT_EQUAL(w.old, 0);
     CU_ASSERT(backup_settled(net, 5000));
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "new"));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "new"));
     net_destroy(net);
 }
 
@@ -538,33 +464,19 @@ static int conflicts(net_t *net)
     return n;
 }
 
-/* One node asks another one to be made primary. */
-static void take(net_t *net, int who, int of)
-{
-    sc_record_t rec = record(net, of);
-    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, rec.id, rec.epoch};
-    sc_buf_t b;
-
-    sc_buf_init(&b, 1024);
-    sc_msg_take_put(&b, &t);
-    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
-                    APR_SUCCESS);
-    sc_buf_free(&b);
-}
-
 /* Primary and backup have lost each other, each is nearer to one of the others, and is asked by
  * that one for the session. */
 static void test_two_owners(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     int i, bad = 0;
 
     net->link[c.primary][c.fourth].delay = 30000;
     net->link[c.backup][c.third].delay = 30000;
     net_part(net, c.primary, c.backup);
-    take(net, c.third, c.primary);
-    take(net, c.fourth, c.backup);
+    backup_take(net, c.third, c.primary);
+    backup_take(net, c.fourth, c.backup);
     CU_ASSERT(promised(net, c.primary) == 2 && promised(net, c.backup) == 2);
     for (i = 0; i < 8000; i++) {
         net_run(net, 1);
@@ -580,22 +492,22 @@ static void test_two_owners(void)
     }
     CU_ASSERT_EQUAL(bad, 0);
     CU_ASSERT(backup_settled(net, 5000));
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "1"));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "1"));
     net_destroy(net);
 }
 
 /* Who was refused because of a higher number goes past it at once. */
 static void test_next_number(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
 
     CU_ASSERT(promises(net, c.backup, c.third, 200));
-    take(net, c.fourth, c.primary);
+    backup_take(net, c.fourth, c.primary);
     CU_ASSERT_EQUAL(promised(net, c.primary), 2);
     net_run(net, 1500);
     CU_ASSERT_EQUAL(epoch(net, c.primary), 201);
-    CU_ASSERT(is(net_primary(net, c.third, 1), net->node[c.fourth].config.route));
+    CU_ASSERT(net_is(net_primary(net, c.third, 1), net->node[c.fourth].config.route));
     CU_ASSERT(backup_settled(net, 5000));
     net_destroy(net);
 }
@@ -603,12 +515,12 @@ static void test_next_number(void)
 /* Whose number is lower gives way to the other one. */
 static void test_gives_way(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     apr_uint64_t asked;
 
     net->link[c.third][c.primary].hold = 1;
-    take(net, c.fourth, c.primary);
+    backup_take(net, c.fourth, c.primary);
     net_run(net, 100);
     CU_ASSERT_EQUAL(promised(net, c.primary), 2);
     CU_ASSERT(claim(net, c.backup, c.primary, 2).refused); /* it has promised that to itself */
@@ -625,14 +537,14 @@ static void test_gives_way(void)
  * what the others have decided. */
 static void test_owner_without_quorum(void)
 {
-    net_t *net = with_majority(5, 1, 3);
-    cast_t c = cast_of(net, 4);
+    net_t *net = backup_quorum(5, 1, 3);
+    backup_cast_t c = backup_cast(net, 4);
     char before[64];
     apr_uint32_t call;
     int i, k;
 
     snprintf(before, sizeof(before), "%.60s", backup_where(net, 4, 1));
-    take(net, c.third, c.primary);
+    backup_take(net, c.third, c.primary);
     for (i = 0; i < 5; i++) {
         for (k = 0; k < i; k++) {
             int left = i == c.primary || i == c.third, too = k == c.primary || k == c.third;
@@ -660,12 +572,12 @@ static void test_owner_without_quorum(void)
     for (i = 0; i < 5; i++) {
         CU_ASSERT(epoch(net, i) > 1);
     }
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "new"));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "new"));
     for (i = 0; i < 5; i++) { /* and so all read it */
         call = net_fetch(net, i, 1, "n5");
         CU_ASSERT(net_wait(net, call, 5000));
         CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
-        CU_ASSERT_TRUE(is(net_value(net, i, 1, "a"), "new"));
+        CU_ASSERT_TRUE(net_is(net_value(net, i, 1, "a"), "new"));
     }
     net_destroy(net);
 }
@@ -673,14 +585,14 @@ static void test_owner_without_quorum(void)
 /* A location that it asks others to accept counts for a node, as far as others claim something. */
 static void test_claim_while_asking(void)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     sc_record_t base = record(net, c.backup);
     apr_uint64_t *asked = &net->node[c.primary].posted[SC_EVT_NOTIFY];
     int waited = 0;
     reply_t r;
 
-    take(net, c.fourth, c.primary);
+    backup_take(net, c.fourth, c.primary);
     CU_ASSERT_EQUAL(*asked, 3); /* for promises */
     while (*asked == 3 && waited++ < 1000) {
         net_run(net, 1);
@@ -700,7 +612,7 @@ static void test_claim_while_asking(void)
 /* A number that is as far ahead as a promise can be kept, or farther, stops nobody for good. */
 static void far_ahead(apr_uint32_t number)
 {
-    cast_t c = cast_of(backup_ready(4, 1), 0);
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     int waited = 0;
 
@@ -710,9 +622,10 @@ static void far_ahead(apr_uint32_t number)
         net_run(net, 500);
     }
     CU_ASSERT(waited < 5000); /* it can be changed, */
-    take(net, c.fourth, backup_primary(net, 1));
+    backup_take(net, c.fourth, backup_primary(net, 1));
     net_run(net, 5000);
-    CU_ASSERT(is(net_primary(net, c.third, 1), net->node[c.fourth].config.route)); /* and moved */
+    CU_ASSERT(
+        net_is(net_primary(net, c.third, 1), net->node[c.fourth].config.route)); /* and moved */
     CU_ASSERT(backup_settled(net, 5000));
     net_destroy(net);
 }
@@ -739,7 +652,7 @@ static void test_many_twice(void)
             memset(&rec, 0, sizeof(rec));
             rec.id = net_id(1000 + (apr_uint32_t)n);
             rec.epoch = 1;
-            rec.primary = route(net, 0, 0);
+            rec.primary = backup_route(net, 0, 0);
             refused += say(net, 0, 3, &rec, 0, 2).refused;
         }
     }
@@ -752,6 +665,7 @@ void backup_claims_tests(void)
     CU_pSuite s = CU_get_suite("backup");
 
     CU_add_test(s, "a number is promised once", test_promised_once);
+    CU_add_test(s, "two locations asked for with one number", test_same_number);
     CU_add_test(s, "a number is promised for what is not known", test_promised_unknown);
     CU_add_test(s, "a claim that begins from an old location", test_claim_of_the_past);
     CU_add_test(s, "a claim of what has been", test_claim_of_nothing);

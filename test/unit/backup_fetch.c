@@ -9,13 +9,6 @@
 
 #include "backup_net.h"
 
-static sc_outcome_t outcome(net_t *net, apr_uint32_t call)
-{
-    CU_ASSERT(net_wait(net, call, 10000));
-    CU_ASSERT_EQUAL(net->answer[call].times, 1);
-    return net->answer[call].outcome;
-}
-
 /* Made on node 0; *backup and *other receive who holds a copy, and who does not. */
 static void create(net_t *net, apr_uint32_t id, int *backup, int *other)
 {
@@ -35,13 +28,6 @@ static void create(net_t *net, apr_uint32_t id, int *backup, int *other)
     CU_ASSERT_EQUAL(backup_has(net, *other, id, NULL), HAS_PROXY);
 }
 
-static void lose(net_t *net, int node, apr_uint32_t number)
-{
-    sc_id_t id = net_id(number);
-
-    CU_ASSERT_EQUAL(sc_store_remove(net->node[node].store, 0, &id), APR_SUCCESS);
-}
-
 /* ---- found ------------------------------------------------------------------------------------
  */
 
@@ -52,11 +38,11 @@ static void test_from_proxy(void)
     int backup, other;
 
     create(net, 1, &backup, &other);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 0, 1, "")), SC_FOUND);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, backup, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 0, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, backup, 1, "")), SC_FOUND);
     CU_ASSERT_EQUAL(net->node[0].board->count.fetches + net->node[backup].board->count.fetches, 0);
     call = net_fetch(net, other, 1, "n1");
-    CU_ASSERT_EQUAL(outcome(net, call), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
     CU_ASSERT_EQUAL(net->answer[call].wait_us, 2000);
     CU_ASSERT_EQUAL(net->node[other].posted[SC_EVT_RETRIEVE], 2); /* the holders */
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
@@ -64,7 +50,7 @@ static void test_from_proxy(void)
     /* it is not trusted a second time */
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "2");
     /* and does not stay */
     net_run(net, 12000);
@@ -79,12 +65,12 @@ static void test_from_nothing(void)
     int backup, other;
 
     create(net, 1, &backup, &other);
-    lose(net, other, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "")), SC_FOUND);
+    net_lose(net, other, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "")), SC_FOUND);
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
     /* nobody has it */
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 2, "n1")), SC_ABSENT);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 0, 2, "")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 2, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 0, 2, "")), SC_ABSENT);
     net_destroy(net);
 }
 
@@ -114,19 +100,10 @@ static void test_old_location(void)
             CU_ASSERT_EQUAL(sc_store_set_location(store, 0, &id, ro, &rb, 1, 2), APR_SUCCESS);
         }
     }
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "")), SC_FOUND);
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
     CU_ASSERT_STRING_EQUAL(backup_where(net, other, 1), backup_where(net, 0, 1));
     net_destroy(net);
-}
-
-static void hold(net_t *net, int node, int on)
-{
-    int i;
-
-    for (i = 0; i < net->n; i++) {
-        net->link[node][i].hold = net->link[i][node].hold = on;
-    }
 }
 
 /* The primary hangs: the backup answers, at once and later. */
@@ -136,17 +113,17 @@ static void test_mute_primary(void)
     int backup, other, i;
 
     create(net, 1, &backup, &other);
-    hold(net, 0, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    net_hold(net, 0, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     for (i = 0; i < 6; i++) {
         net_run(net, 400);
-        lose(net, other, 1);
-        CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+        net_lose(net, other, 1);
+        CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
         CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
     }
-    hold(net, 0, 0);
+    net_hold(net, 0, 0);
     net_run(net, 3000);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     net_destroy(net);
 }
 
@@ -156,12 +133,12 @@ static void test_mute_backup(void)
     int backup, other;
 
     create(net, 1, &backup, &other);
-    hold(net, backup, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    net_hold(net, backup, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     net_run(net, 2000);
-    lose(net, other, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "")), SC_FOUND);
-    hold(net, backup, 0);
+    net_lose(net, other, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "")), SC_FOUND);
+    net_hold(net, backup, 0);
     net_destroy(net);
 }
 
@@ -175,7 +152,7 @@ static void test_old_guest(void)
     sc_buf_t b;
 
     create(net, 1, &backup, &other);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_GUEST);
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
@@ -209,7 +186,7 @@ static void test_holders_gone(void)
     net_crash(net, 0, 1);
     net_crash(net, backup, 1);
     net_run(net, 3000);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_ABSENT);
     CU_ASSERT_EQUAL(net_set(net, other, 0, 1, "a", "2"), SC_ABSENT);
     net_destroy(net);
 }
@@ -223,11 +200,11 @@ static void test_holders_back(void)
     create(net, 1, &backup, &other);
     net_crash(net, 0, 1);
     net_crash(net, backup, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_UNKNOWN);
     net_join(net, 0, 0);
     CU_ASSERT(net_wait_ready(net, 5000));
     net_run(net, 1000);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     CU_ASSERT_STRING_EQUAL(net_value(net, other, 1, "a"), "1");
     net_destroy(net);
 }
@@ -239,15 +216,137 @@ static void test_holders_mute(void)
     int backup, other;
 
     create(net, 1, &backup, &other);
-    hold(net, 0, 1);
-    hold(net, backup, 1);
+    net_hold(net, 0, 1);
+    net_hold(net, backup, 1);
     net_run(net, 3000);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_UNKNOWN);
     CU_ASSERT_EQUAL(net_set(net, other, 0, 1, "a", "2"), SC_UNKNOWN);
-    hold(net, 0, 0);
-    hold(net, backup, 0);
+    net_hold(net, 0, 0);
+    net_hold(net, backup, 0);
     net_run(net, 3000);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    net_destroy(net);
+}
+
+/* The primary, whose memory was lost, has said that there is nothing: that counts when the other
+ * holder has said so, too. */
+static void lost_by_primary(int both)
+{
+    net_t *net = backup_ready(5, 1);
+    apr_uint32_t call;
+    int backup, other;
+
+    create(net, 1, &backup, &other);
+    net_lose(net, 0, 1);
+    if (both) {
+        net_lose(net, backup, 1);
+    }
+    net->link[backup][other].delay = apr_time_from_msec(100);
+    call = net_fetch(net, other, 1, "n1");
+    net_run(net, 50);
+    CU_ASSERT(net->node[0].posted[SC_EVT_RETRIEVE_REPLY] > 0);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    CU_ASSERT_EQUAL(net_outcome(net, call), both ? SC_ABSENT : SC_FOUND);
+    CU_ASSERT(both || net_is(net_value(net, other, 1, "a"), "1"));
+    net_destroy(net);
+}
+
+static void test_primary_lost(void)
+{
+    lost_by_primary(0);
+    lost_by_primary(1);
+}
+
+/* The other holder says nothing, or has gone a moment ago. */
+static void test_primary_lost_backup_away(void)
+{
+    int gone;
+
+    for (gone = 0; gone < 2; gone++) {
+        net_t *net = backup_ready(5, 1);
+        int backup, other;
+
+        create(net, 1, &backup, &other);
+        net_lose(net, 0, 1);
+        if (gone) {
+            net_crash(net, backup, 1);
+        } else {
+            net_hold(net, backup, 1);
+        }
+        CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_UNKNOWN);
+        if (gone) {
+            net_run(net, 5000); /* it does not come back */
+            CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_ABSENT);
+        }
+        net_destroy(net);
+    }
+}
+
+/* What a node says of session 1 that is asked for it. */
+typedef struct said_t {
+    int by;
+    int copy; /* 1: the session, 0: where it is */
+    int sure;
+} said_t;
+
+static void hear_reply(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
+{
+    said_t *said = net->tapped;
+    sc_msg_retrieve_t reply;
+    sc_rd_t r;
+
+    (void)to;
+    if (from == said->by && len > 0 && bytes[0] == SC_EVT_RETRIEVE_REPLY) {
+        sc_rd_init(&r, bytes + 1, len - 1);
+        CU_ASSERT_EQUAL_FATAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &reply), APR_SUCCESS);
+        CU_ASSERT(reply.found);
+        said->copy = !(reply.session.flags & SC_REC_PROXY);
+        said->sure = reply.sure != 0;
+    }
+}
+
+static said_t ask(net_t *net, int node)
+{
+    said_t said = {node, -1, -1};
+    sc_msg_retrieve_t msg;
+    sc_buf_t b;
+
+    memset(&msg, 0, sizeof(msg));
+    msg.context.s = NET_CONTEXT;
+    msg.context.len = strlen(NET_CONTEXT);
+    msg.id = net_id(1);
+    sc_buf_init(&b, 1024);
+    sc_msg_retrieve_put(&b, SC_EVT_RETRIEVE, &msg);
+    net->tap = hear_reply;
+    net->tapped = &said;
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[node].m, &net->node[0].self, b.data, b.len),
+                    APR_SUCCESS);
+    net->tap = NULL;
+    sc_buf_free(&b);
+    return said;
+}
+
+/* The engine before has left a copy that is not to be held here, and nobody knows why: it is shown,
+ * but not as the latest. One that has come since is not. */
+static void test_left_copy(void)
+{
+    net_t *net = backup_ready(5, 1);
+    int backup, other;
+    said_t said;
+
+    create(net, 1, &backup, &other);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    net_crash(net, other, 1);
+    net_join(net, other, 0);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_GUEST);
+    said = ask(net, other);
+    CU_ASSERT(said.copy == 1 && said.sure == 0);
+    net_run(net, 25000);
+    CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_PROXY);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(ask(net, other).copy, 0);
     net_destroy(net);
 }
 
@@ -293,7 +392,7 @@ static void test_former_holder(void)
     }
     CU_ASSERT_EQUAL(backup_has(net, former, 1, NULL), HAS_COPY);
     CU_ASSERT_EQUAL(net->node[former].board->node_state, SC_NODE_JOINING);
-    CU_ASSERT_NOT_EQUAL(outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
+    CU_ASSERT_NOT_EQUAL(net_outcome(net, net_fetch(net, other, 1, "n1")), SC_FOUND);
     CU_ASSERT_NOT_EQUAL(backup_has(net, other, 1, NULL), HAS_GUEST);
     CU_ASSERT(net->node[former].posted[SC_EVT_RETRIEVE_REPLY] >= 1);
     net_run(net, 1000);
@@ -316,7 +415,7 @@ static void test_change(void)
     CU_ASSERT_STRING_EQUAL(net_value(net, backup, 1, "b"), "2");
     net_run(net, 12000);
     CU_ASSERT_EQUAL(backup_has(net, other, 1, NULL), HAS_PROXY);
-    lose(net, other, 1);
+    net_lose(net, other, 1);
     CU_ASSERT_EQUAL(net_set(net, other, 0, 1, "b", "3"), SC_DONE);
     CU_ASSERT_STRING_EQUAL(backup_value(net, 1, "b"), "3");
     CU_ASSERT_STRING_EQUAL(backup_value(net, 1, "a"), "1");
@@ -330,10 +429,10 @@ static void test_flood(void)
     apr_uint64_t before;
     int i;
 
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 1, 9, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 1, 9, "n1")), SC_ABSENT);
     before = net->node[1].posted[SC_EVT_RETRIEVE];
     for (i = 0; i < 100; i++) {
-        CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 1, 9, "n1")), SC_ABSENT);
+        CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 1, 9, "n1")), SC_ABSENT);
     }
     CU_ASSERT_EQUAL(net->node[1].posted[SC_EVT_RETRIEVE], before);
     net_destroy(net);
@@ -416,7 +515,7 @@ static void test_hung_stranger(void)
     int backup, other;
 
     create(net, 1, &backup, &other);
-    hold(net, backup, 1);
+    net_hold(net, backup, 1);
     net_run(net, 3000);
     net_forget(net, 0, backup, 0);
     net_run(net, 1000);
@@ -427,7 +526,7 @@ static void test_hung_stranger(void)
     call = net_fetch(net, 0, 1, "");
     CU_ASSERT(net_wait(net, call, 100));
     CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
-    hold(net, backup, 0);
+    net_hold(net, backup, 0);
     net_destroy(net);
 }
 
@@ -444,6 +543,10 @@ void backup_fetch_tests(void)
     CU_add_test(s, "a session whose holders are gone", test_holders_gone);
     CU_add_test(s, "a session whose holders come back", test_holders_back);
     CU_add_test(s, "a session whose holders hang", test_holders_mute);
+    CU_add_test(s, "a session that its primary has lost", test_primary_lost);
+    CU_add_test(s, "a session that its primary has lost, its backup is away",
+                test_primary_lost_backup_away);
+    CU_add_test(s, "a copy that the engine before has left", test_left_copy);
     CU_add_test(s, "a session that a former holder has", test_former_holder);
     CU_add_test(s, "a change on a node that does not hold it", test_change);
     CU_add_test(s, "a flood of one id", test_flood);

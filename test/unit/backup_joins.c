@@ -9,34 +9,6 @@
 
 #include "backup_net.h"
 
-static void create(net_t *net, int node, apr_uint32_t from, apr_uint32_t n)
-{
-    apr_uint32_t i, call = 0;
-
-    for (i = 0; i < n; i++) {
-        call = net_change(net, node, SC_CHANGE_NEW, 0, from + i, "a", "1", (char *)NULL);
-    }
-    CU_ASSERT(net_wait(net, call, 5000));
-    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
-}
-
-/* One that lives so many seconds without an access. */
-static void create_idle(net_t *net, int node, apr_uint32_t id, apr_uint32_t idle_s)
-{
-    apr_uint32_t call;
-    sc_change_t c;
-
-    memset(&c, 0, sizeof(c));
-    c.context = NET_CONTEXT;
-    c.context_len = strlen(NET_CONTEXT);
-    c.id = net_id(id);
-    c.max_idle_s = idle_s;
-    c.flags = SC_CHANGE_NEW;
-    call = net_request(net, node, SC_LINK_CHANGE, 0, &c);
-    CU_ASSERT(net_wait(net, call, 5000));
-    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
-}
-
 static apr_uint32_t count(net_t *net, int node, apr_uint32_t from, apr_uint32_t n, backup_has_t has)
 {
     apr_uint32_t i, found = 0;
@@ -84,9 +56,9 @@ static void test_empty(void)
     apr_uint32_t before, i;
     sc_record_t rec;
 
-    create(net, 0, 1, 200);
-    create(net, 1, 201, 200);
-    create(net, 2, 401, 200);
+    net_make(net, 0, 1, 200);
+    net_make(net, 1, 201, 200);
+    net_make(net, 2, 401, 200);
     net_run(net, 500);
     before = count(net, 1, 1, 600, HAS_COPY);
     CU_ASSERT(before > 300);
@@ -121,7 +93,7 @@ static void test_new(void)
         CU_ASSERT(net_wait_ready(net, 5000));
     }
     net_run(net, 2000);
-    create(net, 0, 1, 500);
+    net_make(net, 0, 1, 500);
     net_run(net, 500);
     net_join(net, 3, 0);
     run_until_ready(net, 3);
@@ -139,14 +111,14 @@ static void test_memory(void)
     apr_uint64_t before;
     apr_uint32_t i;
 
-    create(net, 0, 1, 300);
+    net_make(net, 0, 1, 300);
     net_run(net, 7000);
     net_crash(net, 2, 1);
     net_run(net, 3000);
     for (i = 1; i <= 10; i++) {
         CU_ASSERT_EQUAL(net_set(net, 0, 0, i, "a", "2"), SC_DONE);
     }
-    create(net, 1, 301, 10);
+    net_make(net, 1, 301, 10);
     net_run(net, 2000);
     before = net->node[2].board->count.transferred;
     net_join(net, 2, 0);
@@ -170,7 +142,7 @@ static void test_memory_count(void)
     apr_uint64_t before;
     apr_uint32_t i, held;
 
-    create(net, 0, 1, 300);
+    net_make(net, 0, 1, 300);
     net_run(net, 7000);
     held = count(net, 2, 1, 300, HAS_COPY);
     CU_ASSERT(held > 50);
@@ -195,7 +167,7 @@ static void test_gap(void)
     net_t *net = backup_ready(4, 1);
     int i;
 
-    create(net, 0, 1, 100);
+    net_make(net, 0, 1, 100);
     for (i = 1; i < 4; i++) {
         net->link[0][i].full = 1;
     }
@@ -220,7 +192,7 @@ static void test_compared(void)
     net_t *net = backup_ready(4, 1);
     apr_uint32_t i, n;
 
-    create(net, 0, 1, 100);
+    net_make(net, 0, 1, 100);
     net_run(net, 1000);
     n = count(net, 3, 1, 100, HAS_PROXY);
     CU_ASSERT(n > 10);
@@ -255,7 +227,7 @@ static void test_accesses(void)
     apr_time_t then;
     int i, backup = 0;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 20000);
     for (i = 1; i < 5; i++) {
         backup = backup_has(net, i, 1, NULL) == HAS_COPY ? i : backup;
@@ -285,7 +257,7 @@ static void test_guest_access(void)
     net_t *net = backup_ready(5, 1);
     int i, k, other = 0;
 
-    create_idle(net, 0, 1, 60);
+    net_make_idle(net, 0, 1, 60);
     net_run(net, 300);
     for (i = 1; i < 5; i++) {
         other = backup_has(net, i, 1, NULL) == HAS_PROXY ? i : other;
@@ -313,7 +285,7 @@ static void test_idle(void)
     int i;
 
     for (i = 1; i <= 50; i++) {
-        create_idle(net, i % 4, (apr_uint32_t)i, 10);
+        net_make_idle(net, i % 4, (apr_uint32_t)i, 10);
     }
     net_run(net, 5000);
     for (i = 0; i < 4; i++) {
@@ -340,7 +312,7 @@ static void test_idle_orphans(void)
     int i;
 
     for (i = 1; i <= 50; i++) {
-        create_idle(net, 0, (apr_uint32_t)i, 20);
+        net_make_idle(net, 0, (apr_uint32_t)i, 20);
     }
     net_run(net, 500);
     net_crash(net, 0, 1);
@@ -361,7 +333,7 @@ static void test_idle_elsewhere(void)
     sc_id_t id = net_id(1);
     sc_record_t rec;
 
-    create_idle(net, 0, 1, 60);
+    net_make_idle(net, 0, 1, 60);
     net_run(net, 300);
     for (i = 1; i < 5; i++) {
         other = backup_has(net, i, 1, NULL) == HAS_PROXY ? i : other;
@@ -385,7 +357,7 @@ static void test_proxies(void)
     sc_id_t id = net_id(100);
     apr_uint32_t i;
 
-    create(net, 0, 1, 50);
+    net_make(net, 0, 1, 50);
     net_run(net, 300);
     memset(&rec, 0, sizeof(rec));
     rec.id = id;
@@ -411,7 +383,7 @@ static void test_stale_proxies(void)
     sc_id_t id = net_id(1);
     int i;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 300);
     for (i = 0; i < 4; i++) { /* gone where it was held, silently */
         if (backup_has(net, i, 1, NULL) == HAS_COPY) {
@@ -442,14 +414,14 @@ static void test_without_the_context(void)
     backup_copies = 1;
     net = net_ready(3, last_lacks_context);
     for (i = 1; i <= 20; i++) {
-        create_idle(net, 0, (apr_uint32_t)i, 1800);
+        net_make_idle(net, 0, (apr_uint32_t)i, 1800);
     }
     net_run(net, 2000);
     CU_ASSERT_EQUAL(count(net, 1, 1, 20, HAS_COPY), 20);
     CU_ASSERT_EQUAL(listed(net, 0, 1, 1, 20), 20);
     CU_ASSERT_EQUAL(listed(net, 0, 2, 1, 20), 0);
 
-    create_idle(net, 2, 21, 1800);
+    net_make_idle(net, 2, 21, 1800);
     CU_ASSERT(backup_settled(net, 20000));
     CU_ASSERT(count(net, 2, 1, 20, HAS_COPY) > 0);
     CU_ASSERT_EQUAL(listed(net, 0, 2, 1, 20), count(net, 2, 1, 20, HAS_COPY));

@@ -12,27 +12,6 @@
 
 #include "backup_net.h"
 
-static int is(const char *value, const char *want)
-{
-    return value != NULL && strcmp(value, want) == 0;
-}
-
-static sc_outcome_t outcome(net_t *net, apr_uint32_t call)
-{
-    CU_ASSERT(net_wait(net, call, 20000));
-    CU_ASSERT_EQUAL(net->answer[call].times, 1);
-    return net->answer[call].outcome;
-}
-
-static void hold(net_t *net, int node, int on)
-{
-    int i;
-
-    for (i = 0; i < net->n; i++) {
-        net->link[node][i].hold = net->link[i][node].hold = on;
-    }
-}
-
 static apr_uint32_t epoch(net_t *net, int node)
 {
     sc_record_t rec;
@@ -40,24 +19,14 @@ static apr_uint32_t epoch(net_t *net, int node)
     return net_look(net, node, 1, &rec) == NET_LIVE ? rec.epoch : 0;
 }
 
-static apr_uint16_t route(net_t *net, int where, int whose)
-{
-    apr_uint16_t index = SC_ROUTE_NONE;
-    const char *name = net->node[whose].config.route;
-
-    CU_ASSERT_EQUAL(sc_store_route(net->node[where].store, name, strlen(name), 0, &index),
-                    APR_SUCCESS);
-    return index;
-}
-
 /* A node has heard where session 1 is: on two nodes. */
 static void locate(net_t *net, int node, int primary, int backup, apr_uint32_t number)
 {
-    apr_uint16_t b = route(net, node, backup);
+    apr_uint16_t b = backup_route(net, node, backup);
     sc_id_t id = net_id(1);
 
-    CU_ASSERT_EQUAL(sc_store_set_location(net->node[node].store, 0, &id, route(net, node, primary),
-                                          &b, 1, number),
+    CU_ASSERT_EQUAL(sc_store_set_location(net->node[node].store, 0, &id,
+                                          backup_route(net, node, primary), &b, 1, number),
                     APR_SUCCESS);
 }
 
@@ -72,8 +41,8 @@ static void hear(net_t *net, int node, int from, int primary, int backup, apr_ui
     memset(&rec, 0, sizeof(rec));
     rec.id = net_id(1);
     rec.epoch = number;
-    rec.primary = route(net, from, primary);
-    rec.backups[0] = route(net, from, backup);
+    rec.primary = backup_route(net, from, primary);
+    rec.backups[0] = backup_route(net, from, backup);
     CU_ASSERT_EQUAL(sc_places_add(list, net->node[from].store, &rec, 1), APR_SUCCESS);
     sc_buf_init(&b, 4096);
     sc_places_put(&b, SC_EVT_PROXY, 0, 0, list, net->node[from].store);
@@ -83,92 +52,54 @@ static void hear(net_t *net, int node, int from, int primary, int backup, apr_ui
     sc_places_free(list);
 }
 
-/* Session 1 is on node 0 with one backup; others only know that. */
-typedef struct cast_t {
-    net_t *net;
-    int backup, other, third, fourth;
-} cast_t;
-
-static cast_t create(net_t *net)
-{
-    cast_t c = {net, -1, -1, -1, -1};
-    int i;
-
-    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
-    net_run(net, 300);
-    for (i = 1; i < net->n; i++) {
-        int *slot = backup_has(net, i, 1, NULL) == HAS_COPY ? &c.backup
-                    : c.other < 0                           ? &c.other
-                    : c.third < 0                           ? &c.third
-                                                            : &c.fourth;
-
-        CU_ASSERT_FATAL(*slot < 0);
-        *slot = i;
-    }
-    return c;
-}
-
-/* One node asks another one to be made primary. */
-static void take(net_t *net, int who, int of)
-{
-    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, net_id(1), 1};
-    sc_buf_t b;
-
-    sc_buf_init(&b, 1024);
-    sc_msg_take_put(&b, &t);
-    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
-                    APR_SUCCESS);
-    sc_buf_free(&b);
-}
-
 /* ---- fetched -----------------------------------------------------------------------------------
  */
 
 /* The session has been elsewhere and come back: its primary does not know that, and hangs on to
  * what it had then. The one that has the latest hangs. */
-static cast_t behind(void)
+static backup_cast_t behind(void)
 {
-    cast_t c = create(backup_ready(5, 1));
+    backup_cast_t c = backup_cast(backup_ready(5, 1), 0);
     int i;
 
     for (i = 0; i < 5; i++) {
-        if (i != 0 && i != c.other && i != c.third) {
-            locate(c.net, i, c.third, 0, 3);
+        if (i != 0 && i != c.third && i != c.fourth) {
+            locate(c.net, i, c.fourth, 0, 3);
         }
     }
-    hold(c.net, c.third, 1);
+    net_hold(c.net, c.fourth, 1);
     net_run(c.net, 3000);
     return c;
 }
 
 static void test_old_copy(void)
 {
-    cast_t c = behind();
+    backup_cast_t c = behind();
     net_t *net = c.net;
 
     CU_ASSERT_EQUAL(backup_has(net, 0, 1, NULL), HAS_COPY);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_UNKNOWN);
-    CU_ASSERT_NOT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
-    CU_ASSERT_NOT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_COPY);
-    hold(net, c.third, 0);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "n1")), SC_UNKNOWN);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_GUEST);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
+    net_hold(net, c.fourth, 0);
     net_destroy(net);
 }
 
 /* It learns of that, and has got the latest, between its answer and that of the one who knows. */
 static void test_asked_again(void)
 {
-    cast_t c = behind();
+    backup_cast_t c = behind();
     net_t *net = c.net;
     apr_uint32_t call;
 
-    net->link[c.backup][c.other].delay = 60000;
-    call = net_fetch(net, c.other, 1, "n1");
+    net->link[c.backup][c.third].delay = 60000;
+    call = net_fetch(net, c.third, 1, "n1");
     net_run(net, 30);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
-    locate(net, 0, c.third, 0, 3);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_FOUND);
-    CU_ASSERT_TRUE(is(net_value(net, c.other, 1, "a"), "old"));
-    hold(net, c.third, 0);
+    locate(net, 0, c.fourth, 0, 3);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
+    CU_ASSERT_TRUE(net_is(net_value(net, c.third, 1, "a"), "1"));
+    net_hold(net, c.fourth, 0);
     net_destroy(net);
 }
 
@@ -176,35 +107,28 @@ static void test_asked_again(void)
  * taken over: what this node has missed has not come with it. */
 static void test_own_old_copy(void)
 {
-    cast_t c = create(backup_ready(5, 1));
+    backup_cast_t c = backup_cast(backup_ready(5, 1), 0);
     net_t *net = c.net;
 
-    hold(net, c.third, 1);
-    hear(net, c.backup, c.fourth, c.third, 0, 3);
+    net_hold(net, c.fourth, 1);
+    hear(net, c.backup, c.fifth, c.fourth, 0, 3);
     net_run(net, 3000);
     CU_ASSERT_TRUE(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
     CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 0, 1, "n1")), SC_UNKNOWN);
-    hold(net, c.third, 0);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 0, 1, "n1")), SC_UNKNOWN);
+    net_hold(net, c.fourth, 0);
     net_destroy(net);
 }
 
 static void hold_when_asked(net_t *net, int from, int to, const unsigned char *bytes,
                             apr_size_t len)
 {
-    const cast_t *c = net->tapped;
-    sc_msg_places_t list;
-    sc_rd_t r;
+    const backup_cast_t *c = net->tapped;
 
     (void)to;
-    if (from != 0 || len == 0 || bytes[0] != SC_EVT_NOTIFY) {
-        return;
-    }
-    sc_rd_init(&r, bytes + 1, len - 1);
-    CU_ASSERT_EQUAL_FATAL(sc_msg_places_get(&r, &list), APR_SUCCESS);
-    if (!(list.flags & SC_PLACES_CLAIM)) {
-        hold(net, c->fourth, 1);
-        hold(net, c->backup, 1);
+    if (from == 0 && backup_asks(bytes, len)) {
+        net_hold(net, c->fifth, 1);
+        net_hold(net, c->backup, 1);
     }
 }
 
@@ -212,64 +136,64 @@ static void hold_when_asked(net_t *net, int from, int to, const unsigned char *b
  * copy of the one that has asked for it. */
 static void test_undecided(void)
 {
-    cast_t c = create(backup_ready(5, 1));
+    backup_cast_t c = backup_cast(backup_ready(5, 1), 0);
     net_t *net = c.net;
     apr_uint32_t call;
 
     net->tap = hold_when_asked;
     net->tapped = &c;
-    take(net, c.fourth, 0);
+    backup_take(net, c.fifth, 0);
     net_run(net, 900);
     CU_ASSERT_TRUE(sc_board_get(net->node[0].board->lease_until) <= sc_mono(&net->node[0].clock));
     CU_ASSERT_EQUAL(epoch(net, 0), 1);
-    CU_ASSERT_EQUAL(epoch(net, c.other), 2);
-    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_PROXY);
-    call = net_fetch(net, c.other, 1, "");
+    CU_ASSERT_EQUAL(epoch(net, c.third), 2);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_PROXY);
+    call = net_fetch(net, c.third, 1, "");
     CU_ASSERT_TRUE(net_wait(net, call, 50));
     CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
     CU_ASSERT_EQUAL(epoch(net, 0), 1);
     net->tap = NULL;
-    hold(net, c.backup, 0);
-    hold(net, c.fourth, 0);
+    net_hold(net, c.backup, 0);
+    net_hold(net, c.fifth, 0);
     net_destroy(net);
 }
 
 /* Somebody names this node as a holder, which has nothing; nor has the other one. */
 static void test_names_nobody(void)
 {
-    cast_t c = create(backup_ready(4, 1));
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     sc_id_t id = net_id(1);
     int i;
 
-    locate(net, c.third, 0, c.other, 2);
+    locate(net, c.fourth, 0, c.third, 2);
     for (i = 0; i < 4; i++) {
-        if (i != c.third) {
+        if (i != c.fourth) {
             CU_ASSERT_EQUAL(sc_store_remove(net->node[i].store, 0, &id), APR_SUCCESS);
         }
     }
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "n1")), SC_ABSENT);
     net_destroy(net);
 }
 
 /* A copy came with an answer, did not count, and is held here by now. */
 static void test_held_since(void)
 {
-    cast_t c = create(backup_ready(5, 1));
+    backup_cast_t c = backup_cast(backup_ready(5, 1), 0);
     net_t *net = c.net;
     apr_uint32_t call;
 
-    hold(net, 0, 1);
+    net_hold(net, 0, 1);
     net_run(net, 3000);
-    net->link[c.third][c.other].delay = net->link[c.fourth][c.other].delay = 300000;
-    call = net_fetch(net, c.other, 1, "n1");
+    net->link[c.fourth][c.third].delay = net->link[c.fifth][c.third].delay = 300000;
+    call = net_fetch(net, c.third, 1, "n1");
     net_run(net, 50);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
-    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
-    locate(net, c.other, 0, c.other, 2);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN);
-    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_COPY);
-    hold(net, 0, 0);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_GUEST);
+    locate(net, c.third, 0, c.third, 2);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
+    net_hold(net, 0, 0);
     net_destroy(net);
 }
 
@@ -279,7 +203,7 @@ static void test_held_since(void)
 /* A whole session names the one it goes to as a holder; that it is only if it comes from one. */
 static void test_named_by_others(void)
 {
-    cast_t c = create(backup_ready(5, 1));
+    backup_cast_t c = backup_cast(backup_ready(5, 1), 0);
     net_t *net = c.net;
     sc_id_t id = net_id(1);
     sc_wire_session_t w;
@@ -287,8 +211,8 @@ static void test_named_by_others(void)
     sc_buf_t body, b;
     int i;
 
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, c.other, 1, "n1")), SC_FOUND);
-    CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_GUEST);
     sc_buf_init(&body, 4096);
     sc_buf_init(&b, 4096);
     CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &id, &rec, &body), APR_SUCCESS);
@@ -301,18 +225,18 @@ static void test_named_by_others(void)
     w.primary = "n1";
     w.primary_len = 2;
     w.nbackups = 1;
-    w.backup[0].s = net->node[c.other].config.route;
+    w.backup[0].s = net->node[c.third].config.route;
     w.backup[0].len = strlen(w.backup[0].s);
     w.epoch = 2;
     w.body = body.data;
     w.body_len = body.len;
     sc_msg_created_put(&b, SC_EVT_BACKUP, &w);
     for (i = 0; i < 2; i++) {
-        int from = i == 0 ? c.third : 0;
+        int from = i == 0 ? c.fourth : 0;
 
-        (void)sc_manager_record(net->node[c.other].m, &net->node[from].self, b.data, b.len);
-        CU_ASSERT_EQUAL(backup_has(net, c.other, 1, NULL), i == 0 ? HAS_GUEST : HAS_COPY);
-        CU_ASSERT_EQUAL(epoch(net, c.other), i == 0 ? 1 : 2);
+        (void)sc_manager_record(net->node[c.third].m, &net->node[from].self, b.data, b.len);
+        CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), i == 0 ? HAS_GUEST : HAS_COPY);
+        CU_ASSERT_EQUAL(epoch(net, c.third), i == 0 ? 1 : 2);
     }
     sc_buf_free(&body);
     sc_buf_free(&b);
@@ -344,14 +268,11 @@ static void watch_asks(net_t *net, int from, int to, const unsigned char *bytes,
         return;
     }
     a->copied[to] += bytes[0] == SC_EVT_COPY;
-    if (bytes[0] != SC_EVT_NOTIFY) {
+    if (!backup_asks(bytes, len)) {
         return;
     }
     sc_rd_init(&r, bytes + 1, len - 1);
     CU_ASSERT_EQUAL_FATAL(sc_msg_places_get(&r, &list), APR_SUCCESS);
-    if (list.flags & SC_PLACES_CLAIM) {
-        return;
-    }
     a->asked++;
     CU_ASSERT_EQUAL(sc_places_group_get(&r, &g), APR_SUCCESS);
     sc_rd_init(&items, g.items, g.items_len);
@@ -408,14 +329,14 @@ static void test_copy_lost(void)
     net->tap = NULL;
     CU_ASSERT(backup_settled(net, 5000));
     CU_ASSERT_EQUAL(backup_holders(net, 1), 3);
-    CU_ASSERT_TRUE(is(backup_value(net, 1, "a"), "1"));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "1"));
     net_destroy(net);
 }
 
 /* Who is to get a copy has got it, and does not say that it knows: it is left out. */
 static void test_new_holder_hangs(void)
 {
-    cast_t c = create(backup_ready(4, 1));
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
     net_t *net = c.net;
     asks_t a;
     int i, fresh = -1, waited = 0;
@@ -433,42 +354,92 @@ static void test_new_holder_hangs(void)
         fresh = a.copied[i] > 0 ? i : fresh;
     }
     CU_ASSERT_FATAL(fresh > 0);
-    hold(net, fresh, 1);
+    net_hold(net, fresh, 1);
     net_run(net, 6000);
     CU_ASSERT(epoch(net, 0) > 1);
     CU_ASSERT_PTR_NULL(strstr(backup_where(net, 0, 1), net->node[fresh].config.route));
-    CU_ASSERT_EQUAL(backup_has(net, fresh == c.other ? c.third : c.other, 1, NULL), HAS_COPY);
-    hold(net, fresh, 0);
+    CU_ASSERT_EQUAL(backup_has(net, fresh == c.third ? c.fourth : c.third, 1, NULL), HAS_COPY);
+    net_hold(net, fresh, 0);
     CU_ASSERT(backup_settled(net, 10000));
+    net_destroy(net);
+}
+
+/* What one node sends another one as a holder: the whole session, or with no primary a diff. */
+static apr_status_t give(net_t *net, int from, int to, const char *primary, apr_uint32_t number)
+{
+    sc_text_t context = {NET_CONTEXT, strlen(NET_CONTEXT)};
+    sc_wire_session_t s;
+    sc_msg_delta_t d;
+    apr_status_t rv;
+    sc_buf_t b;
+
+    sc_buf_init(&b, 1024);
+    memset(&s, 0, sizeof(s));
+    memset(&d, 0, sizeof(d));
+    if (primary != NULL) {
+        s.context = context.s;
+        s.context_len = context.len;
+        s.id = net_id(1);
+        s.max_idle_s = 1800;
+        s.stamp.hlc = 1;
+        s.primary = primary;
+        s.primary_len = strlen(primary);
+        s.epoch = number;
+        sc_msg_created_put(&b, SC_EVT_BACKUP, &s);
+    } else {
+        d.context = context;
+        d.id = net_id(1);
+        d.stamp.hlc = 1;
+        d.max_idle_s = 1800;
+        d.epoch = number;
+        sc_msg_delta_put(&b, SC_EVT_BACKUP_DIFF, &d);
+    }
+    rv = sc_manager_record(net->node[to].m, &net->node[from].self, b.data, b.len);
+    sc_buf_free(&b);
+    return rv;
+}
+
+/* Without a quorum: of two locations of one number the names say which counts. Who is no holder by
+ * that one does not acknowledge what it is sent by the other. */
+static void test_lesser_location(void)
+{
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
+    locate(net, c.third, c.fourth, c.backup, 7);
+    locate(net, c.backup, c.fourth, c.backup, 7);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(give(net, 0, c.third, "n1", 7), APR_EGENERAL);
+    CU_ASSERT_EQUAL(give(net, 0, c.third, NULL, 7), APR_NOTFOUND);
+    CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 7), APR_EGENERAL);
+    CU_ASSERT_EQUAL(give(net, c.fourth, c.backup, NULL, 7), APR_SUCCESS);
+    net_destroy(net);
+}
+
+/* A copy that has to go is on its way to the holders, one of which hangs. Its node takes what they
+ * send: otherwise each could wait for the other one. */
+static void test_on_its_way(void)
+{
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+
+    net_hold(net, c.fourth, 1);
+    hear(net, c.backup, 0, 0, c.fourth, 7);
+    CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 8), APR_SUCCESS);
+    net_hold(net, c.fourth, 0);
     net_destroy(net);
 }
 
 /* ---- quorum ------------------------------------------------------------------------------------
  */
 
-static net_t *with_quorum(int n, int copies, apr_uint32_t quorum)
-{
-    net_t *net;
-    int i;
-
-    backup_copies = copies;
-    net = net_create(n, backup_tweak);
-    for (i = 0; i < n; i++) {
-        net->node[i].config.quorum = quorum;
-    }
-    for (i = 0; i < n; i++) {
-        net_join(net, i, 0);
-    }
-    CU_ASSERT(net_wait_ready(net, 5000));
-    net_run(net, 3000);
-    return net;
-}
-
 static void cut_at_claim(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
 {
     (void)to;
     if (from == 0 && len > 0 && bytes[0] == SC_EVT_NOTIFY) {
-        hold(net, 0, 1);
+        net_hold(net, 0, 1);
     }
 }
 
@@ -476,7 +447,7 @@ static void cut_at_claim(net_t *net, int from, int to, const unsigned char *byte
  * so a quorum is to know where it is. */
 static void test_few_backups(void)
 {
-    net_t *net = with_quorum(3, 2, 2);
+    net_t *net = backup_quorum(3, 2, 2);
     int i, made;
 
     net_crash(net, 2, 1);
@@ -489,16 +460,46 @@ static void test_few_backups(void)
     }
     /* or it does not count */
     net->tap = cut_at_claim;
-    CU_ASSERT_EQUAL(outcome(net, net_change(net, 0, SC_CHANGE_NEW, 0, 2, "a", "1", (char *)NULL)),
-                    SC_NO_QUORUM);
+    CU_ASSERT_EQUAL(
+        net_outcome(net, net_change(net, 0, SC_CHANGE_NEW, 0, 2, "a", "1", (char *)NULL)),
+        SC_NO_QUORUM);
     net->tap = NULL;
-    hold(net, 0, 0);
+    net_hold(net, 0, 0);
     net_destroy(net);
     /* with all of them there is no need */
-    net = with_quorum(3, 2, 2);
+    net = backup_quorum(3, 2, 2);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     CU_ASSERT_EQUAL(epoch(net, 0), 1);
     CU_ASSERT_EQUAL(net->node[0].posted[SC_EVT_NOTIFY], 0);
+    net_destroy(net);
+}
+
+/* Both who might hold a session are cut off. Who has seen them go wonders about each id that nobody
+ * knows; an engine that has just begun has not, and goes by what the others say. */
+static void test_new_engine_wonders(void)
+{
+    net_t *net = backup_quorum(5, 1, 3);
+    apr_uint32_t call;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        net_part(net, i, 3);
+        net_part(net, i, 4);
+    }
+    net_run(net, 2000);
+    net_crash(net, 0, 1);
+    net_start(net, 0, 0);
+    net_meet(net, 0, 1);
+    net_meet(net, 0, 2);
+    net_run(net, 200);
+    sc_manager_settled(net->node[0].m);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 2000);
+    call = net_fetch(net, 0, 9, "");
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_UNKNOWN);
+    net_run(net, 61000);
+    call = net_fetch(net, 0, 9, "");
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_ABSENT);
     net_destroy(net);
 }
 
@@ -532,10 +533,10 @@ static void goodbye_of(int leaving)
     net_run(net, 3000);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     net_run(net, 500);
-    hold(net, 2, 1);
+    net_hold(net, 2, 1);
     call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
     net_run(net, 50);
-    CU_ASSERT_TRUE(is(net_value(net, 1, 1, "a"), "2"));
+    CU_ASSERT_TRUE(net_is(net_value(net, 1, 1, "a"), "2"));
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
     if (leaving) {
         net->node[1].self.node_state = SC_NODE_LEAVING;
@@ -543,13 +544,13 @@ static void goodbye_of(int leaving)
     } else {
         net_forget(net, 0, 1, 1);
     }
-    i = (int)outcome(net, call);
+    i = (int)net_outcome(net, call);
     if (leaving) { /* enough know that this node is the only holder that is left */
         CU_ASSERT(i == SC_NO_QUORUM || (epoch(net, 0) > 1 && epoch(net, 3) > 1));
     } else {
         CU_ASSERT_EQUAL(i, SC_NO_QUORUM);
     }
-    hold(net, 2, 0);
+    net_hold(net, 2, 0);
     net_destroy(net);
 }
 
@@ -566,19 +567,19 @@ static void test_goodbye(void)
  */
 static void test_hears_few(void)
 {
-    cast_t c = create(backup_ready(5, 1));
+    backup_cast_t c = backup_cast(backup_ready(5, 1), 0);
     net_t *net = c.net;
-    int with = c.other, i, silent[3] = {c.backup, c.third, c.fourth};
+    int with = c.third, i, silent[3] = {c.backup, c.fourth, c.fifth};
 
     for (i = 0; i < 3; i++) {
         net->link[0][silent[i]].hold = net->link[silent[i]][0].hold = 1;
         net->link[with][silent[i]].hold = net->link[silent[i]][with].hold = 1;
     }
     net_run(net, 3000);
-    CU_ASSERT_NOT_EQUAL(outcome(net, net_fetch(net, with, 2, "")), SC_ABSENT);
-    i = (int)outcome(net, net_change(net, 0, 0, 0, 1, "a", "lost", (char *)NULL));
+    CU_ASSERT_NOT_EQUAL(net_outcome(net, net_fetch(net, with, 2, "")), SC_ABSENT);
+    i = (int)net_outcome(net, net_change(net, 0, 0, 0, 1, "a", "lost", (char *)NULL));
     CU_ASSERT_EQUAL(i, SC_UNKNOWN);
-    take(net, with, 0);
+    backup_take(net, with, 0);
     net_run(net, 10000);
     CU_ASSERT_EQUAL(epoch(net, 0), 1);
     CU_ASSERT_EQUAL(epoch(net, with), 1);
@@ -604,25 +605,15 @@ static void with_delta(sc_config_t *c, int index)
 /* Who is not leased may not have heard that the session is used elsewhere. */
 static void idle_of(net_t *net)
 {
-    sc_change_t c;
-    apr_uint32_t call;
-
-    memset(&c, 0, sizeof(c));
-    c.context = NET_CONTEXT;
-    c.context_len = strlen(NET_CONTEXT);
-    c.id = net_id(1);
-    c.max_idle_s = 10;
-    c.flags = SC_CHANGE_NEW;
-    call = net_request(net, 0, SC_LINK_CHANGE, 0, &c);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    net_make_idle(net, 0, 1, 10);
     net_run(net, 300);
-    hold(net, 0, 1);
+    net_hold(net, 0, 1);
     net_run(net, 15000);
     CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_LIVE);
     CU_ASSERT_EQUAL(net->node[0].board->count.expired, 0);
     net_run(net, 20000); /* no lease comes any more */
     CU_ASSERT_NOT_EQUAL(net_look(net, 0, 1, NULL), NET_LIVE);
-    hold(net, 0, 0);
+    net_hold(net, 0, 0);
     net_destroy(net);
 }
 
@@ -630,6 +621,71 @@ static void test_idle_without_lease(void)
 {
     idle_of(backup_ready(3, 1));
     idle_of(net_ready(3, with_delta));
+}
+
+/* Whether a request to see session 1 is answered by a node from what it has, and so at once. */
+static int is_shown_at_once(net_t *net, int node)
+{
+    const net_node_t *n = &net->node[node];
+    apr_uint64_t asked = n->board->count.fetches;
+    apr_uint32_t call = net_fetch(net, node, 1, "n1");
+    int at_once = net->answer[call].times == 1;
+
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
+    CU_ASSERT_EQUAL(n->board->count.fetches == asked, at_once);
+    return at_once;
+}
+
+/* By the clock of the network. */
+static apr_time_t accessed(net_t *net, int node)
+{
+    sc_record_t rec;
+
+    CU_ASSERT_EQUAL_FATAL(net_look(net, node, 1, &rec), NET_LIVE);
+    return rec.accessed - net->node[node].mono_offset;
+}
+
+/* Accesses are told in steps: those who are not the primary need not know of the last one, and ask
+ * before the session counts as idle. All three hold it. */
+static void perhaps_idle_of(net_t *net)
+{
+    sc_id_t id = net_id(1);
+    apr_time_t last, now;
+
+    net_make_idle(net, 0, 1, 20);
+    net_run(net, 800);
+    net_access(net, 0, 1);
+    last = net->now;
+    net_run(net, 19000);
+    CU_ASSERT_TRUE(is_shown_at_once(net, 1)); /* it cannot be idle yet */
+    net_run(net, 600);
+    CU_ASSERT(net->now - accessed(net, 1) > apr_time_from_sec(20)); /* as far as it knows */
+    CU_ASSERT_FALSE(is_shown_at_once(net, 1));
+    CU_ASSERT(accessed(net, 1) >= last && accessed(net, 1) <= last + apr_time_from_msec(10));
+    CU_ASSERT_TRUE(is_shown_at_once(net, 1));
+    net_access(net, 2, 1); /* nor does one ask who has heard of an access himself */
+    CU_ASSERT_TRUE(is_shown_at_once(net, 2));
+    /* the primary knows best, even if it is about to end the session: that is put off here */
+    now = net->now + net->node[0].mono_offset;
+    CU_ASSERT_EQUAL(sc_store_touch(net->node[0].store, 0, &id, now - apr_time_from_sec(20),
+                                   now + apr_time_from_sec(60)),
+                    APR_SUCCESS);
+    net->link[2][0].hold = net->link[2][1].hold = 1; /* what node 2 has to tell */
+    net_run(net, 500);
+    CU_ASSERT(net->now - last > apr_time_from_sec(20));
+    CU_ASSERT_TRUE(is_shown_at_once(net, 0));
+    /* who is alone has nobody to ask */
+    CU_ASSERT(net->now - accessed(net, 1) > apr_time_from_sec(20));
+    net_forget(net, 1, 0, 1);
+    net_forget(net, 1, 2, 1);
+    CU_ASSERT_TRUE(is_shown_at_once(net, 1));
+    net_destroy(net);
+}
+
+static void test_perhaps_idle(void)
+{
+    perhaps_idle_of(backup_ready(3, 2));
+    perhaps_idle_of(net_ready(3, with_delta));
 }
 
 void backup_latest_tests(void)
@@ -645,8 +701,13 @@ void backup_latest_tests(void)
     CU_add_test(s, "a holder named by one that is none", test_named_by_others);
     CU_add_test(s, "a copy that does not arrive", test_copy_lost);
     CU_add_test(s, "a new holder that does not answer", test_new_holder_hangs);
+    CU_add_test(s, "two locations with one number", test_lesser_location);
+    CU_add_test(s, "a copy on its way to the holders", test_on_its_way);
     CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
+    CU_add_test(s, "quorum: an engine that begins while members are cut off",
+                test_new_engine_wonders);
     CU_add_test(s, "quorum: a member says good-bye", test_goodbye);
     CU_add_test(s, "a node that hears two of five", test_hears_few);
     CU_add_test(s, "idle sessions without a lease", test_idle_without_lease);
+    CU_add_test(s, "a session that may have idled out", test_perhaps_idle);
 }

@@ -29,6 +29,46 @@ net_t *backup_ready(int n, int copies)
     return net;
 }
 
+net_t *backup_quorum(int n, int copies, apr_uint32_t quorum)
+{
+    net_t *net;
+    int i;
+
+    backup_copies = copies;
+    net = net_create(n, backup_tweak);
+    for (i = 0; i < n; i++) {
+        net->node[i].config.quorum = quorum;
+    }
+    for (i = 0; i < n; i++) {
+        net_join(net, i, 0);
+    }
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 3000);
+    return net;
+}
+
+backup_cast_t backup_cast(net_t *net, int primary)
+{
+    backup_cast_t c = {net, primary, -1, -1, -1, -1};
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, primary, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    net_run(net, 300);
+    for (i = 0; i < net->n; i++) {
+        int *slot = backup_has(net, i, 1, NULL) == HAS_COPY ? &c.backup
+                    : c.third < 0                           ? &c.third
+                    : c.fourth < 0                          ? &c.fourth
+                                                            : &c.fifth;
+
+        if (i != primary) {
+            CU_ASSERT_FATAL(*slot < 0);
+            *slot = i;
+        }
+    }
+    CU_ASSERT_FATAL(c.backup >= 0);
+    return c;
+}
+
 /* ---- one session ------------------------------------------------------------------------------
  */
 
@@ -60,6 +100,16 @@ backup_has_t backup_has(net_t *net, int index, apr_uint32_t id, sc_record_t *rec
     rec = rec != NULL ? rec : &own;
     return net_look(net, index, id, rec) == NET_NOTHING ? HAS_NOTHING
                                                         : judge_record(&net->node[index], rec);
+}
+
+apr_uint16_t backup_route(net_t *net, int where, int whose)
+{
+    apr_uint16_t index = SC_ROUTE_NONE;
+    const char *name = net->node[whose].config.route;
+
+    CU_ASSERT_EQUAL(sc_store_route(net->node[where].store, name, strlen(name), 0, &index),
+                    APR_SUCCESS);
+    return index;
 }
 
 static void put_where(const net_node_t *node, const sc_record_t *rec, char *out, size_t size)
@@ -143,6 +193,63 @@ int backup_primary(net_t *net, apr_uint32_t id)
         }
     }
     return -1;
+}
+
+/* ---- locations that change --------------------------------------------------------------------
+ */
+
+void backup_take(net_t *net, int who, int of)
+{
+    sc_msg_take_t t = {{NET_CONTEXT, strlen(NET_CONTEXT)}, net_id(1), 1};
+    sc_record_t rec;
+    sc_buf_t b;
+
+    CU_ASSERT_EQUAL(net_look(net, of, 1, &rec), NET_LIVE);
+    t.epoch = rec.epoch;
+    sc_buf_init(&b, 1024);
+    sc_msg_take_put(&b, &t);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[of].m, &net->node[who].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+}
+
+/* @return -1: it is no NOTIFY */
+static int notify_flags(const unsigned char *bytes, apr_size_t len)
+{
+    sc_msg_places_t list;
+    sc_rd_t r;
+
+    if (len == 0 || bytes[0] != SC_EVT_NOTIFY) {
+        return -1;
+    }
+    sc_rd_init(&r, bytes + 1, len - 1);
+    CU_ASSERT_EQUAL_FATAL(sc_msg_places_get(&r, &list), APR_SUCCESS);
+    return (int)list.flags;
+}
+
+int backup_asks(const unsigned char *bytes, apr_size_t len)
+{
+    int flags = notify_flags(bytes, len);
+
+    return flags >= 0 && !(flags & SC_PLACES_CLAIM);
+}
+
+int backup_claims(const unsigned char *bytes, apr_size_t len)
+{
+    int flags = notify_flags(bytes, len);
+
+    return flags >= 0 && (flags & SC_PLACES_CLAIM);
+}
+
+void backup_keep(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
+{
+    backup_kept_t *k = net->tapped;
+
+    if (from == k->from && to == k->to && len > 0 && bytes[0] == (unsigned int)k->event) {
+        CU_ASSERT_FATAL(len <= sizeof(k->bytes));
+        memcpy(k->bytes, bytes, len);
+        k->len = len;
+    }
 }
 
 /* ---- all sessions -----------------------------------------------------------------------------

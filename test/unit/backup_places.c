@@ -13,17 +13,6 @@
 
 #define SOME 1000
 
-static void create(net_t *net, int node, apr_uint32_t from, apr_uint32_t n)
-{
-    apr_uint32_t i, call = 0;
-
-    for (i = 0; i < n; i++) {
-        call = net_change(net, node, SC_CHANGE_NEW, 0, from + i, "a", "1", (char *)NULL);
-    }
-    CU_ASSERT(net_wait(net, call, 5000));
-    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
-}
-
 static apr_uint64_t proxies(net_t *net, int node)
 {
     sc_store_stats_t stats;
@@ -52,7 +41,7 @@ static void test_batches(void)
     apr_uint64_t received = 0;
     apr_uint32_t i, n = 0;
 
-    create(net, 0, 1, SOME);
+    net_make(net, 0, 1, SOME);
     net_run(net, 500);
     for (i = 1; i < 4; i++) {
         n += count(net, (int)i, 1, SOME, HAS_PROXY);
@@ -83,7 +72,7 @@ static void test_lost_list(void)
     net_t *net = backup_ready(4, 1);
     apr_uint32_t i;
 
-    create(net, 0, 1, 20);
+    net_make(net, 0, 1, 20);
     for (i = 1; i < 4; i++) {
         net->link[0][i].full = 1; /* from now on, what is posted falls by the way */
     }
@@ -150,8 +139,8 @@ static void test_front(void)
     apr_uint32_t call, i;
     sc_record_t rec;
 
-    create(net, 0, 1, 500);
-    create(net, 1, 501, 500);
+    net_make(net, 0, 1, 500);
+    net_make(net, 1, 501, 500);
     net_run(net, 300);
     CU_ASSERT_EQUAL(known(net, 1, SOME), SOME);
     CU_ASSERT_EQUAL(net_sessions(net, 3), 0); /* and nothing else */
@@ -181,7 +170,7 @@ static void test_front_renamed(void)
     apr_uint32_t call;
     sc_record_t rec;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     call = net_change_id(net, 0, 1, 2, 0, "b", "2");
     CU_ASSERT(net_wait(net, call, 5000));
     net_run(net, 300);
@@ -198,8 +187,8 @@ static void test_front_late(void)
     apr_uint64_t before;
 
     net_crash(net, 3, 1);
-    create(net, 0, 1, 1500);
-    create(net, 1, 1501, 1500);
+    net_make(net, 0, 1, 1500);
+    net_make(net, 1, 1501, 1500);
     net_run(net, 500);
     before = net->node[0].posted[SC_EVT_PROXY];
     net_join(net, 3, 1);
@@ -231,7 +220,7 @@ static void test_front_gap(void)
     apr_uint64_t before = net->node[3].posted[SC_EVT_STATE];
 
     net->link[0][3].full = 1;
-    create(net, 0, 1, 50);
+    net_make(net, 0, 1, 50);
     net_run(net, 300);
     CU_ASSERT_EQUAL(known(net, 1, 50), 0);
     net->link[0][3].full = 0;
@@ -247,7 +236,7 @@ static void test_front_ages(void)
     net_t *net = with_front();
     int i;
 
-    create(net, 0, 1, 50);
+    net_make(net, 0, 1, 50);
     net_run(net, 300);
     net_run(net, 17 * 60 * 1000);
     CU_ASSERT_EQUAL(known(net, 1, 50), 50);
@@ -341,7 +330,7 @@ static void test_absurd_epochs(void)
     sc_record_t rec;
     int node;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 300);
     for (node = 0; node < 4; node++) {
         where = backup_where(net, node, 1);
@@ -469,7 +458,7 @@ static void test_dead(void)
     sc_record_t rec;
     int node;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 300);
     call = net_remove(net, 0, 1);
     CU_ASSERT(net_wait(net, call, 5000));
@@ -515,7 +504,7 @@ static void test_flood(void)
     sc_store_stats_t stats;
     apr_uint32_t i, k;
 
-    create(net, 3, 1, 50);
+    net_make(net, 3, 1, 50);
     for (i = 0; i < 100; i++) {
         for (k = 0; k < 1000; k++) {
             rec[k] = place(net, 100000 + i * 1000 + k, 1, "n1", "n2");
@@ -541,7 +530,7 @@ static void test_front_flood(void)
     sc_store_stats_t stats;
     apr_uint32_t i, k;
 
-    create(net, 0, 1, 50);
+    net_make(net, 0, 1, 50);
     net_run(net, 300);
     for (i = 0; i < 100; i++) {
         for (k = 0; k < 1000; k++) {
@@ -567,7 +556,7 @@ static void test_state_flood(void)
     sc_buf_t b;
     int i;
 
-    create(net, 0, 1, 500);
+    net_make(net, 0, 1, 500);
     net_run(net, 500);
     before = net->node[0].posted[SC_EVT_PROXY];
     sc_buf_init(&b, 64);
@@ -598,7 +587,7 @@ static void test_delta(void)
     sc_record_t rec = place(net, 50, 1, "n1", "n2");
     int i;
 
-    create(net, 0, 1, 10);
+    net_make(net, 0, 1, 10);
     net_run(net, 1000);
     for (i = 0; i < 3; i++) {
         CU_ASSERT_EQUAL(net->node[i].posted[SC_EVT_PROXY] + net->node[i].posted[SC_EVT_STATE], 0);

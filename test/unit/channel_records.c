@@ -291,18 +291,26 @@ static void test_sizes(void)
     rig_destroy(rig);
 }
 
-/** A member that is dropped and comes back with its old view: both sides learn that they do not
- * know what happened between. */
-static void test_partition(void)
+/** Two nodes that have had a message of each other. */
+static rig_t *acquainted(void)
 {
     rig_t *rig = rig_cluster(SC_MEMBERSHIP_MULTICAST, 2);
-    rig_node_t *a = &rig->node[0];
-    rig_node_t *b = &rig->node[1];
-    rig_end_t end = {0, APR_SUCCESS};
 
     rig_post(rig, 0, 1, "1", SYNC, NULL, NULL);
     rig_post(rig, 1, 0, "1", SYNC, NULL, NULL);
     rig_run(rig, RIG_MS(10));
+    return rig;
+}
+
+/** A member that is dropped and comes back with its old view: both sides learn that they do not
+ * know what happened between. */
+static void test_partition(void)
+{
+    rig_t *rig = acquainted();
+    rig_node_t *a = &rig->node[0];
+    rig_node_t *b = &rig->node[1];
+    rig_end_t end = {0, APR_SUCCESS};
+
     rig_cut(rig, 0, 1, 1);
     rig_post(rig, 0, 1, "lost", SYNC, rig_ended, &end);
     rig_run(rig, apr_time_from_sec(10));
@@ -325,14 +333,11 @@ static void test_partition(void)
 /** Only one side dropped the other. Either way the receiver of what follows learns of the gap. */
 static void test_one_sided_drop(void)
 {
-    rig_t *rig = rig_cluster(SC_MEMBERSHIP_MULTICAST, 2);
+    rig_t *rig = acquainted();
     rig_node_t *a = &rig->node[0];
     rig_node_t *b = &rig->node[1];
     rig_end_t end = {0, APR_SUCCESS};
 
-    rig_post(rig, 0, 1, "1", SYNC, NULL, NULL);
-    rig_post(rig, 1, 0, "1", SYNC, NULL, NULL);
-    rig_run(rig, RIG_MS(10));
     rig_freeze(rig, 1);
     rig_run(rig, apr_time_from_sec(8));
     CU_ASSERT_EQUAL(rig_members(rig, 0), 0);

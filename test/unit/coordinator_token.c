@@ -90,15 +90,7 @@ static apr_time_t bench_now(void *ctx)
 
 static void bench_run(apr_interval_time_t time)
 {
-    apr_time_t end = b->now + time;
-
-    while (sc_timers_next(b->timers) >= 0 && sc_timers_next(b->timers) <= end) {
-        if (sc_timers_next(b->timers) > b->now) {
-            b->now = sc_timers_next(b->timers);
-        }
-        sc_timers_run(b->timers, b->now);
-    }
-    b->now = end;
+    rig_run_timers(b->timers, &b->now, time);
 }
 
 /** @param n which of coordinator_numbered() it is */

@@ -12,13 +12,6 @@
 
 #include "delta_net.h"
 
-static sc_outcome_t outcome(net_t *net, apr_uint32_t call)
-{
-    CU_ASSERT(net_wait(net, call, 10000));
-    CU_ASSERT_EQUAL(net->answer[call].times, 1);
-    return net->answer[call].outcome;
-}
-
 /* ---- replication ----------------------------------------------------------------------------- */
 
 static void test_create(void)
@@ -33,7 +26,7 @@ static void test_create(void)
     CU_ASSERT_EQUAL(net->answer[call].times, 0); /* not before they have it */
     net_run(net, 30);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     /* there and back; the line may have been busy with something else when it began */
     CU_ASSERT(net->answer[call].wait_us >= apr_time_from_msec(40) &&
               net->answer[call].wait_us <= apr_time_from_msec(80));
@@ -62,7 +55,7 @@ static void test_delta(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "user", "ann"), SC_DONE);
     call = net_change(net, 0, 0, 0, 1, "USER", "-", "cart", "1", (char *)NULL);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     CU_ASSERT_PTR_NULL(net_value(net, 2, 1, "user"));
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "cart"), "1");
     CU_ASSERT_EQUAL(net->node[0].posted[SC_EVT_SESSION_DELTA], 2);
@@ -95,7 +88,7 @@ static void test_concurrent(void)
     call[4] = net_change(net, 1, 0, 0, 1, "e", "5", (char *)NULL);
     call[5] = net_change(net, 2, 0, 0, 1, "f", "6", (char *)NULL);
     for (i = 0; i < 6; i++) {
-        CU_ASSERT_EQUAL(outcome(net, call[i]), SC_DONE);
+        CU_ASSERT_EQUAL(net_outcome(net, call[i]), SC_DONE);
     }
     CU_ASSERT_PTR_NULL(net_difference(net));
     for (i = 0; i < 6; i++) {
@@ -176,14 +169,14 @@ static void test_lagging(void)
     call = net_change(net, 0, 0, 0, 1, "a", "1", (char *)NULL);
     net_run(net, 500);
     other = net_change(net, 0, 0, 0, 1, "b", "1", (char *)NULL);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DEGRADED);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DEGRADED);
     CU_ASSERT_EQUAL(net->answer[call].wait_us, apr_time_from_msec(1000));
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "1"); /* the other one has it */
-    CU_ASSERT_EQUAL(outcome(net, other), SC_DEGRADED);
+    CU_ASSERT_EQUAL(net_outcome(net, other), SC_DEGRADED);
     CU_ASSERT_EQUAL(net->node[0].logged[10], 1);
     /* now it is known to lag: nobody waits for it, only for the other one */
     call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DEGRADED);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DEGRADED);
     CU_ASSERT(net->answer[call].wait_us < 50000);
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "2");
     CU_ASSERT_EQUAL(net->node[0].board->count.degraded, 3);
@@ -247,14 +240,14 @@ static void test_gone_while_waiting(void)
     net_run(net, 300);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
     net_forget(net, 0, 2, 0);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     CU_ASSERT_EQUAL(net->node[0].board->count.degraded, 0);
     CU_ASSERT_EQUAL(net->node[0].board->count.failed, 0);
     /* the other one may go before it answers, too */
     hold(net, 1, 1);
     call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
     net_forget(net, 0, 1, 1);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     net_destroy(net);
 }
 
@@ -340,11 +333,11 @@ static void test_again(void)
     hold(net, 1, 0);
     net_join(net, 0, 0);
     call = net_change(net, 0, SC_CHANGE_NEW, 1, 2, "a", "1", (char *)NULL);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "a"), "1");
     /* and when it had not even begun */
     call = net_change(net, 0, SC_CHANGE_NEW, 1, 3, "a", "1", (char *)NULL);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     CU_ASSERT(net_wait_ready(net, 3000));
     CU_ASSERT_PTR_NULL(net_difference(net));
     net_destroy(net);

@@ -329,6 +329,25 @@ static void test_idled_out(void)
     net_destroy(net);
 }
 
+/* The other one knows of no later access: it has missed that its primary has ended the session. */
+static void test_idled_out_missed(void)
+{
+    net_t *net = net_ready(2, second_asks);
+    net_node_t *node = &net->node[0];
+    sc_id_t id = net_id(1);
+    sc_record_t rec;
+
+    plant_dead(net, 1, 1, SC_DEAD_IDLE, 100);
+    digest_record(net, 0, &id, 100, &rec);
+    rec.accessed -= apr_time_from_sec(1801);
+    CU_ASSERT_EQUAL(sc_store_route(node->store, "n2", 2, 1, &rec.primary), APR_SUCCESS);
+    CU_ASSERT_EQUAL(sc_store_put(node->store, &rec, NULL, 0), APR_SUCCESS);
+    net_run(net, 5000);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
+    CU_ASSERT_EQUAL(net_look(net, 1, 1, NULL), NET_DEAD);
+    net_destroy(net);
+}
+
 /* Who asks gives and takes; one comparison is enough. */
 static void test_one_asks(void)
 {
@@ -824,6 +843,7 @@ void delta_digest_tests(void)
     CU_add_test(s, "digests: tombstones", test_tombstones);
     CU_add_test(s, "digests: tombstones of a node that is asked", test_tombstones_asked_for);
     CU_add_test(s, "digests: idled out on one node", test_idled_out);
+    CU_add_test(s, "digests: idled out, and not heard of", test_idled_out_missed);
     CU_add_test(s, "digests: one node asks", test_one_asks);
     CU_add_test(s, "digests: a changed id", test_changed_id);
     CU_add_test(s, "digests: nothing differs", test_equal);

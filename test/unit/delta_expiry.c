@@ -11,17 +11,6 @@
 
 #define IDLE 1800 /* seconds, as net_change sets it: the step is 18 */
 
-static void create(net_t *net, int node, apr_uint32_t from, apr_uint32_t n)
-{
-    apr_uint32_t i, call = 0;
-
-    for (i = 0; i < n; i++) {
-        call = net_change(net, node, SC_CHANGE_NEW, 0, from + i, "a", "1", (char *)NULL);
-    }
-    CU_ASSERT(net_wait(net, call, 5000));
-    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
-}
-
 static apr_time_t accessed(net_t *net, int node, apr_uint32_t id)
 {
     sc_record_t rec;
@@ -40,7 +29,7 @@ static void test_touches(void)
     apr_uint32_t i;
     int round;
 
-    create(net, 0, 1, 200);
+    net_make(net, 0, 1, 200);
     then = net->now;
     /* many accesses within the step: collected, and told to nobody */
     for (round = 0; round < 30; round++) {
@@ -83,7 +72,7 @@ static void test_touches_split(void)
     net_join(net, 0, 1);
     net_join(net, 1, 1);
     CU_ASSERT(net_wait_ready(net, 2000));
-    create(net, 0, 1, 8000);
+    net_make(net, 0, 1, 8000);
     net_run(net, 30000);
     for (i = 1; i <= 8000; i++) {
         net_access(net, 0, i);
@@ -106,7 +95,7 @@ static void test_touches_merge(void)
     sc_group_t g;
     apr_time_t before;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 60000);
     before = accessed(net, 1, 1);
     sc_buf_init(&items, 4096);
@@ -140,7 +129,7 @@ static void test_idle(void)
     apr_uint32_t i;
     int n;
 
-    create(net, 0, 1, 1000);
+    net_make(net, 0, 1, 1000);
     net_run(net, (IDLE - 5) * 1000);
     CU_ASSERT_EQUAL(net_sessions(net, 2), 1000);
     net_run(net, 10000);
@@ -166,7 +155,7 @@ static void test_touch_keeps_alive(void)
 {
     net_t *net = net_ready(2, NULL);
 
-    create(net, 0, 1, 2);
+    net_make(net, 0, 1, 2);
     net_run(net, 15000);
     net_access(net, 0, 1); /* 15 s: less than the step */
     net_run(net, (IDLE - 5) * 1000);
@@ -185,7 +174,7 @@ static void test_touch_elsewhere(void)
     net_t *net = net_ready(2, NULL);
     int i;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     for (i = 0; i < 5; i++) {
         net_run(net, (IDLE - 100) * 1000);
         net_access(net, 1, 1);
@@ -202,7 +191,7 @@ static void test_small_touch_elsewhere(void)
     net_t *net = net_ready(2, NULL);
     int i;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 15000);
     net_access(net, 1, 1);
     net_run(net, (IDLE - 5) * 1000);
@@ -224,7 +213,7 @@ static void test_idle_many(void)
 
     net->store_bytes = 8 * 1024 * 1024;
     net_join(net, 0, 1);
-    create(net, 0, 1, 5000);
+    net_make(net, 0, 1, 5000);
     net_run(net, (IDLE - 1) * 1000);
     CU_ASSERT_EQUAL(net_sessions(net, 0), 5000);
     net_run(net, 2100);
@@ -237,7 +226,7 @@ static void test_change_after_idle(void)
 {
     net_t *net = net_ready(2, NULL);
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_part(net, 0, 1);
     net_run(net, (IDLE - 60) * 1000);
     CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "2"), SC_DONE);
@@ -261,7 +250,7 @@ static void test_copies_merge(void)
     sc_buf_t body, b;
     int i;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 100000);
     sc_buf_init(&body, 4096);
     sc_buf_init(&b, 4096);
@@ -297,16 +286,8 @@ static void test_copies_merge(void)
 static void test_never(void)
 {
     net_t *net = net_ready(2, NULL);
-    sc_change_t c;
-    apr_uint32_t call;
 
-    memset(&c, 0, sizeof(c));
-    c.context = NET_CONTEXT;
-    c.context_len = strlen(NET_CONTEXT);
-    c.id = net_id(1);
-    c.flags = SC_CHANGE_NEW;
-    call = net_request(net, 0, SC_LINK_CHANGE, 0, &c);
-    CU_ASSERT(net_wait(net, call, 1000));
+    net_make_idle(net, 0, 1, 0);
     net->now += apr_time_from_sec(100 * 24 * 3600); /* everything that is due comes at once */
     net_run(net, 5000);
     CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_LIVE);
@@ -320,8 +301,8 @@ static void test_silent(void)
     net_t *net = net_ready(3, NULL);
     apr_uint64_t before;
 
-    create(net, 0, 1, 1);
-    create(net, 1, 2, 1);
+    net_make(net, 0, 1, 1);
+    net_make(net, 1, 2, 1);
     net_crash(net, 0, 1);
     before = net->node[1].posted[SC_EVT_SESSION_EXPIRED];
     net_run(net, (IDLE + 2) * 1000);
@@ -340,7 +321,7 @@ static void test_silent_primary(void)
 {
     net_t *net = net_ready(2, NULL);
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net->link[0][1].hold = 1; /* it is there and says nothing */
     net_run(net, (2 * IDLE - 10) * 1000);
     CU_ASSERT_EQUAL(net_look(net, 1, 1, NULL), NET_LIVE);
@@ -355,7 +336,7 @@ static void test_idle_in_a_partition(void)
     net_t *net = net_ready(3, NULL);
     int i;
 
-    create(net, 0, 1, 2);
+    net_make(net, 0, 1, 2);
     net_part(net, 0, 1);
     net_part(net, 0, 2);
     net_run(net, (IDLE - 60) * 1000);
@@ -384,7 +365,7 @@ static void test_revived(void)
     sc_buf_t items, b;
     sc_group_t g;
 
-    create(net, 0, 1, 1);
+    net_make(net, 0, 1, 1);
     net_run(net, 5000);
     CU_ASSERT_EQUAL(net_look(net, 0, 1, &rec), NET_LIVE);
     sc_buf_init(&items, 4096);
@@ -417,8 +398,8 @@ static void test_expire_on_shutdown(void)
 {
     net_t *net = net_ready(2, on_shutdown);
 
-    create(net, 0, 1, 300);
-    create(net, 1, 1001, 10);
+    net_make(net, 0, 1, 300);
+    net_make(net, 1, 1001, 10);
     sc_manager_stop(net->node[0].m);
     net_run(net, 500);
     CU_ASSERT_EQUAL(net_sessions(net, 0), 10);

@@ -9,33 +9,19 @@
 
 #include "delta_net.h"
 
-static sc_outcome_t outcome(net_t *net, apr_uint32_t call)
-{
-    CU_ASSERT(net_wait(net, call, 10000));
-    CU_ASSERT_EQUAL(net->answer[call].times, 1);
-    return net->answer[call].outcome;
-}
-
 /* A node that has the session no longer, as if it had missed it. */
-static void lose(net_t *net, int node, apr_uint32_t number)
-{
-    sc_id_t id = net_id(number);
-
-    CU_ASSERT_EQUAL(sc_store_remove(net->node[node].store, 0, &id), APR_SUCCESS);
-}
-
 static void test_found(void)
 {
     net_t *net = net_ready(3, NULL);
     apr_uint32_t call;
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_FOUND); /* is here */
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_FOUND); /* is here */
     CU_ASSERT_EQUAL(net->node[2].board->count.fetches, 0);
-    lose(net, 2, 1);
+    net_lose(net, 2, 1);
     call = net_fetch(net, 2, 1, "n1");
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
     CU_ASSERT_EQUAL(net->answer[call].wait_us, 2000); /* one round trip */
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "1");
     CU_ASSERT_EQUAL(net->node[2].board->count.fetches, 1);
@@ -50,19 +36,19 @@ static void test_absent(void)
     net_t *net = net_ready(3, NULL);
     apr_uint32_t i;
 
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
     CU_ASSERT_EQUAL(net->node[2].posted[SC_EVT_RETRIEVE], 2);
     /* a flood of one id stays on this node, for a moment */
     for (i = 0; i < 100; i++) {
-        CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
+        CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
     }
     CU_ASSERT_EQUAL(net->node[2].posted[SC_EVT_RETRIEVE], 2);
     net_run(net, 1100);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
     CU_ASSERT_EQUAL(net->node[2].posted[SC_EVT_RETRIEVE], 4);
     /* what is made meanwhile is found */
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_FOUND);
     net_destroy(net);
 }
 
@@ -74,7 +60,7 @@ static void test_unknown(void)
     net_run(net, 500);
     net->link[0][2].hold = net->link[1][2].hold = 1;
     call = net_fetch(net, 2, 1, "n2");
-    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_UNKNOWN);
     CU_ASSERT_EQUAL(net->answer[call].wait_us, apr_time_from_msec(1000));
     /* one that has a lease is enough */
     net_run(net, 2000);
@@ -82,9 +68,9 @@ static void test_unknown(void)
     net_run(net, 100);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
     net->link[0][2].hold = 0;
-    CU_ASSERT_EQUAL(outcome(net, call), SC_UNKNOWN); /* it had none itself just now */
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_UNKNOWN); /* it had none itself just now */
     net_run(net, 500);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n2")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n2")), SC_ABSENT);
     net_destroy(net);
 }
 
@@ -93,11 +79,11 @@ static void test_tombstone(void)
     net_t *net = net_ready(3, NULL);
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 1)), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
-    lose(net, 2, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 0, 1)), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
+    net_lose(net, 2, 1);
     net->link[1][2].hold = 1; /* one answer is enough */
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
     CU_ASSERT_EQUAL(net_look(net, 2, 1, NULL), NET_DEAD); /* and is remembered */
     net_destroy(net);
 }
@@ -110,14 +96,14 @@ static void test_latest(void)
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
     net->link[0][1].hold = 1;
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED); /* n2 is behind */
-    lose(net, 2, 1);
+    net_lose(net, 2, 1);
     net->link[0][2].delay = apr_time_from_msec(30); /* and answers first */
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "new");
     /* but nobody is waited for longer than a lease */
-    lose(net, 2, 1);
+    net_lose(net, 2, 1);
     net->link[0][2].delay = apr_time_from_msec(900);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
     net_run(net, 3000);
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "new"); /* late answers count, too */
     net_destroy(net);
@@ -130,10 +116,10 @@ static void test_primary_decides(void)
     apr_uint32_t call;
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    lose(net, 2, 1);
+    net_lose(net, 2, 1);
     net->link[1][2].delay = apr_time_from_msec(30);
     call = net_fetch(net, 2, 1, "");
-    CU_ASSERT_EQUAL(outcome(net, call), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
     CU_ASSERT_EQUAL(net->answer[call].wait_us, 2000);
     net_destroy(net);
 }
@@ -147,11 +133,11 @@ static void test_newcomer(void)
     net_part(net, 0, 1);
     net_part(net, 0, 2);
     net_run(net, 100);
-    lose(net, 1, 1);
-    lose(net, 2, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "")), SC_ABSENT);
+    net_lose(net, 1, 1);
+    net_lose(net, 2, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "")), SC_ABSENT);
     net_meet(net, 0, 2);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "")), SC_FOUND);
     net_destroy(net);
 }
 
@@ -162,13 +148,13 @@ static void test_shared(void)
     int i;
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    lose(net, 1, 1);
+    net_lose(net, 1, 1);
     for (i = 0; i < 50; i++) {
         call[i] = i % 10 == 9 ? net_change(net, 1, 0, 0, 1, "b", "2", (char *)NULL)
                               : net_fetch(net, 1, 1, "n1");
     }
     for (i = 0; i < 50; i++) {
-        CU_ASSERT_EQUAL(outcome(net, call[i]), i % 10 == 9 ? SC_DONE : SC_FOUND);
+        CU_ASSERT_EQUAL(net_outcome(net, call[i]), i % 10 == 9 ? SC_DONE : SC_FOUND);
     }
     CU_ASSERT_EQUAL(net->node[1].posted[SC_EVT_RETRIEVE], 1);
     CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "b"), "2");
@@ -204,7 +190,7 @@ static void test_bounded(void)
     }
     net->link[1][0].hold = 0;
     net_run(net, 5000);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 1, 5, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 1, 5, "n1")), SC_ABSENT);
     net_destroy(net);
 }
 
@@ -234,7 +220,7 @@ static void test_joining(void)
     CU_ASSERT(net_wait_ready(net, 2000));
     /* alone and unsettled: nobody knows */
     net_start(net, 2, 0);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_UNKNOWN);
     absent = net_fetch(net, 2, 1, "n1");
     sc_manager_settled(net->node[2].m);
     CU_ASSERT_EQUAL(net->answer[absent].outcome, SC_ABSENT);

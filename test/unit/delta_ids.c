@@ -10,13 +10,6 @@
 
 #include "delta_net.h"
 
-static sc_outcome_t outcome(net_t *net, apr_uint32_t call)
-{
-    CU_ASSERT(net_wait(net, call, 10000));
-    CU_ASSERT_EQUAL(net->answer[call].times, 1);
-    return net->answer[call].outcome;
-}
-
 static void check_everywhere(net_t *net, apr_uint32_t id, net_state_t state)
 {
     int i;
@@ -39,7 +32,7 @@ static void test_remove(void)
     net_weather(net, apr_time_from_msec(20), 0, 0);
     call = net_remove(net, 1, 1); /* not only by its primary */
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     check_everywhere(net, 1, NET_DEAD);
     CU_ASSERT_EQUAL(net->node[1].posted[SC_EVT_SESSION_EXPIRED], 2);
     CU_ASSERT_EQUAL(net->node[1].board->count.invalidated, 1);
@@ -47,9 +40,9 @@ static void test_remove(void)
     /* it stays dead */
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_ABSENT);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "2"), SC_ABSENT);
-    CU_ASSERT_EQUAL(outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 2, 1)), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_takeover(net, 2, 1)), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 2, 1)), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_takeover(net, 2, 1)), SC_ABSENT);
     CU_ASSERT_EQUAL(net->node[2].board->count.invalidated, 0);
     net_destroy(net);
 }
@@ -60,7 +53,7 @@ static void test_remove_unknown(void)
     apr_uint32_t call;
 
     net_join(net, 0, 0);
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 5)), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 0, 5)), SC_DONE);
     CU_ASSERT_EQUAL(net_look(net, 0, 5, NULL), NET_NOTHING); /* nothing to remember */
     /* a node that is still joining may get the session a moment later */
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 6, "a", "1"), SC_DONE);
@@ -70,7 +63,7 @@ static void test_remove_unknown(void)
     CU_ASSERT_EQUAL(net->answer[call].times, 0); /* nor would it be the end for the others */
     net_meet(net, 0, 1);
     sc_manager_settled(net->node[1].m);
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     CU_ASSERT_EQUAL(net_look(net, 1, 6, NULL), NET_DEAD);
     CU_ASSERT(net_wait_ready(net, 3000));
     net_run(net, 3000);
@@ -167,8 +160,8 @@ static void test_remove_against_change(void)
     net->link[1][2].delay = apr_time_from_msec(300); /* the change reaches n3 after its end */
     remove = net_remove(net, 0, 1);
     change = net_change(net, 1, 0, 0, 1, "a", "2", (char *)NULL);
-    (void)outcome(net, remove);
-    (void)outcome(net, change);
+    (void)net_outcome(net, remove);
+    (void)net_outcome(net, change);
     net_run(net, 3000);
     check_everywhere(net, 1, NET_DEAD);
     net_destroy(net);
@@ -181,7 +174,7 @@ static void test_missed_invalidation(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     net->link[0][1].full = 1;
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 1)), SC_DEGRADED);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 0, 1)), SC_DEGRADED);
     net->link[0][1].full = 0;
     (void)net_set(net, 1, 0, 1, "a", "2");
     net_run(net, 50);
@@ -194,7 +187,7 @@ static void test_tombstones_end(void)
     net_t *net = net_ready(2, NULL);
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 1)), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 0, 1)), SC_DONE);
     net_run(net, 595 * 1000);
     check_everywhere(net, 1, NET_DEAD);
     net_run(net, 10 * 1000);
@@ -209,7 +202,7 @@ static void test_tombstones_wait_for_the_missing(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     net_part(net, 0, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 1)), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 0, 1)), SC_DONE);
     net_run(net, 1500 * 1000);
     CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
     CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "2"), SC_DONE);
@@ -228,7 +221,7 @@ static void test_tombstones_of_a_new_store(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
     net_crash(net, 1, 1);
-    CU_ASSERT_EQUAL(outcome(net, net_remove(net, 0, 1)), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_remove(net, 0, 1)), SC_DONE);
     net_run(net, 900 * 1000);
     CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
     net_join(net, 1, 1);
@@ -247,7 +240,7 @@ static void test_change_id(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
     call = net_change_id(net, 0, 1, 2, 0, "user", "ann");
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
     CU_ASSERT_EQUAL(net->node[0].posted[SC_EVT_CHANGE_SESSION_ID], 2); /* one record each */
     CU_ASSERT_EQUAL(net->node[0].posted[SC_EVT_SESSION_EXPIRED], 0);
     check_everywhere(net, 1, NET_DEAD);
@@ -259,12 +252,12 @@ static void test_change_id(void)
     CU_ASSERT_PTR_NULL(net_difference(net));
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "cart", "4"), SC_ABSENT);
     CU_ASSERT_EQUAL(net_set(net, 2, 0, 2, "cart", "4"), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 2, 2, 0, NULL, NULL)), SC_REFUSED);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 3, 0, NULL, NULL)), SC_ABSENT);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 9, 3, 0, NULL, NULL)), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 2, 2, 0, NULL, NULL)), SC_REFUSED);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 1, 3, 0, NULL, NULL)), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 9, 3, 0, NULL, NULL)), SC_ABSENT);
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 4, "x", "1"), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 4, 2, 0, NULL, NULL)), SC_REFUSED);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 4, 1, 0, NULL, NULL)), SC_REFUSED);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 4, 2, 0, NULL, NULL)), SC_REFUSED);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 4, 1, 0, NULL, NULL)), SC_REFUSED);
     check_everywhere(net, 4, NET_LIVE);
     net_destroy(net);
 }
@@ -276,7 +269,7 @@ static void test_change_id_without_base(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
     CU_ASSERT_EQUAL(sc_store_remove(net->node[1].store, 0, &id), APR_SUCCESS);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
     check_everywhere(net, 1, NET_DEAD);
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "cart"), "3");
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "user"), "ann");
@@ -299,7 +292,7 @@ static void test_change_id_without_base_async(void)
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "cart", "3"), SC_DONE);
     net_run(net, 100);
     CU_ASSERT_EQUAL(sc_store_remove(net->node[1].store, 0, &id), APR_SUCCESS);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 1, 2, 0, "user", "ann")), SC_DONE);
     net_run(net, 20);
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "cart"), "3");
     net_destroy(net);
@@ -318,9 +311,9 @@ static void test_change_id_by_two(void)
     a = net_change_id(net, 0, 1, 2, 0, "user", "ann");
     b = net_change_id(net, 1, 1, 3, 0, "user", "ann");
     c = net_change(net, 2, 0, 0, 1, "colour", "red", (char *)NULL);
-    CU_ASSERT_EQUAL(outcome(net, a), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, b), SC_DONE);
-    CU_ASSERT_EQUAL(outcome(net, c), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, a), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, b), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, c), SC_DONE);
     net_run(net, 3000);
     check_everywhere(net, 1, NET_DEAD);
     CU_ASSERT_PTR_NULL(net_difference(net));
@@ -349,8 +342,8 @@ static void test_change_id_half_seen(void)
     net_run(net, 20);
     CU_ASSERT_STRING_EQUAL(net_value(net, 1, 2, "colour"), "red"); /* led to the new id on n2 */
     CU_ASSERT_EQUAL(net->answer[call].times, 0); /* n3 may still read under the old id */
-    CU_ASSERT_EQUAL(outcome(net, call), SC_DEGRADED);
-    CU_ASSERT_EQUAL(outcome(net, other), SC_DEGRADED);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DEGRADED);
+    CU_ASSERT_EQUAL(net_outcome(net, other), SC_DEGRADED);
     net_part(net, 0, 2);
     net->link[0][2].hold = 0;
     CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "colour", "blue"), SC_ABSENT); /* n2 has been asked */
@@ -378,7 +371,7 @@ static void test_change_id_again(void)
     net_crash(net, 0, 1); /* done here, unheard there, unanswered */
     net->link[0][1].hold = 0;
     net_join(net, 0, 0);
-    CU_ASSERT_EQUAL(outcome(net, net_change_id(net, 0, 1, 2, 1, "user", "ann")), SC_DONE);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change_id(net, 0, 1, 2, 1, "user", "ann")), SC_DONE);
     CU_ASSERT(net_wait_ready(net, 3000));
     net_run(net, 2000);
     check_everywhere(net, 1, NET_DEAD);
@@ -401,8 +394,8 @@ static void test_change_id_against_change(void)
         net->link[0][2].delay = slow; /* n3 hears of the change before or after the new id */
         rename = net_change_id(net, 0, 1, 2, 0, "user", "ann");
         change = net_change(net, 1, 0, 0, 1, "colour", "red", (char *)NULL);
-        CU_ASSERT_EQUAL(outcome(net, rename), SC_DONE);
-        CU_ASSERT_EQUAL(outcome(net, change), SC_DONE);
+        CU_ASSERT_EQUAL(net_outcome(net, rename), SC_DONE);
+        CU_ASSERT_EQUAL(net_outcome(net, change), SC_DONE);
         net_run(net, 3000);
         check_everywhere(net, 1, NET_DEAD);
         check_everywhere(net, 2, NET_LIVE);
@@ -427,8 +420,8 @@ static void test_change_id_against_remove(void)
         net->link[1][2].delay = slow;
         rename = net_change_id(net, 0, 1, 2, 0, "user", "ann");
         remove = net_remove(net, 1, 1);
-        (void)outcome(net, rename);
-        (void)outcome(net, remove);
+        (void)net_outcome(net, rename);
+        (void)net_outcome(net, remove);
         net_run(net, 3000);
         check_everywhere(net, 1, NET_DEAD);
         check_everywhere(net, 2, NET_DEAD);
@@ -457,9 +450,9 @@ static void test_takeover(void)
     net_run(net, 500);
     CU_ASSERT_STRING_EQUAL(net_primary(net, 2, 1), "n2");
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "1");
-    CU_ASSERT_EQUAL(outcome(net, net_takeover(net, 1, 1)), SC_DONE); /* nothing more to do */
+    CU_ASSERT_EQUAL(net_outcome(net, net_takeover(net, 1, 1)), SC_DONE); /* nothing more to do */
     CU_ASSERT_EQUAL(net->node[1].posted[SC_EVT_SESSION_DELTA], 1);
-    CU_ASSERT_EQUAL(outcome(net, net_takeover(net, 1, 7)), SC_ABSENT);
+    CU_ASSERT_EQUAL(net_outcome(net, net_takeover(net, 1, 7)), SC_ABSENT);
     CU_ASSERT_PTR_NULL(net_difference(net));
     net_destroy(net);
 }

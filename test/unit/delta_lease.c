@@ -116,17 +116,6 @@ static void test_a_new_engine_has_none(void)
     net_destroy(net);
 }
 
-static void hold_all(net_t *net, int node, int on)
-{
-    int i;
-
-    for (i = 0; i < net->n; i++) {
-        if (i != node) {
-            net->link[i][node].hold = net->link[node][i].hold = on;
-        }
-    }
-}
-
 /* Nothing is acknowledged without a silent node as long as that may read its old copy; after that
  * nobody waits for it any more. */
 static void test_one_stall(void)
@@ -136,7 +125,7 @@ static void test_one_stall(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
     net_run(net, 500);
-    hold_all(net, 2, 1);
+    net_hold(net, 2, 1);
     for (i = 0; i < 20; i++) {
         call[i] = net_change(net, (int)(i % 2), 0, 0, 1, "a", "new", (char *)NULL);
         net_run(net, 20);
@@ -156,7 +145,7 @@ static void test_one_stall(void)
         CU_ASSERT(net->answer[net->ncalls - 1].wait_us < apr_time_from_msec(100));
     }
     /* it comes back, and reads nothing before it has caught up */
-    hold_all(net, 2, 0);
+    net_hold(net, 2, 0);
     for (i = 0; i < 3000 && !may_read(&net->node[2]); i++) {
         net_run(net, 1);
     }
@@ -172,7 +161,7 @@ static void test_cut_off(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
     net_run(net, 500);
-    hold_all(net, 2, 1);
+    net_hold(net, 2, 1);
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
     CU_ASSERT_FALSE(may_read(&net->node[2]));
     CU_ASSERT_EQUAL(net_fetch(net, 2, 1, "n1"), net->ncalls - 1);
@@ -180,10 +169,45 @@ static void test_cut_off(void)
     CU_ASSERT_EQUAL(net->answer[net->ncalls - 1].outcome, SC_UNKNOWN);
     CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "a", "lost"), SC_UNKNOWN); /* and changes nothing */
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "old");
-    hold_all(net, 2, 0);
+    net_hold(net, 2, 0);
     net_run(net, 3000);
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "new");
     CU_ASSERT_TRUE(may_read(&net->node[2]));
+    net_destroy(net);
+}
+
+/* Two of four hear each other, and not the other two, which hear each other. Only those go on that
+ * have the first name among them, until the others are dropped. */
+static void test_halves(void)
+{
+    net_t *net = net_ready(4, NULL);
+    apr_uint32_t call;
+    int i, k;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 4; k++) {
+            net->link[i][k].hold = net->link[k][i].hold = 1;
+        }
+    }
+    call = net_change(net, 3, 0, 0, 1, "a", "lost", (char *)NULL);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "new"), SC_DEGRADED);
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+    call = net_fetch(net, 2, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
+    call = net_fetch(net, 1, 1, "n1");
+    CU_ASSERT_TRUE(net_wait(net, call, 5000));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_FOUND);
+    for (i = 0; i < 2; i++) {
+        for (k = 2; k < 4; k++) {
+            net_part(net, i, k);
+        }
+    }
+    net_run(net, 3000);
+    CU_ASSERT_EQUAL(net_set(net, 3, 0, 1, "a", "newer"), SC_DONE);
     net_destroy(net);
 }
 
@@ -268,7 +292,7 @@ static void test_minority(void)
 
     CU_ASSERT_EQUAL(net_set(net, 2, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
     net_run(net, 500);
-    hold_all(net, 2, 1);
+    net_hold(net, 2, 1);
     call = net_change(net, 2, 0, 0, 1, "a", "lost", (char *)NULL);
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
     CU_ASSERT_TRUE(net_wait(net, call, 10000));
@@ -279,7 +303,7 @@ static void test_minority(void)
     CU_ASSERT_EQUAL(net->node[2].board->quorum_lost, 1);
     CU_ASSERT_EQUAL(net->node[0].board->quorum_lost, 0);
     CU_ASSERT(net->node[2].board->count.refused_quorum > 0);
-    hold_all(net, 2, 0);
+    net_hold(net, 2, 0);
     net_run(net, 3000);
     CU_ASSERT_PTR_NULL(net_difference(net));
     CU_ASSERT_EQUAL(net->node[2].board->quorum_lost, 0);
@@ -350,11 +374,11 @@ static void test_nobody_got_it(void)
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
     net_run(net, 500);
-    hold_all(net, 0, 1);
+    net_hold(net, 0, 1);
     call = net_change(net, 0, 0, 0, 1, "a", "lost", (char *)NULL);
     net_run(net, (int)net->node[0].config.ack_wait_ms + 10);
     CU_ASSERT_EQUAL(net->answer[call].times, 0);
-    hold_all(net, 0, 0);
+    net_hold(net, 0, 0);
     CU_ASSERT_TRUE(net_wait(net, call, 10000));
     CU_ASSERT_EQUAL(net->answer[call].outcome, SC_UNKNOWN);
     net_destroy(net);
@@ -406,7 +430,7 @@ static void test_acknowledged_and_left(void)
         net->node[0].config.quorum = 3;
         CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
         net_run(net, 500);
-        hold_all(net, 2, 1);
+        net_hold(net, 2, 1);
         call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
         net_run(net, 50);
         CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "2");
@@ -435,7 +459,7 @@ static void test_all_leave(void)
 
         CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
         net_run(net, 500);
-        hold_all(net, 2, 1);
+        net_hold(net, 2, 1);
         CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
         net->node[2].mono_offset += apr_time_from_sec(10);
         net_run(net, 50);
@@ -449,7 +473,7 @@ static void test_all_leave(void)
         CU_ASSERT_EQUAL(net->answer[call].outcome, goodbye ? SC_FOUND : SC_UNKNOWN);
         net_run(net, (int)net->node[2].config.mcast.drop_ms);
         CU_ASSERT_TRUE(may_read(&net->node[2])); /* nobody has come */
-        hold_all(net, 2, 0);
+        net_hold(net, 2, 0);
         net_destroy(net);
     }
 }
@@ -491,6 +515,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: new engine", test_a_new_engine_has_none);
     CU_add_test(suite, "lease: one stall", test_one_stall);
     CU_add_test(suite, "lease: cut off", test_cut_off);
+    CU_add_test(suite, "lease: two halves", test_halves);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);
     CU_add_test(suite, "lease: departed", test_departed);

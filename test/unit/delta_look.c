@@ -136,6 +136,33 @@ int net_set(net_t *net, int node, unsigned int flags, apr_uint32_t id, const cha
     return net_wait(net, call, 10000) ? (int)net->answer[call].outcome : -1;
 }
 
+sc_outcome_t net_outcome(net_t *net, apr_uint32_t call)
+{
+    CU_ASSERT(net_wait(net, call, 10000));
+    CU_ASSERT_EQUAL(net->answer[call].times, 1);
+    return net->answer[call].outcome;
+}
+
+void net_make(net_t *net, int node, apr_uint32_t from, apr_uint32_t n)
+{
+    apr_uint32_t i, call = 0;
+
+    for (i = 0; i < n; i++) {
+        call = net_change(net, node, SC_CHANGE_NEW, 0, from + i, "a", "1", (char *)NULL);
+    }
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
+}
+
+void net_make_idle(net_t *net, int node, apr_uint32_t id, apr_uint32_t idle_s)
+{
+    sc_change_t c;
+
+    blank(&c, id);
+    c.max_idle_s = idle_s;
+    c.flags = SC_CHANGE_NEW;
+    CU_ASSERT_EQUAL(net_outcome(net, net_request(net, node, SC_LINK_CHANGE, 0, &c)), SC_DONE);
+}
+
 /* ---- looking ----------------------------------------------------------------------------------
  */
 
@@ -188,6 +215,11 @@ const char *net_value(net_t *net, int index, apr_uint32_t id, const char *name)
     }
     sc_buf_free(&body);
     return found;
+}
+
+int net_is(const char *value, const char *want)
+{
+    return value != NULL && strcmp(value, want) == 0;
 }
 
 const char *net_primary(net_t *net, int index, apr_uint32_t id)

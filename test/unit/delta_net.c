@@ -805,3 +805,19 @@ void net_weather(net_t *net, apr_interval_time_t delay, apr_uint32_t loss, apr_u
         }
     }
 }
+
+void net_hold(net_t *net, int node, int on)
+{
+    int i;
+
+    for (i = 0; i < net->n; i++) {
+        net->link[node][i].hold = net->link[i][node].hold = on;
+    }
+}
+
+void net_lose(net_t *net, int node, apr_uint32_t id)
+{
+    sc_id_t lost = net_id(id);
+
+    CU_ASSERT_EQUAL(sc_store_remove(net->node[node].store, 0, &lost), APR_SUCCESS);
+}

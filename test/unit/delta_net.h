@@ -113,6 +113,10 @@ void net_part(net_t *net, int a, int b);
 void net_forget(net_t *net, int who, int whom, int goodbye);
 /** Set delay, loss and duplication of all links. */
 void net_weather(net_t *net, apr_interval_time_t delay, apr_uint32_t loss, apr_uint32_t dup);
+/** Hold all that goes to a node and comes from it, or let it go on. */
+void net_hold(net_t *net, int node, int on);
+/** A node has a session no longer, as if its memory were lost. */
+void net_lose(net_t *net, int node, apr_uint32_t id);
 
 /* ---- requests ---------------------------------------------------------------------------------
  */
@@ -134,6 +138,12 @@ apr_uint32_t net_request(net_t *net, int node, sc_link_op_t op, int again, const
 /** Request and wait for the answer, at most 10 s. @return the outcome, -1 for none */
 int net_set(net_t *net, int node, unsigned int flags, apr_uint32_t id, const char *name,
             const char *value);
+/** What becomes of a request, which is waited for, at most 10 s. */
+sc_outcome_t net_outcome(net_t *net, apr_uint32_t call);
+/** So many sessions, numbered from there, with an attribute "a" that is "1". */
+void net_make(net_t *net, int node, apr_uint32_t from, apr_uint32_t n);
+/** One without attributes that lives so many seconds without an access; 0: for ever. */
+void net_make_idle(net_t *net, int node, apr_uint32_t id, apr_uint32_t idle_s);
 
 /* ---- looking ----------------------------------------------------------------------------------
  */
@@ -143,6 +153,8 @@ typedef enum net_state_t { NET_NOTHING, NET_LIVE, NET_DEAD } net_state_t;
 net_state_t net_look(net_t *net, int node, apr_uint32_t id, sc_record_t *rec);
 /** Value of an attribute: NULL when there is none. Valid until the next call. */
 const char *net_value(net_t *net, int node, apr_uint32_t id, const char *name);
+/** Whether there is a value, and it is that one. */
+int net_is(const char *value, const char *want);
 /** Route of the primary. */
 const char *net_primary(net_t *net, int node, apr_uint32_t id);
 /** A child reads the session and notes the access. */

@@ -24,15 +24,6 @@ static void create(net_t *net, int node, apr_uint32_t from, apr_uint32_t n)
     CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
 }
 
-static void hold(net_t *net, int node, int on)
-{
-    int i;
-
-    for (i = 0; i < net->n; i++) {
-        net->link[i][node].hold = net->link[node][i].hold = on;
-    }
-}
-
 static void small_blocks(sc_config_t *c, int index)
 {
     (void)index;
@@ -137,11 +128,11 @@ static void test_donor_hangs(void)
     net_join(net, 2, 0);
     net_run(net, 30);
     CU_ASSERT(net_sessions(net, 2) < 300);
-    hold(net, 0, 1);
+    net_hold(net, 0, 1);
     CU_ASSERT(net_wait_ready(net, 20000));
     CU_ASSERT_EQUAL(net_sessions(net, 2), 300);
     CU_ASSERT(net->node[2].logged[50] >= 1);
-    hold(net, 0, 0);
+    net_hold(net, 0, 0);
     net_run(net, 30000);
     CU_ASSERT_PTR_NULL(net_difference(net));
     net_destroy(net);

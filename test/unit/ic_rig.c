@@ -217,15 +217,7 @@ void ic_close(ic_t *ic)
 
 void ic_run(ic_t *ic, apr_interval_time_t time)
 {
-    apr_time_t end = ic->now + time;
-
-    while (sc_timers_next(ic->timers) >= 0 && sc_timers_next(ic->timers) <= end) {
-        if (sc_timers_next(ic->timers) > ic->now) {
-            ic->now = sc_timers_next(ic->timers);
-        }
-        sc_timers_run(ic->timers, ic->now);
-    }
-    ic->now = end;
+    rig_run_timers(ic->timers, &ic->now, time);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */

@@ -161,15 +161,7 @@ static void tap_make(const sc_config_interceptor_t *conf)
 
 static void tap_run(apr_interval_time_t time)
 {
-    apr_time_t end = tap.now + time;
-
-    while (sc_timers_next(tap.env.timers) >= 0 && sc_timers_next(tap.env.timers) <= end) {
-        if (sc_timers_next(tap.env.timers) > tap.now) {
-            tap.now = sc_timers_next(tap.env.timers);
-        }
-        sc_timers_run(tap.env.timers, tap.now);
-    }
-    tap.now = end;
+    rig_run_timers(tap.env.timers, &tap.now, time);
 }
 
 static void tap_stop(void)

@@ -11,6 +11,16 @@
 
 #define WIRE_LIMIT (1024 * 1024)
 
+/* All events, for an array. A fuzzer's inputs count on their order. */
+#define WIRE_EVENTS                                                                                \
+    SC_EVT_SESSION_CREATED, SC_EVT_SESSION_EXPIRED, SC_EVT_SESSION_ACCESSED,                       \
+        SC_EVT_GET_ALL_SESSIONS, SC_EVT_ALL_SESSION_DATA, SC_EVT_SESSION_DELTA,                    \
+        SC_EVT_ALL_SESSION_TRANSFERCOMPLETE, SC_EVT_CHANGE_SESSION_ID,                             \
+        SC_EVT_ALL_SESSION_NOCONTEXTMANAGER, SC_EVT_BACKUP, SC_EVT_RETRIEVE, SC_EVT_PROXY,         \
+        SC_EVT_REMOVE, SC_EVT_STATE, SC_EVT_COPY, SC_EVT_ACCESS, SC_EVT_NOTIFY, SC_EVT_PING,       \
+        SC_EVT_BACKUP_DIFF, SC_EVT_DIGEST, SC_EVT_DIGEST_LIST, SC_EVT_TAKE, SC_EVT_RETRIEVE_REPLY, \
+        SC_EVT_NOTIFY_REPLY, SC_EVT_PING_REPLY
+
 sc_text_t wire_text(const char *s);
 int wire_is_text(const char *s, apr_size_t len, const char *want);
 

@@ -87,6 +87,19 @@ void rig_run(rig_t *rig, apr_interval_time_t time)
     rig->now = end;
 }
 
+void rig_run_timers(sc_timers_t *timers, apr_time_t *now, apr_interval_time_t time)
+{
+    apr_time_t end = *now + time;
+
+    while (sc_timers_next(timers) >= 0 && sc_timers_next(timers) <= end) {
+        if (sc_timers_next(timers) > *now) {
+            *now = sc_timers_next(timers);
+        }
+        sc_timers_run(timers, *now);
+    }
+    *now = end;
+}
+
 /* ---- events --------------------------------------------------------------------------------- */
 
 static void event_due(void *baton, apr_time_t now);

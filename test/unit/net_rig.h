@@ -111,6 +111,8 @@ void rig_not_found(rig_t *rig, int i, apr_status_t rv);
 
 /** Let time pass. */
 void rig_run(rig_t *rig, apr_interval_time_t time);
+/** The same for timers that are no rig's. @param now what their clock says */
+void rig_run_timers(sc_timers_t *timers, apr_time_t *now, apr_interval_time_t time);
 /** A datagram from elsewhere. */
 void rig_inject(rig_t *rig, const void *bytes, apr_size_t len);
 

@@ -20,5 +20,7 @@ void sc_suite_backup(void)
     backup_joins_tests();
     backup_claims_tests();
     backup_latest_tests();
+    backup_acks_tests();
+    backup_ids_tests();
     backup_random_tests();
 }

@@ -433,6 +433,8 @@ static void test_config_defaults(void)
 
 #define ID "0123456789ABCDEF00FF10EFDEADBEEF"
 
+#define LONG64 "0123456789012345678901234567890123456789012345678901234567890123"
+
 static void test_cookie(void)
 {
     static const struct {
@@ -441,23 +443,32 @@ static void test_cookie(void)
         const char *rest; /* NULL: nothing */
         sc_cookie_kind_t kind;
         const char *route;
+        const char *hint;
     } rows[] = {
-        {"a=b; c=d", 0, "a=b; c=d", SC_COOKIE_NONE, ""},
-        {"S=" ID, 1, NULL, SC_COOKIE_OURS, ""},
-        {"S=" ID ".n1", 1, NULL, SC_COOKIE_OURS, "n1"},
-        {"S=" ID "-n2.n1", 1, NULL, SC_COOKIE_OURS, "n1"},
-        {"S=" ID "-n2", 1, NULL, SC_COOKIE_OURS, ""},
-        {"S=\"" ID ".n1\"", 1, NULL, SC_COOKIE_OURS, "n1"},
-        {"a=b; S=" ID ".n1 ; c=d", 1, "a=b; c=d", SC_COOKIE_OURS, "n1"},
-        {"S=x; a=b; S=" ID ".n1;S=y", 3, "a=b", SC_COOKIE_OURS, "n1"},
-        {"S=" ID ".n 1", 1, NULL, SC_COOKIE_OURS, ""},
-        {"S=" ID ".", 1, NULL, SC_COOKIE_OURS, ""},
-        {"S=" ID "x", 1, NULL, SC_COOKIE_FOREIGN, ""},
-        {"S=" ID "; S=x", 2, NULL, SC_COOKIE_OURS, ""},
-        {"S=", 1, NULL, SC_COOKIE_FOREIGN, ""},
-        {"S=\"", 1, NULL, SC_COOKIE_FOREIGN, ""},
-        {"SS=" ID "; xS=" ID "; S", 0, "SS=" ID "; xS=" ID "; S", SC_COOKIE_NONE, ""},
-        {";;  ;S=x; ;", 1, NULL, SC_COOKIE_FOREIGN, ""},
+        {"a=b; c=d", 0, "a=b; c=d", SC_COOKIE_NONE, "", ""},
+        {"S=" ID, 1, NULL, SC_COOKIE_OURS, "", ""},
+        {"S=" ID ".n1", 1, NULL, SC_COOKIE_OURS, "n1", ""},
+        {"S=" ID "-n2.n1", 1, NULL, SC_COOKIE_OURS, "n1", "n2"},
+        {"S=" ID "-n2", 1, NULL, SC_COOKIE_OURS, "", "n2"},
+        {"S=" ID "-n-2_x.n1", 1, NULL, SC_COOKIE_OURS, "n1", "n-2_x"},
+        {"S=" ID "-.n1", 1, NULL, SC_COOKIE_OURS, "n1", ""},
+        {"S=" ID "-", 1, NULL, SC_COOKIE_OURS, "", ""},
+        {"S=" ID "-n 2.n1", 1, NULL, SC_COOKIE_OURS, "n1", ""},
+        {"S=" ID "-n2.n1.n3", 1, NULL, SC_COOKIE_OURS, "", "n2"},
+        {"S=" ID "-n\xe9.n1", 1, NULL, SC_COOKIE_OURS, "n1", ""},
+        {"S=" ID "-" LONG64 ".n1", 1, NULL, SC_COOKIE_OURS, "n1", ""},
+        {"S=\"" ID "-n2.n1\"", 1, NULL, SC_COOKIE_OURS, "n1", "n2"},
+        {"S=\"" ID ".n1\"", 1, NULL, SC_COOKIE_OURS, "n1", ""},
+        {"a=b; S=" ID ".n1 ; c=d", 1, "a=b; c=d", SC_COOKIE_OURS, "n1", ""},
+        {"S=x; a=b; S=" ID ".n1;S=y", 3, "a=b", SC_COOKIE_OURS, "n1", ""},
+        {"S=" ID ".n 1", 1, NULL, SC_COOKIE_OURS, "", ""},
+        {"S=" ID ".", 1, NULL, SC_COOKIE_OURS, "", ""},
+        {"S=" ID "x", 1, NULL, SC_COOKIE_FOREIGN, "", ""},
+        {"S=" ID "; S=x", 2, NULL, SC_COOKIE_OURS, "", ""},
+        {"S=", 1, NULL, SC_COOKIE_FOREIGN, "", ""},
+        {"S=\"", 1, NULL, SC_COOKIE_FOREIGN, "", ""},
+        {"SS=" ID "; xS=" ID "; S", 0, "SS=" ID "; xS=" ID "; S", SC_COOKIE_NONE, "", ""},
+        {";;  ;S=x; ;", 1, NULL, SC_COOKIE_FOREIGN, "", ""},
     };
     apr_pool_t *pool;
     apr_size_t i;
@@ -468,10 +479,11 @@ static void test_cookie(void)
         sc_cookie_t c;
 
         memset(&c, 0, sizeof(c));
-        c.route = "";
+        c.route = c.hint = "";
         CU_ASSERT_EQUAL(sc_cookie_take_from(pool, rows[i].header, "S", &c, &rest), rows[i].taken);
         CU_ASSERT_EQUAL(c.kind, rows[i].kind);
         CU_ASSERT_STRING_EQUAL(c.route, rows[i].route);
+        CU_ASSERT_STRING_EQUAL(c.hint, rows[i].hint);
         if (rows[i].rest == NULL) {
             CU_ASSERT_PTR_NULL(rest);
         } else {

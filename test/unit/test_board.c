@@ -72,6 +72,8 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
         m->leased = x + 9;
         m->queued = x + 10;
         m->foreign = x + 14;
+        m->weight = x + 15;
+        m->lbset = x + 16;
         m->queued_bytes = x + 11;
         m->since = x + 12;
         m->heard = x + 13;
@@ -226,6 +228,52 @@ static void test_route_alive(void)
     v->count = 0;
     sc_board_publish(board, v);
     CU_ASSERT_EQUAL(sc_board_route_alive(board, "n1", 2), 0);
+    free(board);
+    free(v);
+}
+
+static void test_route_state(void)
+{
+    sc_board_t *board = calloc(1, sizeof(*board));
+    sc_view_t *v = calloc(1, sizeof(*v));
+
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n1", 2), SC_NODE_DOWN);
+    CU_ASSERT(!sc_board_any_passing(board));
+    CU_ASSERT(!sc_board_any_node(board));
+    v->member[0] = member("n1", SC_ROLE_NODE, SC_MEMBER_ALIVE);
+    v->member[0].node_state = SC_NODE_READY;
+    v->member[0].self = 1;
+    v->member[1] = member("lb", SC_ROLE_BALANCER, SC_MEMBER_ALIVE);
+    v->member[1].node_state = SC_NODE_JOINING;
+    v->member[2] = member("n2", SC_ROLE_NODE, SC_MEMBER_GONE);
+    v->member[2].node_state = SC_NODE_LEAVING;
+    v->count = 3;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n1", 2), SC_NODE_READY);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n2", 2), SC_NODE_DOWN);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "lb", 2), SC_NODE_DOWN);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "", 0), SC_NODE_DOWN);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n1\0", 3), SC_NODE_DOWN);
+    CU_ASSERT(!sc_board_any_passing(board)); /* neither balancers nor the dead count */
+    CU_ASSERT(!sc_board_any_node(board));    /* nor does this node itself */
+    v->member[2].state = SC_MEMBER_SUSPECT;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n2", 2), SC_NODE_LEAVING);
+    CU_ASSERT(sc_board_any_passing(board));
+    CU_ASSERT(!sc_board_any_node(board));
+    v->member[3] = member("n2", SC_ROLE_NODE, SC_MEMBER_ALIVE); /* its next life */
+    v->member[3].node_state = SC_NODE_JOINING;
+    v->member[2].since = v->member[3].since + 1; /* suspect since */
+    v->count = 4;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n2", 2), SC_NODE_JOINING);
+    CU_ASSERT(sc_board_any_node(board));
+    v->member[2].state = SC_MEMBER_ALIVE;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n2", 2), SC_NODE_LEAVING);
+    v->member[2].node_state = v->member[3].node_state = SC_NODE_READY;
+    sc_board_publish(board, v);
+    CU_ASSERT(!sc_board_any_passing(board));
     free(board);
     free(v);
 }
@@ -409,6 +457,7 @@ void sc_suite_board(void)
     CU_add_test(s, "board: words on their borders", test_alignment);
     CU_add_test(s, "view: published and copied", test_view);
     CU_add_test(s, "route alive", test_route_alive);
+    CU_add_test(s, "state of a route", test_route_state);
     CU_add_test(s, "peers", test_peers);
     CU_add_test(s, "counters and names", test_counters_and_names);
     CU_add_test(s, "view: whole under publication and kills", test_view_is_whole);

@@ -349,6 +349,43 @@ static void test_announce(void)
     announce(SC_MEMBERSHIP_STATIC);
 }
 
+/** What nodes say about their workers is on the board; what no balancer may use is left out, and
+ *  counted once, whatever follows it. */
+static void announce_worker(sc_membership_kind_t membership)
+{
+    rig_t *rig = rig_cluster(membership, 3);
+    static sc_view_t view;
+    int joined = rig_members(rig, 0), i;
+
+    strcpy(rig->node[1].config.url, "http://10.0.0.2:8080/app");
+    rig->node[1].config.weight = 3;
+    rig->node[1].config.lbset = 2;
+    strcpy(rig->node[2].config.url, "http://127.0.0.1:8080");
+    rig_start(rig, 1, 1);
+    rig_start(rig, 2, 1);
+    rig_run(rig, apr_time_from_sec(5));
+    CU_ASSERT_EQUAL(rig_members(rig, 0), joined);
+    memset(&view, 0, sizeof(view));
+    sc_channel_view(rig->node[0].channel, &view);
+    for (i = 0; i < (int)view.count; i++) {
+        const sc_board_member_t *m = &view.member[i];
+        int good = strcmp(m->route, "n2") == 0;
+
+        CU_ASSERT_STRING_EQUAL(m->url, good ? "http://10.0.0.2:8080/app" : "");
+        CU_ASSERT_EQUAL(m->weight, good ? 3u : 0u);
+        CU_ASSERT_EQUAL(m->lbset, good ? 2u : 0u);
+    }
+    CU_ASSERT_EQUAL(rig->node[0].board.count.urls_refused, 1);
+    CU_ASSERT_EQUAL(rig->node[2].board.count.urls_refused, 0);
+    rig_destroy(rig);
+}
+
+static void test_announce_worker(void)
+{
+    announce_worker(SC_MEMBERSHIP_MULTICAST);
+    announce_worker(SC_MEMBERSHIP_STATIC);
+}
+
 /** A member that is heard but whose receiver answers nobody never becomes one. */
 static void test_unreachable(void)
 {
@@ -426,6 +463,7 @@ void sc_suite_channel(void)
     CU_add_test(s, "a group with foreign members is not joined", test_foreign_guard);
     CU_add_test(s, "alone", test_alone);
     CU_add_test(s, "a new state is announced at once", test_announce);
+    CU_add_test(s, "URLs of nodes as workers", test_announce_worker);
     CU_add_test(s, "heard but unreachable", test_unreachable);
     CU_add_test(s, "configurations that cannot work", test_configuration);
     sc_suite_channel_records(s);

@@ -188,15 +188,7 @@ static void bench_end(bench_t *b)
 
 static void bench_run(bench_t *b, apr_interval_time_t time)
 {
-    apr_time_t end = b->now + time;
-
-    while (sc_timers_next(b->timers) >= 0 && sc_timers_next(b->timers) <= end) {
-        if (sc_timers_next(b->timers) > b->now) {
-            b->now = sc_timers_next(b->timers);
-        }
-        sc_timers_run(b->timers, b->now);
-    }
-    b->now = end;
+    rig_run_timers(b->timers, &b->now, time);
 }
 
 static void end_open(open_t *o, apr_status_t rv)

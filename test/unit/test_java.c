@@ -143,6 +143,7 @@ static void test_our_member(void)
     j.member.node_state = SC_NODE_READY;
     memset(j.member.route, 'r', SC_ROUTE_MAX);
     memset(j.member.url, 'u', SC_URL_MAX);
+    memcpy(j.member.url, "http://[2001:db8::1]:8080/", 26);
     j.member_serial = 1234;
     j.static_serial = 5678;
     CU_ASSERT_EQUAL_FATAL(sc_member_set_host(&j.member, "::1"), APR_SUCCESS);

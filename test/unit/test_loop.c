@@ -211,6 +211,15 @@ static void test_capacity(void)
 
 /* ---- removal from callbacks --------------------------------------------------------------- */
 
+/* One round of the loop, in which each of two ends that are ready would do this to the other. */
+static void meet(end_t **a, end_t **b, void (*then)(end_t *))
+{
+    (*a)->then = (*b)->then = then;
+    (*a)->other = b;
+    (*b)->other = a;
+    CU_ASSERT_EQUAL(sc_loop_once(loop, LONG), APR_SUCCESS);
+}
+
 static void kill_other(end_t *e)
 {
     if (*e->other != NULL) {
@@ -227,10 +236,7 @@ static void test_unwatch_other(void)
     set_up();
     a = end_ready();
     b = end_ready();
-    a->then = b->then = kill_other;
-    a->other = &b;
-    b->other = &a;
-    CU_ASSERT_EQUAL(sc_loop_once(loop, LONG), APR_SUCCESS);
+    meet(&a, &b, kill_other);
     /* whichever came first survived and was called once */
     CU_ASSERT((a == NULL) != (b == NULL));
     CU_ASSERT_EQUAL((a != NULL ? a : b)->calls, 1);
@@ -276,10 +282,7 @@ static void test_slot_reuse(void)
     set_up();
     a = end_ready();
     b = end_ready();
-    a->then = b->then = replace_other;
-    a->other = &b;
-    b->other = &a;
-    CU_ASSERT_EQUAL(sc_loop_once(loop, LONG), APR_SUCCESS);
+    meet(&a, &b, replace_other);
     CU_ASSERT_EQUAL(a->calls + b->calls, 1);
     young = a->calls == 0 ? a : b;
     CU_ASSERT_EQUAL(write(young->peer, "x", 1), 1);
@@ -315,10 +318,7 @@ static void test_move(void)
     set_up();
     a = end_ready();
     b = end_ready();
-    a->then = b->then = move_other;
-    a->other = &b;
-    b->other = &a;
-    CU_ASSERT_EQUAL(sc_loop_once(loop, LONG), APR_SUCCESS);
+    meet(&a, &b, move_other);
     CU_ASSERT_EQUAL(a->calls + b->calls, 1);
     end_free(a);
     end_free(b);
@@ -340,10 +340,7 @@ static void test_narrow(void)
     b = end_new();
     CU_ASSERT_EQUAL(end_watch(a, APR_POLLOUT), APR_SUCCESS);
     CU_ASSERT_EQUAL(end_watch(b, APR_POLLOUT), APR_SUCCESS);
-    a->then = b->then = mute_other;
-    a->other = &b;
-    b->other = &a;
-    CU_ASSERT_EQUAL(sc_loop_once(loop, LONG), APR_SUCCESS);
+    meet(&a, &b, mute_other);
     CU_ASSERT_EQUAL(a->calls + b->calls, 1);
     end_free(a);
     end_free(b);

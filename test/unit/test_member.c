@@ -30,7 +30,7 @@ static void our_member(sc_member_t *m)
     m->node_state = SC_NODE_READY;
     m->store_id = APR_UINT64_C(0xFEDCBA9876543210);
     strcpy(m->route, "node-1");
-    strcpy(m->url, "http://10.1.2.3:80");
+    strcpy(m->url, "http://10.1.2.3:8080");
     m->flags = SC_MEMBER_NO_BACKUPS;
 }
 
@@ -112,7 +112,7 @@ static void test_mark(void)
     CU_ASSERT_EQUAL(got.node_state, SC_NODE_READY);
     CU_ASSERT_EQUAL(got.store_id, m.store_id);
     CU_ASSERT_STRING_EQUAL(got.route, "node-1");
-    CU_ASSERT_STRING_EQUAL(got.url, "http://10.1.2.3:80");
+    CU_ASSERT_STRING_EQUAL(got.url, "http://10.1.2.3:8080");
     CU_ASSERT_EQUAL(got.flags, SC_MEMBER_NO_BACKUPS);
     CU_ASSERT_STRING_EQUAL(sc_member_name(&got, name), "node-1 (10.1.2.3:4000)");
     CU_ASSERT_TRUE(sc_member_same(&m, &got));
@@ -252,6 +252,187 @@ static void test_flags_come_last(void)
     sc_buf_free(&b);
 }
 
+/** What balancers get: written behind what earlier versions know, and nothing when there is
+ * nothing.
+ */
+static void test_worker(void)
+{
+    static const unsigned char before[] = "SCM1\1\0\3" STORE_ID "\2n1\17http://10.0.0.1\0";
+    static const struct {
+        const char *bytes;
+        apr_size_t len;
+        apr_status_t rv;
+        apr_uint32_t weight, lbset;
+        int bad;
+    } cases[] = {
+        {"", 0, APR_SUCCESS, 0, 0, 0},
+        {"\7", 1, APR_SUCCESS, 0, 0, 0}, /* a wall clock */
+        {"\0\5", 2, APR_SUCCESS, 5, 0, 0},
+        {"\7\144\143", 3, APR_SUCCESS, 100, 99, 0},
+        {"\0\1\2more", 7, APR_SUCCESS, 1, 2, 0},
+        {"\0\145\0", 3, APR_SUCCESS, 0, 0, 1},
+        {"\0\1\144", 3, APR_SUCCESS, 0, 0, 1},
+        {"\0\xff\xff\xff\xff\x1f\0", 7, APR_SUCCESS, 0, 0, 1}, /* more than 32 bits */
+        {"\0\x81", 2, APR_EINVAL, 0, 0, 0},                    /* ends in the middle */
+        {"\0\1\x81", 3, APR_EINVAL, 0, 0, 0},
+    };
+    unsigned char mark[64];
+    sc_member_t got;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memcpy(mark, before, sizeof(before) - 1);
+        memcpy(mark + sizeof(before) - 1, cases[i].bytes, cases[i].len);
+        CU_ASSERT_EQUAL(with_mark(mark, sizeof(before) - 1 + cases[i].len, &got), cases[i].rv);
+        if (cases[i].rv == APR_SUCCESS) {
+            CU_ASSERT_STRING_EQUAL(got.route, "n1");
+            CU_ASSERT_STRING_EQUAL(got.url, cases[i].bad ? "" : "http://10.0.0.1");
+            CU_ASSERT_EQUAL(got.weight, cases[i].weight);
+            CU_ASSERT_EQUAL(got.lbset, cases[i].lbset);
+            CU_ASSERT_EQUAL(got.bad_url, cases[i].bad);
+        }
+    }
+    /* a balancer is nobody's worker, and is a member all the same */
+    memcpy(mark, before, sizeof(before) - 1);
+    mark[5] = SC_ROLE_BALANCER;
+    CU_ASSERT_EQUAL(with_mark(mark, sizeof(before) - 1, &got), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(got.url, "");
+    CU_ASSERT_TRUE(got.bad_url);
+}
+
+/** URLs that a balancer may send requests to, and others. */
+static void test_worker_urls(void)
+{
+    static const struct {
+        const char *url;
+        sc_url_kind_t kind;
+    } cases[] = {
+        {"http://10.1.2.3:8080", SC_URL_GOOD},
+        {"http://10.1.2.3", SC_URL_GOOD},
+        {"https://www-1.example.org:65535/app/v1.0_x~", SC_URL_GOOD},
+        {"ajp://node_1:8010", SC_URL_GOOD},
+        {"h2://a.b", SC_URL_GOOD},
+        {"h2c://a.b.:1", SC_URL_GOOD},
+        {"http://[2001:db8::1]:81/a", SC_URL_GOOD},
+        {"http://[::ffff:10.0.0.1]", SC_URL_GOOD},
+        {"http://127.0.0.1:81", SC_URL_LOOPBACK},
+        {"http://127.9.9.9", SC_URL_LOOPBACK},
+        {"http://[::1]:443", SC_URL_LOOPBACK},
+        {"http://[::ffff:127.0.0.1]", SC_URL_LOOPBACK},
+        {"http://localhost", SC_URL_LOOPBACK},
+        {"http://localhost.:81", SC_URL_LOOPBACK},
+        {"http://a.localhost", SC_URL_LOOPBACK},
+        {"http://mylocalhost", SC_URL_GOOD},
+        {"", SC_URL_BAD},
+        {"http", SC_URL_BAD},
+        {"http:", SC_URL_BAD},
+        {"http:/a", SC_URL_BAD},
+        {"http://", SC_URL_BAD},
+        {"http:///a", SC_URL_BAD},
+        {"http://:80", SC_URL_BAD},
+        {"://a", SC_URL_BAD},
+        {"HTTP://a", SC_URL_BAD},
+        {"http://A", SC_URL_BAD},
+        {"ftp://a", SC_URL_BAD},
+        {"file:///etc/passwd", SC_URL_BAD},
+        {"unix:/run/s|http://a", SC_URL_BAD},
+        {"balancer://a", SC_URL_BAD},
+        {"http://a:", SC_URL_BAD},
+        {"http://a:0", SC_URL_BAD},
+        {"http://a:80", SC_URL_BAD}, /* that is http://a */
+        {"https://a:443/b", SC_URL_BAD},
+        {"ajp://a:8009", SC_URL_BAD},
+        {"h2://[2001:db8::1]:443", SC_URL_BAD},
+        {"h2c://a:80", SC_URL_BAD},
+        {"http://a:080", SC_URL_BAD},
+        {"http://a:65536", SC_URL_BAD},
+        {"http://a:123456", SC_URL_BAD},
+        {"http://a:8x", SC_URL_BAD},
+        {"http://a:80:80", SC_URL_BAD},
+        {"http://u@a", SC_URL_BAD},
+        {"http://u:p@a", SC_URL_BAD},
+        {"http://a?x", SC_URL_BAD},
+        {"http://a/?x", SC_URL_BAD},
+        {"http://a/#x", SC_URL_BAD},
+        {"http://a/", SC_URL_BAD},
+        {"http://a/b/", SC_URL_BAD},
+        {"http://a//b", SC_URL_BAD},
+        {"http://a/../b", SC_URL_BAD},
+        {"http://a/b/..", SC_URL_BAD},
+        {"http://a/.b", SC_URL_BAD},
+        {"http://a/b.", SC_URL_BAD},
+        {"http://a/%2e", SC_URL_BAD},
+        {"http://a/b\\c", SC_URL_BAD},
+        {"http://a/b c", SC_URL_BAD},
+        {"http://a\r\nb", SC_URL_BAD},
+        {"http://a..b", SC_URL_BAD},
+        {"http://.a", SC_URL_BAD},
+        {"http://-a", SC_URL_BAD},
+        {"http://a$1", SC_URL_BAD},
+        {"http://*", SC_URL_BAD},
+        {"http://[::1", SC_URL_BAD},
+        {"http://[::1]x", SC_URL_BAD},
+        {"http://[::0001]", SC_URL_BAD}, /* another spelling */
+        {"http://[FE80::1]", SC_URL_BAD},
+        {"http://[fe80::1]", SC_URL_BAD},
+        {"http://[fe80::1%eth0]", SC_URL_BAD},
+        {"http://[ff02::1]", SC_URL_BAD},
+        {"http://[::]", SC_URL_BAD},
+        {"http://[::7f00:1]", SC_URL_BAD},
+        {"http://[10.0.0.1]", SC_URL_BAD},
+        {"http://0.0.0.0", SC_URL_BAD},
+        {"http://169.254.169.254", SC_URL_BAD},
+        {"http://[::ffff:169.254.169.254]", SC_URL_BAD},
+        {"http://224.0.0.1", SC_URL_BAD},
+        {"http://255.255.255.255", SC_URL_BAD},
+        {"http://127.1", SC_URL_BAD}, /* what resolvers take for addresses */
+        {"http://2130706433", SC_URL_BAD},
+        {"http://0x7f000001", SC_URL_BAD},
+        {"http://10.0.0.0x1", SC_URL_BAD},
+        {"http://10.0.0.1.", SC_URL_BAD},
+        {"http://10.0.0.256", SC_URL_BAD},
+    };
+    char url[SC_URL_MAX + 2];
+    sc_member_t m;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CU_ASSERT_EQUAL(sc_worker_url_kind(cases[i].url), cases[i].kind);
+        if (sc_worker_url_kind(cases[i].url) != cases[i].kind) {
+            printf("%s\n", cases[i].url);
+        }
+    }
+    /* lengths: of a host, of the whole */
+    memset(url, 'a', sizeof(url));
+    memcpy(url, "http://", 7);
+    url[7 + SC_HOST_MAX] = '\0';
+    CU_ASSERT_EQUAL(sc_worker_url_kind(url), SC_URL_GOOD);
+    url[7 + SC_HOST_MAX] = 'a';
+    url[7 + SC_HOST_MAX + 1] = '\0';
+    CU_ASSERT_EQUAL(sc_worker_url_kind(url), SC_URL_BAD);
+    memset(url + 8, 'a', sizeof(url) - 8);
+    url[8] = '/';
+    url[SC_URL_MAX] = '\0';
+    CU_ASSERT_EQUAL(sc_worker_url_kind(url), SC_URL_GOOD);
+    url[SC_URL_MAX] = 'a';
+    url[SC_URL_MAX + 1] = '\0';
+    CU_ASSERT_EQUAL(sc_worker_url_kind(url), SC_URL_BAD);
+    /* loopback is for who is there, too */
+    our_member(&m);
+    CU_ASSERT_FALSE(sc_worker_url_usable("http://127.0.0.1:81", &m));
+    CU_ASSERT_TRUE(sc_worker_url_usable("http://10.0.0.9", &m));
+    sc_member_set_host(&m, "127.0.0.2");
+    CU_ASSERT_TRUE(sc_worker_url_usable("http://[::1]:81", &m));
+    sc_member_set_host(&m, "::1");
+    CU_ASSERT_TRUE(sc_worker_url_usable("http://localhost:81", &m));
+    CU_ASSERT_FALSE(sc_worker_url_usable("http://a/../b", &m));
+    m.host_len = 0;
+    CU_ASSERT_FALSE(sc_worker_url_usable("http://localhost:81", &m));
+    CU_ASSERT_EQUAL(sc_worker_url_port("https://a"), 443);
+    CU_ASSERT_EQUAL(sc_worker_url_port("httpss://a"), 0);
+    CU_ASSERT_EQUAL(sc_worker_url_port("http"), 0);
+}
+
 static void test_domain(void)
 {
     char out[SC_DOMAIN_MAX + 1];
@@ -297,7 +478,11 @@ static void test_longest_fields(void)
     memset(m.route, 'r', SC_ROUTE_MAX);
     m.route[SC_ROUTE_MAX] = '\0';
     memset(m.url, 'u', SC_URL_MAX);
+    memcpy(m.url, "https://10.1.2.3:65535/", 23);
     m.url[SC_URL_MAX] = '\0';
+    m.weight = SC_WEIGHT_MAX;
+    m.lbset = SC_LBSET_MAX;
+    m.said_ms = APR_UINT64_MAX;
     m.domain_len = SC_MEMBER_DOMAIN_MAX;
     m.command_len = SC_MEMBER_COMMAND_MAX;
     m.flags = ~MINORITY;
@@ -305,6 +490,8 @@ static void test_longest_fields(void)
     CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
     CU_ASSERT_STRING_EQUAL(got.route, m.route);
     CU_ASSERT_STRING_EQUAL(got.url, m.url);
+    CU_ASSERT_EQUAL(got.weight, SC_WEIGHT_MAX);
+    CU_ASSERT_EQUAL(got.lbset, SC_LBSET_MAX);
     CU_ASSERT_EQUAL(got.flags, m.flags);
     sc_buf_free(&b);
     /* a route of one more byte */
@@ -359,6 +546,13 @@ static void check_bounds(const sc_member_t *m)
     CU_ASSERT(m->role == SC_ROLE_BALANCER || m->route[0] != '\0');
     CU_ASSERT(strnlen(m->route, sizeof(m->route)) <= SC_ROUTE_MAX);
     CU_ASSERT(strnlen(m->url, sizeof(m->url)) <= SC_URL_MAX);
+    CU_ASSERT(m->weight <= SC_WEIGHT_MAX && m->lbset <= SC_LBSET_MAX);
+    if (m->url[0] != '\0') {
+        CU_ASSERT(m->role == SC_ROLE_NODE && sc_worker_url_usable(m->url, m));
+        CU_ASSERT_FALSE(m->bad_url);
+    } else {
+        CU_ASSERT(m->weight == 0 && m->lbset == 0);
+    }
     for (c = m->route; *c != '\0'; c++) {
         CU_ASSERT(*c > 0x20 && *c < 0x7f);
     }
@@ -585,6 +779,8 @@ void sc_suite_member(void)
     CU_add_test(s, "a node in the minority", test_minority);
     CU_add_test(s, "flags of a mark", test_flags);
     CU_add_test(s, "flags come behind what earlier versions know", test_flags_come_last);
+    CU_add_test(s, "what a balancer gets", test_worker);
+    CU_add_test(s, "URLs for balancers", test_worker_urls);
     CU_add_test(s, "domains", test_domain);
     CU_add_test(s, "the longest fields", test_longest_fields);
     CU_add_test(s, "a foreign member over our limits", test_over_our_limits);

@@ -58,6 +58,16 @@ static rig_t *alone(sc_membership_kind_t membership)
     return rig;
 }
 
+/** The same with multicast, which has listened for long enough, and a member that it may hear. */
+static rig_t *listening(sc_member_t *m)
+{
+    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
+
+    other(m, 50);
+    rig_run(rig, RIG_MS(1500));
+    return rig;
+}
+
 /* ---- multicast ------------------------------------------------------------------------------ */
 
 static void test_phases(void)
@@ -233,12 +243,10 @@ static void test_domain(void)
 /** What placement of backups depends on is reported when it changes, and only then. */
 static void test_changed_place(void)
 {
-    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
-    rig_node_t *n = &rig->node[0];
     sc_member_t m;
+    rig_t *rig = listening(&m);
+    rig_node_t *n = &rig->node[0];
 
-    other(&m, 50);
-    rig_run(rig, RIG_MS(1500));
     say(rig, &m);
     say(rig, &m);
     CU_ASSERT_EQUAL(n->seen.added, 1);
@@ -273,13 +281,11 @@ static void test_changed_place(void)
 /** Heartbeats that overtake each other. */
 static void test_late_datagrams(void)
 {
-    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
-    rig_node_t *n = &rig->node[0];
     sc_member_t m;
+    rig_t *rig = listening(&m);
+    rig_node_t *n = &rig->node[0];
     sc_member_t old;
 
-    other(&m, 50);
-    rig_run(rig, RIG_MS(1500));
     say(rig, &m);
     CU_ASSERT_EQUAL(n->seen.added, 1);
     old = m;
@@ -310,13 +316,11 @@ static void test_late_datagrams(void)
 /** Whoever was stopped itself has not heard the others; that is not their fault. */
 static void test_stopped_listener(void)
 {
-    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
-    rig_node_t *n = &rig->node[0];
     sc_member_t m;
+    rig_t *rig = listening(&m);
+    rig_node_t *n = &rig->node[0];
     int i;
 
-    other(&m, 50);
-    rig_run(rig, RIG_MS(1500));
     say(rig, &m);
     rig_freeze(rig, 0);
     rig_run(rig, apr_time_from_sec(60));
@@ -340,13 +344,11 @@ static void test_stopped_listener(void)
 /** A node that comes back elsewhere while its old entry has not expired: no reason for an alarm. */
 static void test_moved_node(void)
 {
-    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
-    rig_node_t *n = &rig->node[0];
     sc_member_t m;
+    rig_t *rig = listening(&m);
+    rig_node_t *n = &rig->node[0];
     int i;
 
-    other(&m, 50);
-    rig_run(rig, RIG_MS(1500));
     say(rig, &m);
     rig_run(rig, RIG_MS(1500));
     other(&m, 51);
@@ -364,12 +366,10 @@ static void test_moved_node(void)
 /** The same engine cannot be another node than before. */
 static void test_other_identity(void)
 {
-    rig_t *rig = alone(SC_MEMBERSHIP_MULTICAST);
-    rig_node_t *n = &rig->node[0];
     sc_member_t m;
+    rig_t *rig = listening(&m);
+    rig_node_t *n = &rig->node[0];
 
-    other(&m, 50);
-    rig_run(rig, RIG_MS(1500));
     say(rig, &m);
     strcpy(m.route, "renamed");
     say(rig, &m);

@@ -84,7 +84,13 @@ static void test_retrieve(void)
     wire_sample(16, &b);
     begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
     CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
-    CU_ASSERT(m.found == 0 && m.sure == 1);
+    CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == 0);
+    m.away = 1;
+    sc_buf_clear(&b);
+    sc_msg_retrieve_put(&b, SC_EVT_RETRIEVE_REPLY, &m);
+    begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
+    CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
+    CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == 1);
     wire_sample(17, &b);
     begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
     CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
@@ -489,31 +495,7 @@ static void test_tombstones(void)
 
 static void test_event_names(void)
 {
-    static const unsigned int events[] = {SC_EVT_SESSION_CREATED,
-                                          SC_EVT_SESSION_EXPIRED,
-                                          SC_EVT_SESSION_ACCESSED,
-                                          SC_EVT_GET_ALL_SESSIONS,
-                                          SC_EVT_ALL_SESSION_DATA,
-                                          SC_EVT_SESSION_DELTA,
-                                          SC_EVT_ALL_SESSION_TRANSFERCOMPLETE,
-                                          SC_EVT_CHANGE_SESSION_ID,
-                                          SC_EVT_ALL_SESSION_NOCONTEXTMANAGER,
-                                          SC_EVT_BACKUP,
-                                          SC_EVT_RETRIEVE,
-                                          SC_EVT_PROXY,
-                                          SC_EVT_REMOVE,
-                                          SC_EVT_STATE,
-                                          SC_EVT_COPY,
-                                          SC_EVT_ACCESS,
-                                          SC_EVT_NOTIFY,
-                                          SC_EVT_PING,
-                                          SC_EVT_BACKUP_DIFF,
-                                          SC_EVT_DIGEST,
-                                          SC_EVT_DIGEST_LIST,
-                                          SC_EVT_TAKE,
-                                          SC_EVT_RETRIEVE_REPLY,
-                                          SC_EVT_NOTIFY_REPLY,
-                                          SC_EVT_PING_REPLY};
+    static const unsigned int events[] = {WIRE_EVENTS};
     enum { EVENTS = sizeof(events) / sizeof(events[0]) };
     unsigned int e;
     int i, k, named = 0;

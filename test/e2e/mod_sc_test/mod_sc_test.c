@@ -11,6 +11,7 @@
  *   body                                                          read the request's body
  *   header=Name:value                                             set a response header
  *   redirect=/uri   status=404                                    leave in another way
+ *   flush                                                         send a part of the answer now
  *   crash           exit                                          the child dies
  */
 #include <signal.h>
@@ -137,6 +138,9 @@ static void step(steps_t *s, const char *what, char *arg)
         char *value = split(arg, ':');
 
         apr_table_set(s->r->headers_out, arg, value);
+    } else if (strcmp(what, "flush") == 0) {
+        ap_rputs(" ", s->r);
+        ap_rflush(s->r);
     } else if (strcmp(what, "crash") == 0) {
         kill(getpid(), SIGKILL);
     } else if (strcmp(what, "exit") == 0) {

@@ -71,18 +71,46 @@ static rig_t *rig_make(apr_pool_t *parent)
     return g;
 }
 
+static const char *choose_away(rig_t *g, const ticket_t *t, away_t away)
+{
+    static const char *const why[] = {
+#define NAME(upper, lower) #lower,
+        CHOICES(NAME)
+#undef NAME
+    };
+    choice_t how = CHOICE_REFUSED;
+    proxy_worker *w;
+
+    if (self.board) {
+        sc_board_publish(self.board, &g->view);
+    }
+    g->a = apr_pcalloc(g->pool, sizeof(*g->a));
+    g->a->r = &g->r;
+    g->a->away = away;
+    w = sc_place(&g->balancer, g->a, t, NULL, &how);
+    return w ? apr_pstrcat(g->pool, w->s->route, " ", why[how], NULL) : "-";
+}
+
 /* A new request; @return the route chosen, "-" for none, and why, with a blank between */
 static const char *choose(rig_t *g, const char *id, const char *route)
 {
-    ticket_t t = {id, strlen(id), route};
-    const char *how = "";
-    proxy_worker *w;
+    ticket_t t = {.id = id, .id_len = strlen(id), .route = route};
 
-    sc_board_publish(self.board, &g->view);
-    g->a = apr_pcalloc(g->pool, sizeof(*g->a));
-    g->a->r = &g->r;
-    w = sc_place(&g->balancer, g->a, &t, NULL, &how);
-    return w ? apr_pstrcat(g->pool, w->s->route, " ", how, NULL) : "-";
+    return choose_away(g, &t, AWAY_NOT);
+}
+
+/* The same from a cookie, as it comes. */
+static const char *choose_by(rig_t *g, const char *cookie)
+{
+    ticket_t t;
+
+    apr_cpystrn(g->shared.sticky, "SID", sizeof(g->shared.sticky));
+    g->shared.sticky_separator = '.';
+    apr_table_setn(g->r.headers_in, "Cookie", apr_pstrcat(g->pool, "SID=", cookie, NULL));
+    if (!sc_ticket_take(&t, &g->shared, &g->r, "balancer://x/")) {
+        return "no ticket";
+    }
+    return choose_away(g, &t, AWAY_NOT);
 }
 
 static void locate_in(const char *context, const char *id, const char *primary,
@@ -176,8 +204,8 @@ static void recorded(rig_t *g)
 static void recorded_and_tried(rig_t *g)
 {
     static const char *const two[] = {"n4", "n3", NULL};
-    ticket_t t = {ID, SC_ID_HEX, "n1"};
-    const char *how;
+    ticket_t t = {.id = ID, .id_len = SC_ID_HEX, .route = "n1"};
+    choice_t how;
 
     locate("n1", two);
     (void)choose(g, ID, "n1");
@@ -296,6 +324,125 @@ static void racks_of_those_that_count(rig_t *g)
            by(g->pool, order[1], "placement"));
 }
 
+static void hinted(rig_t *g)
+{
+    static const char *const one[] = {"n4", NULL};
+    const char *order[WORKERS];
+
+    backups_of_n1(g, order);
+    expect("the hint", choose_by(g, ID "-n3.n1"), "n3 hint");
+    expect("another hint", choose_by(g, ID "-n5.n1"), "n5 hint");
+    expect("a hint that is nobody's", choose_by(g, ID "-n9.n1"),
+           by(g->pool, order[0], "placement"));
+    expect("no more than a dash", choose_by(g, ID "-.n1"), by(g->pool, order[0], "placement"));
+    expect("the node itself", choose_by(g, ID "-n1.n1"), by(g->pool, order[0], "placement"));
+    expect("without a route", choose_by(g, ID "-n3"), "n3 hint");
+    g->state[2].status |= PROXY_WORKER_IN_ERROR;
+    expect("its worker is in error", choose_by(g, ID "-n3.n1"),
+           by(g->pool, strcmp(order[0], "n3") ? order[0] : order[1], "placement"));
+    g->state[2].status &= ~PROXY_WORKER_IN_ERROR;
+    g->view.member[2].state = SC_MEMBER_GONE;
+    expect("it is gone", strchr(choose_by(g, ID "-n3.n1"), ' '), " placement");
+    g->view.member[2].state = SC_MEMBER_ALIVE;
+    locate("n1", one);
+    expect("the nodes know better", choose_by(g, ID "-n3.n1"), "n4 backup");
+    g->view.member[3].state = SC_MEMBER_GONE;
+    expect("unless those are gone", choose_by(g, ID "-n3.n1"), "n3 hint");
+    self.board = NULL;
+    self.store = NULL;
+    expect("a balancer without an engine", choose_by(g, ID "-n5.n1"), "n5 hint");
+    g->state[4].status |= PROXY_WORKER_IN_ERROR;
+    expect("and with nobody behind the hint", strchr(choose_by(g, ID "-n5.n1"), ' '), " placement");
+}
+
+/* The function needs no view, so balancers without an engine agree, too. */
+static void without_engine(rig_t *g)
+{
+    const char *routes[WORKERS - 1] = {"n2", "n3", "n4", "n5"};
+    apr_size_t order[WORKERS - 1];
+
+    self.board = NULL;
+    self.store = NULL;
+    (void)sc_placement_rank(ID, SC_ID_HEX, routes, WORKERS - 1, order);
+    for (int i = 0; i < WORKERS - 1; i++) {
+        expect("by placement alone", choose_by(g, ID ".n1"),
+               by(g->pool, routes[order[i]], "placement"));
+        g->state[number(routes[order[i]])].status |= PROXY_WORKER_IN_ERROR;
+    }
+    expect("nobody left", choose_by(g, ID ".n1"), "-");
+}
+
+static void ranked(rig_t *g)
+{
+    const char *id = "q5GfaL2-abcdef";
+
+    expect("a dot is no delimiter unless it is asked for",
+           strchr(choose_by(g, apr_pstrcat(g->pool, id, ".n1.n4.n3", NULL)), ' '), " placement");
+    apr_cpystrn(conf.ranked_delimiter, ".", sizeof(conf.ranked_delimiter));
+    expect("second", choose_by(g, apr_pstrcat(g->pool, id, ".n1.n4.n3", NULL)), "n4 ranked");
+    g->state[3].status |= PROXY_WORKER_IN_ERROR;
+    expect("third", choose_by(g, apr_pstrcat(g->pool, id, ".n1.n4.n3", NULL)), "n3 ranked");
+    expect("empty ones, unknown ones",
+           choose_by(g, apr_pstrcat(g->pool, id, "..n1...nobody.n3.", NULL)), "n3 ranked");
+    expect("more than anybody looks at",
+           strchr(choose_by(g, apr_pstrcat(g->pool, id, ".a.b.c.d.e.f.g.h.n3", NULL)), ' '),
+           " placement");
+    apr_cpystrn(conf.ranked_delimiter, ":", sizeof(conf.ranked_delimiter));
+    expect("another delimiter", choose_by(g, apr_pstrcat(g->pool, id, ".n1:n2:n3", NULL)),
+           "n2 ranked");
+}
+
+static void about_to_leave(rig_t *g)
+{
+    static const char *const one[] = {"n4", NULL};
+    ticket_t t = {.id = ID, .id_len = SC_ID_HEX, .route = "n1"};
+
+    locate("n1", one);
+    expect("the backup takes it", choose_away(g, &t, AWAY_LEAVING), "n4 backup");
+    g->view.member[3].node_state = SC_NODE_LEAVING;
+    expect("not one that leaves, too", strchr(choose_away(g, &t, AWAY_LEAVING), ' '), " placement");
+    for (int i = 1; i < WORKERS; i++) {
+        g->view.member[i].node_state = i == 3 ? SC_NODE_LEAVING : SC_NODE_JOINING;
+    }
+    expect("all others come or go: it stays", choose_away(g, &t, AWAY_LEAVING), "-");
+    expect("a dead node's goes to one of these", choose(g, ID, "n1"), "n4 backup");
+    g->view.member[3].node_state = SC_NODE_JOINING;
+    expect("one that has only begun, but has this one", choose_away(g, &t, AWAY_LEAVING),
+           "n4 backup");
+}
+
+static void strangers(rig_t *g)
+{
+    g->view.count = 2;
+    g->view.member[1].state = SC_MEMBER_GONE;
+    expect("nodes that the view has never seen", strchr(choose(g, ID, "n1"), ' '), " placement");
+    g->view.member[1].state = SC_MEMBER_ALIVE;
+    expect("after those that it knows", choose(g, ID, "n1"), "n2 placement");
+}
+
+/* The sessions of a dead node go to all others alike. */
+static void spread(rig_t *g)
+{
+    apr_pool_t *parent = g->pool;
+    int got[WORKERS] = {0};
+    char id[SC_ID_HEX + 1];
+
+    g->view.member[0].state = SC_MEMBER_GONE;
+    for (int i = 0; i < 10000; i++) {
+        apr_snprintf(id, sizeof(id), "%032X", (unsigned)i * 2654435761u);
+        apr_pool_create(&g->pool, parent);
+        g->r.pool = g->pool;
+        got[number(choose(g, id, "n1"))]++;
+        apr_pool_destroy(g->pool);
+    }
+    for (int i = 1; i < WORKERS; i++) {
+        if (got[i] < 2300 || got[i] > 2700) {
+            failures++;
+            printf("%d of 10000 sessions of n1 go to %s\n", got[i], names[i]);
+        }
+    }
+}
+
 static void standings(rig_t *g)
 {
     static const struct {
@@ -328,6 +475,12 @@ int main(void)
                                               as_the_nodes_choose,
                                               racks,
                                               racks_of_those_that_count,
+                                              hinted,
+                                              without_engine,
+                                              ranked,
+                                              about_to_leave,
+                                              strangers,
+                                              spread,
                                               standings};
     apr_pool_t *pool;
 

@@ -12,22 +12,11 @@
 #include <string.h>
 
 #include "channel.h"
+#include "mail.h"
 
 #define NODES 2
 #define KEPT 32 /* sends and datagrams that are kept; older ones end */
 #define FRAME_MAX (64 * 1024)
-
-typedef struct kept_t {
-    unsigned int serial;
-    int from;      /* node */
-    int datagram;  /* no send */
-    int arrived;   /* at least once */
-    int forgotten; /* the member it was for is gone */
-    sc_member_t to;
-    sc_buf_t bytes;
-    sc_sent_fn_t *done; /* NULL: it has ended; its bytes may still be repeated */
-    void *baton;
-} kept_t;
 
 typedef struct net_t net_t;
 
@@ -55,16 +44,14 @@ struct net_t {
     apr_time_t now;
     sc_timers_t *timers;
     node_t node[NODES];
-    kept_t kept[KEPT];
-    int nkept;
-    unsigned int serials;
+    fuzz_bag_t bag;
 };
 
 /* ---- what is under way ------------------------------------------------------------------------
  */
 
 /** End a send. Its function may send again, so the slot is free for that before. */
-static void end_kept(kept_t *k, apr_status_t rv)
+static void end_mail(fuzz_mail_t *k, apr_status_t rv)
 {
     sc_sent_fn_t *done = k->done;
 
@@ -72,44 +59,6 @@ static void end_kept(kept_t *k, apr_status_t rv)
     if (done != NULL) {
         done(k->baton, k->forgotten ? APR_ECONNABORTED : rv);
     }
-}
-
-/** A place for one more. The oldest that has ended makes room when there is none; a send never ends
- *  from within another. */
-static kept_t *keep(net_t *net, int from)
-{
-    kept_t *k;
-    int i;
-
-    for (i = 0; net->nkept == KEPT && i < KEPT; i++) {
-        k = &net->kept[i];
-        if (k->done == NULL) {
-            sc_buf_free(&k->bytes);
-            net->nkept--;
-            memmove(k, k + 1, (size_t)(net->nkept - i) * sizeof(*k));
-        }
-    }
-    if (net->nkept == KEPT) {
-        return NULL;
-    }
-    k = &net->kept[net->nkept++];
-    memset(k, 0, sizeof(*k));
-    k->serial = ++net->serials;
-    k->from = from;
-    sc_buf_init(&k->bytes, FRAME_MAX);
-    return k;
-}
-
-static kept_t *kept_of(net_t *net, unsigned int serial)
-{
-    int i;
-
-    for (i = 0; i < net->nkept; i++) {
-        if (net->kept[i].serial == serial) {
-            return &net->kept[i];
-        }
-    }
-    return NULL;
 }
 
 /* ---- the transport ----------------------------------------------------------------------------
@@ -157,7 +106,7 @@ static void net_send(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_
                      sc_sent_fn_t *done, void *baton)
 {
     node_t *n = ctx;
-    kept_t *k = keep(n->net, n->index);
+    fuzz_mail_t *k = fuzz_bag_put(&n->net->bag, n->index);
 
     (void)lane;
     FUZZ_CHECK(done != NULL);
@@ -165,7 +114,7 @@ static void net_send(void *ctx, const sc_member_t *to, sc_lane_t lane, const sc_
         refuse_later(n->net, done, baton);
         return;
     }
-    k->to = *to;
+    k->member = *to;
     k->done = done;
     k->baton = baton;
     sc_frame_put(&k->bytes, packet);
@@ -188,10 +137,10 @@ static void net_forget(void *ctx, const sc_member_t *member)
     node_t *n = ctx;
     int i;
 
-    for (i = 0; i < n->net->nkept; i++) {
-        kept_t *k = &n->net->kept[i];
+    for (i = 0; i < n->net->bag.n; i++) {
+        fuzz_mail_t *k = &n->net->bag.at[i];
 
-        if (k->from == n->index && sc_member_same(&k->to, member)) {
+        if (k->from == n->index && sc_member_same(&k->member, member)) {
             k->forgotten = 1;
         }
     }
@@ -209,7 +158,7 @@ static void net_queued(void *ctx, const sc_member_t *member, apr_uint64_t *bytes
 static apr_status_t net_group_send(void *ctx, const void *bytes, apr_size_t len)
 {
     node_t *n = ctx;
-    kept_t *k = keep(n->net, n->index);
+    fuzz_mail_t *k = fuzz_bag_put(&n->net->bag, n->index);
 
     if (k == NULL) {
         return ENOBUFS;
@@ -444,9 +393,9 @@ static apr_status_t deliver_frame(node_t *n, const sc_buf_t *frame)
 }
 
 /** Something arrives at the other node; its sender is told if tell. */
-static void arrive(net_t *net, unsigned int serial, const sc_buf_t *bytes, int tell)
+static void arrive(net_t *net, fuzz_mail_t *k, const sc_buf_t *bytes, int tell)
 {
-    kept_t *k = kept_of(net, serial);
+    unsigned int serial = k->serial;
     node_t *to = &net->node[1 - k->from];
     apr_status_t rv;
 
@@ -459,31 +408,23 @@ static void arrive(net_t *net, unsigned int serial, const sc_buf_t *bytes, int t
         return;
     }
     rv = deliver_frame(to, bytes);
-    k = kept_of(net, serial); /* the table may have changed */
+    k = fuzz_bag_find(&net->bag, serial); /* the table may have changed */
     if (tell && k != NULL) {
-        end_kept(k, rv == APR_SUCCESS ? APR_SUCCESS : APR_EGENERAL);
+        end_mail(k, rv == APR_SUCCESS ? APR_SUCCESS : APR_EGENERAL);
     }
 }
 
 /** What was sent arrives, damaged or not; its end is told or not. */
 static void op_arrive(net_t *net, fuzz_in_t *in)
 {
-    unsigned int how = fuzz_u8(in);
     sc_buf_t bytes;
-    kept_t *k;
+    int tell;
+    fuzz_mail_t *k = fuzz_bag_take(&net->bag, in, &bytes, &tell);
 
-    if (net->nkept == 0) {
-        return;
+    if (k != NULL) {
+        arrive(net, k, &bytes, tell);
+        sc_buf_free(&bytes);
     }
-    /* the latest first: 0 is the answer to what has just happened */
-    k = &net->kept[net->nkept - 1 - (int)fuzz_below(in, KEPT) % net->nkept];
-    sc_buf_init(&bytes, FRAME_MAX);
-    sc_put(&bytes, k->bytes.data, k->bytes.len);
-    if (how & 1) {
-        fuzz_damage(in, &bytes);
-    }
-    arrive(net, k->serial, &bytes, !(how & 2));
-    sc_buf_free(&bytes);
 }
 
 /** What a name stands for. @param in NULL: the two nodes */
@@ -522,32 +463,23 @@ static void answer(node_t *n, fuzz_in_t *in)
 static void honest(net_t *net, int steps)
 {
     for (; steps > 0; steps--) {
-        int i = 0;
+        fuzz_mail_t *k;
+        sc_buf_t bytes;
+        int i;
 
         run_for(net, apr_time_from_msec(100));
         for (i = 0; i < NODES; i++) {
             answer(&net->node[i], NULL);
         }
-        i = 0;
-        while (i < net->nkept) {
-            kept_t *k = &net->kept[i];
-            sc_buf_t bytes;
-
-            if (k->arrived) {
-                i++;
-                continue;
-            }
-            if (!k->datagram &&
-                !sc_member_same_address(&k->to, sc_channel_local(net->node[1 - k->from].channel))) {
+        while ((k = fuzz_bag_next(&net->bag, &bytes)) != NULL) {
+            if (!k->datagram && !sc_member_same_address(
+                                    &k->member, sc_channel_local(net->node[1 - k->from].channel))) {
                 k->arrived = 1;
-                end_kept(k, ECONNREFUSED);
-                continue;
+                end_mail(k, ECONNREFUSED);
+            } else {
+                arrive(net, k, &bytes, 1);
             }
-            sc_buf_init(&bytes, FRAME_MAX);
-            sc_put(&bytes, k->bytes.data, k->bytes.len);
-            arrive(net, k->serial, &bytes, 1);
             sc_buf_free(&bytes);
-            i = 0;
         }
     }
 }
@@ -555,11 +487,12 @@ static void honest(net_t *net, int steps)
 static void op_end(net_t *net, fuzz_in_t *in)
 {
     apr_status_t rv = outcome(in);
+    fuzz_mail_t *k;
 
     if (net->node[0].asked != NULL) {
         answer(&net->node[0], in);
-    } else if (net->nkept > 0) {
-        end_kept(&net->kept[fuzz_below(in, KEPT) % (unsigned int)net->nkept], rv);
+    } else if ((k = fuzz_bag_any(&net->bag, in)) != NULL) {
+        end_mail(k, rv);
     }
 }
 
@@ -738,17 +671,15 @@ static void stop_all(net_t *net)
         sc_channel_stop(net->node[i].channel);
         FUZZ_CHECK(net->node[i].posts == 0); /* each has ended, once */
     }
-    for (i = 0; i < net->nkept; i++) {
-        end_kept(&net->kept[i], APR_ECONNABORTED);
+    for (i = 0; i < net->bag.n; i++) {
+        end_mail(&net->bag.at[i], APR_ECONNABORTED);
     }
     while (refusals != NULL) {
         sc_timer_cancel(net->timers, &refusals->timer);
         refused_due(refusals, net->now);
     }
     FUZZ_CHECK(sc_timers_next(net->timers) < 0); /* nothing is left that could fire */
-    for (i = 0; i < net->nkept; i++) {
-        sc_buf_free(&net->kept[i].bytes);
-    }
+    fuzz_bag_free(&net->bag);
 }
 
 void fuzz_channels(fuzz_in_t *in, const net_setup_t *setup)
@@ -762,6 +693,7 @@ void fuzz_channels(fuzz_in_t *in, const net_setup_t *setup)
     net.clock.ctx = &net;
     net.clock.mono = net.clock.wall = net_clock;
     net.timers = sc_timers_create(net.pool);
+    fuzz_bag_init(&net.bag, KEPT, FRAME_MAX);
     for (i = 0; i < NODES; i++) {
         FUZZ_CHECK(start_node(&net, i, setup));
     }

@@ -300,7 +300,12 @@ static void member_change(fuzz_in_t *in, sc_member_t *m)
         m->route[1] = (char)('1' + fuzz_below(in, 8));
         break;
     case 12:
-        m->url[0] = (char)fuzz_u8(in);
+        p = fuzz_text(in, SC_URL_MAX - 7, &n);
+        memcpy(m->url, "http://", 7);
+        memcpy(m->url + 7, p, n);
+        m->url[7 + n] = '\0';
+        m->weight = fuzz_u8(in);
+        m->lbset = fuzz_u8(in);
         break;
     default:
         m->version = fuzz_u8(in);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../../unit/store_rig.h"
+#include "mail.h"
 #include "manager.h"
 
 #define REAL 2
@@ -18,17 +19,6 @@
 #define KEPT 64
 #define CALLS 256
 #define RECORD_MAX (256 * 1024)
-
-typedef struct kept_t {
-    unsigned int serial;
-    int from;
-    int to;
-    int life; /* of the sender's engine */
-    int arrived;
-    sc_buf_t bytes;
-    void (*done)(void *baton, apr_status_t rv); /* NULL: it has ended, or nobody asked */
-    void *baton;
-} kept_t;
 
 typedef struct net_t net_t;
 
@@ -51,9 +41,7 @@ struct net_t {
     apr_time_t now;
     sc_timers_t *timers;
     node_t node[NODES];
-    kept_t kept[KEPT];
-    int nkept;
-    unsigned int serials;
+    fuzz_bag_t bag;
     unsigned int calls;
     unsigned char answers[CALLS];
     unsigned char lost[CALLS]; /* its engine was killed */
@@ -63,19 +51,7 @@ struct net_t {
 /* ---- records under way ------------------------------------------------------------------------
  */
 
-static kept_t *kept_of(net_t *net, unsigned int serial)
-{
-    int i;
-
-    for (i = 0; i < net->nkept; i++) {
-        if (net->kept[i].serial == serial) {
-            return &net->kept[i];
-        }
-    }
-    return NULL;
-}
-
-static void end_kept(net_t *net, kept_t *k, apr_status_t rv)
+static void end_mail(net_t *net, fuzz_mail_t *k, apr_status_t rv)
 {
     void (*done)(void *, apr_status_t) = k->done;
 
@@ -85,40 +61,16 @@ static void end_kept(net_t *net, kept_t *k, apr_status_t rv)
     }
 }
 
-/** A place for one more. @return NULL: the queue is full */
-static kept_t *keep(net_t *net)
-{
-    kept_t *k;
-    int i;
-
-    for (i = 0; net->nkept == KEPT && i < KEPT; i++) {
-        k = &net->kept[i];
-        if (k->done == NULL) {
-            sc_buf_free(&k->bytes);
-            net->nkept--;
-            memmove(k, k + 1, (size_t)(net->nkept - i) * sizeof(*k));
-        }
-    }
-    if (net->nkept == KEPT) {
-        return NULL;
-    }
-    k = &net->kept[net->nkept++];
-    memset(k, 0, sizeof(*k));
-    k->serial = ++net->serials;
-    sc_buf_init(&k->bytes, 2 * RECORD_MAX);
-    return k;
-}
-
 /** Posts between two nodes end: one of them is gone. -1: any node. */
 static void abort_posts(net_t *net, int from, int to)
 {
     int i = 0;
 
-    while (i < net->nkept) {
-        kept_t *k = &net->kept[i];
+    while (i < net->bag.n) {
+        fuzz_mail_t *k = &net->bag.at[i];
 
         if (k->done != NULL && (from < 0 || k->from == from) && (to < 0 || k->to == to)) {
-            end_kept(net, k, APR_ECONNABORTED);
+            end_mail(net, k, APR_ECONNABORTED);
             i = 0; /* the table may have changed */
         } else {
             i++;
@@ -140,18 +92,18 @@ static void deliver(net_t *net, int from, int to, const void *bytes, apr_size_t 
     }
 }
 
-static void arrive(net_t *net, unsigned int serial, const sc_buf_t *bytes, int tell)
+static void arrive(net_t *net, fuzz_mail_t *k, const sc_buf_t *bytes, int tell)
 {
-    kept_t *k = kept_of(net, serial);
+    unsigned int serial = k->serial;
     apr_status_t rv = APR_SUCCESS;
 
     k->arrived = 1;
     if (k->to < REAL) {
         deliver(net, k->from, k->to, bytes->data, bytes->len, &rv);
-        k = kept_of(net, serial);
+        k = fuzz_bag_find(&net->bag, serial);
     }
     if (tell && k != NULL) {
-        end_kept(net, k, rv);
+        end_mail(net, k, rv);
     }
 }
 
@@ -175,7 +127,7 @@ static apr_status_t down_post(void *ctx, const sc_member_t *to, const void *byte
 {
     node_t *n = ctx;
     int i = node_of(n->net, to);
-    kept_t *k;
+    fuzz_mail_t *k;
 
     (void)options;
     /* what a node says is what another one can read; an empty list only carries a number */
@@ -184,11 +136,10 @@ static apr_status_t down_post(void *ctx, const sc_member_t *to, const void *byte
     if (i < 0 || !n->sees[i]) {
         return APR_NOTFOUND;
     }
-    k = keep(n->net);
+    k = fuzz_bag_put(&n->net->bag, n->index);
     if (k == NULL) {
         return APR_ENOSPC;
     }
-    k->from = n->index;
     k->life = n->life;
     k->to = i;
     k->done = done;
@@ -403,22 +354,13 @@ static void run_for(net_t *net, apr_interval_time_t time)
 static void honest(net_t *net, int steps, int ms)
 {
     for (; steps > 0; steps--) {
-        int i = 0;
+        fuzz_mail_t *k;
+        sc_buf_t bytes;
 
         run_for(net, apr_time_from_msec(ms));
-        while (i < net->nkept) {
-            kept_t *k = &net->kept[i];
-            sc_buf_t bytes;
-
-            if (k->arrived) {
-                i++;
-                continue;
-            }
-            sc_buf_init(&bytes, 2 * RECORD_MAX);
-            sc_put(&bytes, k->bytes.data, k->bytes.len);
-            arrive(net, k->serial, &bytes, 1);
+        while ((k = fuzz_bag_next(&net->bag, &bytes)) != NULL) {
+            arrive(net, k, &bytes, 1);
             sc_buf_free(&bytes);
-            i = 0;
         }
     }
 }
@@ -437,30 +379,24 @@ static void op_time(net_t *net, fuzz_in_t *in)
 
 static void op_arrive(net_t *net, fuzz_in_t *in)
 {
-    unsigned int how = fuzz_u8(in);
     sc_buf_t bytes;
-    kept_t *k;
+    int tell;
+    fuzz_mail_t *k = fuzz_bag_take(&net->bag, in, &bytes, &tell);
 
-    if (net->nkept == 0) {
-        return;
+    if (k != NULL) {
+        arrive(net, k, &bytes, tell);
+        sc_buf_free(&bytes);
     }
-    k = &net->kept[net->nkept - 1 - (int)fuzz_below(in, KEPT) % net->nkept];
-    sc_buf_init(&bytes, 2 * RECORD_MAX);
-    sc_put(&bytes, k->bytes.data, k->bytes.len);
-    if (how & 1) {
-        fuzz_damage(in, &bytes);
-    }
-    arrive(net, k->serial, &bytes, !(how & 2));
-    sc_buf_free(&bytes);
 }
 
 static void op_end(net_t *net, fuzz_in_t *in)
 {
     static const apr_status_t rv[] = {APR_SUCCESS, APR_EGENERAL, APR_TIMEUP, APR_ENOSPC};
     apr_status_t how = rv[fuzz_below(in, 4)];
+    fuzz_mail_t *k = fuzz_bag_any(&net->bag, in);
 
-    if (net->nkept > 0) {
-        end_kept(net, &net->kept[fuzz_below(in, KEPT) % (unsigned int)net->nkept], how);
+    if (k != NULL) {
+        end_mail(net, k, how);
     }
 }
 
@@ -696,9 +632,7 @@ static void finish(net_t *net, int leave, int audit)
         stop_engine(net, i);
     }
     FUZZ_CHECK(sc_timers_next(net->timers) < 0);
-    for (i = 0; i < net->nkept; i++) {
-        sc_buf_free(&net->kept[i].bytes);
-    }
+    fuzz_bag_free(&net->bag);
     apr_pool_destroy(net->pool);
 }
 
@@ -713,6 +647,7 @@ void fuzz_managers(fuzz_in_t *in, sc_manager_kind_t kind, int front)
     apr_pool_create(&net.pool, fuzz_start());
     net.now = apr_time_from_sec(100000);
     net.timers = sc_timers_create(net.pool);
+    fuzz_bag_init(&net.bag, KEPT, 2 * RECORD_MAX);
     for (i = 0; i < NODES; i++) {
         init_node(&net, i, kind, front, how);
     }

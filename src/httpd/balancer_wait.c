@@ -1,0 +1,244 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Requests that wait for the answer of a node which is not there any more.
+ *
+ * A node whose machine lost its power, or that stands still, closes no connection: who waits for
+ * its answer would do so for ProxyTimeout. Membership knows after a few seconds. So each child of a
+ * balancer has a thread that looks at the view while requests wait, and ends those connections
+ * whose node has left it: to mod_proxy that is a backend that has died, and the browser learns it
+ * at once and may try again, on another node.
+ *
+ * A request is on the list from when it has been sent until its answer begins to come. What is
+ * listed is a descriptor of the connection that is the list's own, so it is that connection
+ * whatever mod_proxy does with its own one meanwhile.
+ *
+ * The thread believes the view on the terms on which workers are marked down: the engine works, and
+ * another node is alive. One that has lost the network itself ends nothing.
+ */
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "balancer.h"
+
+#include "apr_optional_hooks.h"
+#include "apr_portable.h"
+#include "apr_thread_cond.h"
+#include "apr_thread_mutex.h"
+#include "apr_thread_proc.h"
+#include "util_filter.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+#define FILTER_NAME "SESSION_CLUSTER_WAIT"
+#define LOOK_INTERVAL apr_time_from_msec(200)
+
+typedef struct wait_t {
+    struct wait_t *next, **from; /**< from: what points to it; NULL: not on the list */
+    struct waits_t *list;
+    int fd; /**< -1: closed */
+    const char *route;
+} wait_t;
+
+typedef struct waits_t {
+    apr_thread_mutex_t *mutex; /**< for all of this */
+    apr_thread_cond_t *some;   /**< there is one, or it is time to end */
+    apr_thread_t *thread;
+    ap_filter_rec_t *filter;
+    wait_t *first;
+    int idle; /**< the thread wants to be told of the next one */
+    int ending;
+} waits_t;
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+/* Whether the view can be believed when it says that somebody is gone. */
+static int credible(const sc_board_t *board)
+{
+    apr_uint32_t state = sc_board_get(board->node_state);
+
+    return state == SC_NODE_JOINING || state == SC_NODE_READY || state == SC_NODE_MINORITY;
+}
+
+static void leave(wait_t *w)
+{
+    if (w->from) {
+        *w->from = w->next;
+        if (w->next) {
+            w->next->from = w->from;
+        }
+        w->from = NULL;
+    }
+    if (w->fd >= 0) {
+        (void)close(w->fd);
+        w->fd = -1;
+    }
+}
+
+static void end_waits(waits_t *list, const sc_board_t *board)
+{
+    wait_t *next;
+
+    for (wait_t *w = list->first; w; w = next) {
+        next = w->next;
+        if (sc_board_route_state(board, w->route, strlen(w->route)) == SC_NODE_DOWN) {
+            (void)shutdown(w->fd, SHUT_RDWR);
+            sc_tally(waits_ended);
+            leave(w);
+        }
+    }
+}
+
+static void *APR_THREAD_FUNC look(apr_thread_t *thread, void *baton)
+{
+    const sc_board_t *board = sc_httpd()->board;
+    waits_t *list = baton;
+    apr_uint32_t gen = sc_board_view_gen(board);
+
+    (void)apr_thread_mutex_lock(list->mutex);
+    while (!list->ending) {
+        if (!list->first) {
+            list->idle = 1;
+            (void)apr_thread_cond_wait(list->some, list->mutex);
+            list->idle = 0;
+            continue;
+        }
+        /* requests that come meanwhile do not wake it: it costs a busy server nothing */
+        (void)apr_thread_cond_timedwait(list->some, list->mutex, LOOK_INTERVAL);
+        if (gen != sc_board_view_gen(board)) {
+            gen = sc_board_view_gen(board);
+            if (credible(board) && sc_board_any_node(board)) {
+                end_waits(list, board);
+            }
+        }
+    }
+    (void)apr_thread_mutex_unlock(list->mutex);
+    apr_thread_exit(thread, APR_SUCCESS);
+    return NULL;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static apr_status_t done(void *baton)
+{
+    wait_t *w = baton;
+
+    (void)apr_thread_mutex_lock(w->list->mutex);
+    leave(w);
+    (void)apr_thread_mutex_unlock(w->list->mutex);
+    return APR_SUCCESS;
+}
+
+static apr_status_t answer_begins(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    ap_filter_t *next = f->next;
+
+    apr_pool_cleanup_run(f->r->pool, f->ctx, done);
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(next, bb);
+}
+
+static void enlist(waits_t *list, request_rec *r, int fd, const char *route)
+{
+    wait_t *w = apr_palloc(r->pool, sizeof(*w));
+
+    w->list = list;
+    w->route = route;
+    w->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (w->fd < 0) {
+        return; /* then it waits as long as mod_proxy says */
+    }
+    (void)apr_thread_mutex_lock(list->mutex);
+    w->next = list->first;
+    w->from = &list->first;
+    if (w->next) {
+        w->next->from = &w->next;
+    }
+    list->first = w;
+    if (list->idle) {
+        (void)apr_thread_cond_signal(list->some);
+    }
+    (void)apr_thread_mutex_unlock(list->mutex);
+    apr_pool_cleanup_register(r->pool, w, done, apr_pool_cleanup_null);
+    ap_add_output_filter_handle(list->filter, w, r, r->connection);
+}
+
+/* The request has been sent, its answer is about to be read: `answer` is what mod_proxy reads it
+ * into, on the connection to the node. */
+static int create_req(request_rec *r, request_rec *answer)
+{
+    const sc_httpd_t *h = sc_httpd();
+    attempts_t *a = sc_attempts(r);
+    const char *route = apr_table_get(r->subprocess_env, "BALANCER_WORKER_ROUTE");
+    apr_socket_t *sock;
+    apr_os_sock_t fd;
+
+    if (!a->balancer) {
+        return DECLINED;
+    }
+    a->sent = 1;
+    a->was_no_cache = r->no_cache;
+    sock = h->waits && route && route[0] ? ap_get_conn_socket(answer->connection) : NULL;
+    if (sock && apr_os_sock_get(&fd, sock) == APR_SUCCESS &&
+        sc_board_route_state(h->board, route, strlen(route)) != SC_NODE_DOWN) {
+        enlist(h->waits, r, fd, route);
+    }
+    return OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static apr_status_t end_thread(void *baton)
+{
+    waits_t *list = baton;
+    apr_status_t rv;
+
+    sc_httpd()->waits = NULL;
+    (void)apr_thread_mutex_lock(list->mutex);
+    list->ending = 1;
+    (void)apr_thread_cond_signal(list->some);
+    (void)apr_thread_mutex_unlock(list->mutex);
+    (void)apr_thread_join(&rv, list->thread);
+    return APR_SUCCESS;
+}
+
+void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    sc_httpd_t *h = sc_httpd();
+    apr_pool_t *pool = s->process->pconf; /* requests may end after pchild has */
+    sigset_t all, before;
+    waits_t *list;
+    apr_status_t rv;
+
+    if (!h->board || !h->conf || h->conf->keep_waiting) {
+        return;
+    }
+    list = apr_pcalloc(pool, sizeof(*list));
+    list->filter = ap_get_output_filter_handle(FILTER_NAME);
+    rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pool) : rv;
+    if (rv == APR_SUCCESS) {
+        (void)sigfillset(&all); /* signals are for the threads that httpd knows */
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        rv = apr_thread_create(&list->thread, NULL, look, list, pool);
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "SC0725: no thread to look after requests that wait for nodes; they wait for "
+                     "as long as ProxyTimeout says");
+        return;
+    }
+    h->waits = list;
+    apr_pool_pre_cleanup_register(pchild, list, end_thread);
+}
+
+void sc_wait_register(void)
+{
+    ap_register_output_filter(FILTER_NAME, answer_begins, NULL, AP_FTYPE_CONTENT_SET);
+    APR_OPTIONAL_HOOK(proxy, create_req, create_req, NULL, NULL, APR_HOOK_MIDDLE);
+}
