@@ -9,7 +9,7 @@ from client import Client
 from node import PROXY_MODULES, free_port, wait_until
 from tomcat import MAP, Front, Played, Sessions, Tomcat, timed
 
-DROP = 3000  # ms, of the balancers
+DROP = 3000  # ms, of the balancers; three seconds more are for busy machines
 
 
 def start(tomcats):
@@ -68,7 +68,7 @@ def test_backup_holder_is_reached(farm, by_multicast):
     by_chance = chance.holders("t1", tomcats)
     before = front.count("tomcat_answers")
     first.kill9()
-    assert timed(lambda: front.lost("t1"), 10, "t1 is gone") < DROP / 1000 + 1
+    assert timed(lambda: front.lost("t1"), 10, "t1 is gone") < DROP / 1000 + 3
     wait_until(lambda: front.count("tomcat_answers") >= before + 2, 10, "the others are asked")
     for cookie in sessions.of("t1"):
         assert sessions.visit(cookie)["route"] == holders[Sessions.hex(cookie)]
@@ -93,7 +93,7 @@ def test_backup_holder_is_reached(farm, by_multicast):
         holders.update(some.holders("t2", tomcats))
     second.freeze()
     try:
-        assert timed(lambda: front.lost("t2"), 10, "t2 is gone") < DROP / 1000 + 1
+        assert timed(lambda: front.lost("t2"), 10, "t2 is gone") < DROP / 1000 + 3
         for some in both:
             for cookie in some.of("t2"):
                 assert some.visit(cookie)["route"] == holders[Sessions.hex(cookie)]
@@ -135,7 +135,7 @@ def test_delta(farm, tmp_path):
             assert lost
             getattr(victim, end)()
             for front in fronts:
-                assert timed(lambda f=front, v=victim: f.lost(v.route), 10, "gone") < DROP / 1000 + 1
+                assert timed(lambda f=front, v=victim: f.lost(v.route), 10, "gone") < DROP / 1000 + 3
             for cookie in lost:
                 said = sessions.visit(cookie)
                 other = Client(fronts[1].port, cookies={"JSESSIONID": cookie}, timeout=60)
