@@ -130,6 +130,10 @@ typedef struct sc_view_t {
     X(fragments_refused)  /* pieces that fit to nothing, or are too many */                        \
     X(held_refused)       /* messages that could not be held back, or no longer */                 \
     X(held_expired)       /* messages whose pieces, predecessors or confirmation did not come */   \
+    X(tomcat_asked)       /* questions for the state of a Tomcat's session map */                  \
+    X(tomcat_answers)     /* of these, answered and taken over to the end */                       \
+    X(tomcat_refused)     /* answers cut off, too large or malformed */                            \
+    X(tomcat_ignored)     /* locations in answers that could not be used */                        \
     X(link_requests)      /* messages from the children */                                         \
     X(link_refused)       /* malformed ones */
 

@@ -64,6 +64,41 @@ typedef struct sc_config_member_t {
 /** Longest name that DNS knows, without the final NUL. */
 #define SC_DNS_NAME_MAX 253
 
+/** Most session maps of a Tomcat cluster that are followed. */
+#define SC_TOMCAT_MAPS_MAX 8
+/** Longest name of one, without the final NUL: it becomes the name of a context, see sc_tomcat.h.
+ */
+#define SC_TOMCAT_MAP_MAX (SC_CONTEXT_MAX - 7)
+
+/** A worker of mod_proxy: what a Tomcat at that address is called. */
+typedef struct sc_config_worker_t {
+    char host[SC_HOST_MAX + 1]; /**< numeric */
+    char route[SC_ROUTE_MAX + 1];
+} sc_config_worker_t;
+
+/** The Tomcat cluster that a balancer follows; see sc_tomcat.h. */
+typedef struct sc_config_tomcat_t {
+    apr_uint32_t on;    /**< 1: SessionClusterTomcat is given */
+    apr_uint32_t group; /**< 1: its heartbeats are listened to */
+    char address[SC_HOST_MAX + 1];
+    apr_uint32_t port;
+    char bind[SC_HOST_MAX + 1];
+    apr_uint32_t frequency_ms; /**< pause between two questions to a member that is not heard */
+    apr_uint32_t drop_ms;
+    char domain[64];                     /**< as which its members are asked */
+    apr_uint32_t interval_ms;            /**< pause between two questions for the state of a map */
+    apr_uint32_t timeout_ms;             /**< bound on the answer to one */
+    apr_uint32_t max_answer;             /**< bytes of an answer at most */
+    char reply_address[SC_HOST_MAX + 1]; /**< where answers are received; "": see sc_tomcat.h */
+    apr_uint32_t reply_port;             /**< 0: any */
+    apr_uint32_t nmaps;
+    char map[SC_TOMCAT_MAPS_MAX][SC_TOMCAT_MAP_MAX + 1];
+    apr_uint32_t nmembers;
+    sc_config_member_t member[SC_MEMBERS_MAX]; /**< for the engine with numeric hosts */
+    apr_uint32_t nworkers;
+    sc_config_worker_t worker[SC_MEMBERS_MAX];
+} sc_config_tomcat_t;
+
 /** What is asked of the sockets of one direction. */
 typedef struct sc_config_sock_t {
     apr_uint32_t delay;         /**< 1: tcpNoDelay=false */
@@ -159,6 +194,8 @@ typedef struct sc_config_t {
         apr_uint32_t count; /**< 0: none, everything is plain */
         unsigned char id[SC_SECRETS_MAX][SC_KEY_ID];
     } secret; /**< which secrets, so that another one is noticed; the keys are not here */
+
+    sc_config_tomcat_t tomcat;
 
     apr_uint32_t quorum;      /**< 0: off */
     apr_uint32_t max_session; /**< bytes of a session's body at most */

@@ -52,5 +52,13 @@ void sc_config_defaults(sc_config_t *c)
     c->backup.place_ms = 100;
     c->backup.leave_ms = 10000;
 
+    memcpy(c->tomcat.address, c->mcast.address, sizeof(c->tomcat.address));
+    c->tomcat.port = 45564;
+    c->tomcat.frequency_ms = 1000;
+    c->tomcat.drop_ms = 3000;
+    c->tomcat.interval_ms = 5000;
+    c->tomcat.timeout_ms = 10000;
+    c->tomcat.max_answer = 32 * 1024 * 1024;
+
     c->max_session = 64 * 1024;
 }

@@ -2,7 +2,8 @@
 
 /*
  * The engine put together. Each layer gets the functions of its neighbours here and nowhere else,
- * so this file is the map of the whole: link -> manager -> channel -> transport and back.
+ * so this file is the map of the whole: link -> manager -> channel -> transport and back; and, on a
+ * balancer in front of Tomcats, what follows those beside them.
  *
  * The view on the noticeboard is kept from an earlier engine of the same mapping until this one's
  * membership has settled: an engine that has just begun and knows nobody yet must not make every
@@ -18,6 +19,7 @@
 
 #include "sc_engine.h"
 #include "sc_store.h"
+#include "sc_tomcat.h"
 
 /** How often queue lengths and ages on the noticeboard are brought up to date. */
 #define REFRESH_INTERVAL apr_time_from_sec(1)
@@ -37,6 +39,7 @@ struct sc_engine_t {
     sc_manager_t *manager;
     sc_channel_t *channel;
     sc_net_t *net;
+    sc_tomcat_t *tomcat; /* NULL: none is followed */
     sc_board_t *board;
     sc_timer_t refresh;
     sc_watch_t control;
@@ -67,17 +70,25 @@ static int in_view(const sc_view_t *view, const sc_board_member_t *m)
     return 0;
 }
 
+/* Whether a member that was there and is not heard now has gone, or just not been heard yet. */
+static int is_settled(const sc_engine_t *e, const sc_board_member_t *was)
+{
+    return was->foreign ? sc_tomcat_settled(e->tomcat) : e->settled;
+}
+
 /* Members of the last view that the channel does not have any more stay on the board: as they were
  * until membership has settled, as gone ones after that, since the balancer must know which routes
- * are dead. Members without a route are of no use to it and go. */
+ * are dead. Members without a route are of no use to it and go, and so do Tomcats when they are not
+ * followed any more. */
 static void keep_gone(sc_engine_t *e, apr_time_t now)
 {
     for (apr_uint32_t i = 0; i < e->old.count && e->view.count < SC_MEMBERS_MAX; i++) {
         sc_board_member_t *was = &e->old.member[i];
-        if (was->self || !was->route[0] || in_view(&e->view, was)) {
+        if (was->self || !was->route[0] || in_view(&e->view, was) ||
+            (was->foreign && e->tomcat == NULL)) {
             continue;
         }
-        if (e->settled && was->state != SC_MEMBER_GONE) {
+        if (is_settled(e, was) && was->state != SC_MEMBER_GONE) {
             was->state = SC_MEMBER_GONE;
             was->since = now;
         }
@@ -115,6 +126,9 @@ static void publish(sc_engine_t *e)
     }
     memset(&e->view, 0, sizeof(e->view));
     sc_channel_view(e->channel, &e->view);
+    if (e->tomcat != NULL) {
+        sc_tomcat_view(e->tomcat, &e->view);
+    }
     keep_gone(e, now);
     e->view.changes = e->old.changes + (apr_uint32_t)view_changed(&e->old, &e->view);
     sc_board_publish(e->board, &e->view);
@@ -275,6 +289,21 @@ static void up_message(void *baton, const sc_packet_t *packet)
            "SC0302: a message of another application on this channel (%" APR_SIZE_T_FMT
            " bytes) was ignored",
            packet->body_len);
+}
+
+/* ---- Tomcats --------------------------------------------------------------------------------- */
+
+static void tomcat_changed(void *baton)
+{
+    publish(baton);
+}
+
+static apr_status_t create_tomcat(sc_engine_t *e, apr_pool_t *pool)
+{
+    const sc_engine_setup_t *s = e->setup;
+    sc_tomcat_env_t env = {s->config, e->loop, s->clock, s->log, s->store, tomcat_changed, e};
+
+    return s->config->tomcat.on ? sc_tomcat_create(&e->tomcat, &env, pool) : APR_SUCCESS;
 }
 
 /* ---- control socket -------------------------------------------------------------------------- */
@@ -461,6 +490,9 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
                                    pool);
     }
     if (rv == APR_SUCCESS) {
+        rv = create_tomcat(e, pool);
+    }
+    if (rv == APR_SUCCESS) {
         rv = watch_control(e, pool);
     }
     *engine = e;
@@ -506,8 +538,14 @@ apr_status_t sc_engine_run(sc_engine_t *e)
                "SC0304: membership could not be started; this node stays alone");
         up_settled(e);
     }
+    if (e->tomcat != NULL) {
+        sc_tomcat_start(e->tomcat);
+    }
     refresh_due(e, sc_mono(e->setup->clock));
     rv = sc_loop_run(e->loop);
+    if (e->tomcat != NULL) {
+        sc_tomcat_close(e->tomcat);
+    }
 
     if (e->leave) {
         sc_manager_stop(e->manager);

@@ -196,9 +196,10 @@ static void check_membership(check_t *c, const sc_server_conf_t *conf)
             complain(c, "SC0101: SessionClusterMember names members of a static membership; add "
                         "SessionClusterMembership static");
         }
-        if (e->role == SC_ROLE_BALANCER) {
+        if (e->role == SC_ROLE_BALANCER && !e->tomcat.on) {
             complain(c, "SC0102: SessionClusterRole balancer without SessionClusterMembership "
-                        "would know no node; give it the membership that the nodes have");
+                        "would know no node; give it the membership that the nodes have, or "
+                        "SessionClusterTomcat for Tomcats");
         }
         return;
     }
@@ -298,6 +299,31 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
                  "SC0125: SessionClusterSecret none: whoever reaches %s can read and change "
                  "sessions; it should be reached by members only",
                  address);
+}
+
+static void check_tomcat(check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+
+    if (!e->tomcat.on) {
+        return;
+    }
+    if (e->role != SC_ROLE_BALANCER) {
+        complain(c,
+                 "SC0141: SessionClusterTomcat is for balancers: say SessionClusterRole balancer");
+    }
+    if (e->tomcat.drop_ms < 2 * e->tomcat.frequency_ms) {
+        complain(c,
+                 "SC0142: SessionClusterTomcat dropTime=%u must be at least twice frequency=%u, at "
+                 "which members are asked that are not heard",
+                 e->tomcat.drop_ms, e->tomcat.frequency_ms);
+    }
+    if (e->tomcat.bind[0] && !strchr(e->tomcat.bind, ':') != !strchr(e->tomcat.address, ':')) {
+        complain(c,
+                 "SC0143: SessionClusterTomcat: bind=%s and address=%s must both be IPv4 or both "
+                 "IPv6",
+                 e->tomcat.bind, e->tomcat.address);
+    }
 }
 
 static int has_interceptor(const sc_config_t *e, const char *name)
@@ -502,6 +528,7 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_membership(&c, conf);
     check_receiver(&c, conf);
     check_secret(&c, conf);
+    check_tomcat(&c, conf);
     check_sizes(&c, conf);
     check_quorum(&c, conf);
     check_backups(&c, conf);

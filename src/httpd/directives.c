@@ -14,6 +14,7 @@
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
+#include "tomcat.h"
 
 #include "apr_lib.h"
 
@@ -380,6 +381,15 @@ static const char *set_secret(cmd_parms *cmd, void *dir, int argc, char *const a
     return sc_secret_read(cmd, conf, argc, argv);
 }
 
+static const char *set_tomcat(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    sc_server_conf_t *conf;
+    const char *err = global(cmd, &conf);
+
+    (void)dir;
+    return err ? err : sc_tomcat_parse(cmd, conf, argc, argv);
+}
+
 static const char *set_quorum(cmd_parms *cmd, void *dir, const char *arg)
 {
     sc_server_conf_t *conf;
@@ -684,6 +694,9 @@ const command_rec sc_directives[] = {
     AP_INIT_TAKE_ARGV("SessionClusterSecret", set_secret, NULL, RSRC_CONF,
                       "the cluster's secret: file:path, and a second one that is accepted too; "
                       "exec:program and arguments; none: only trusted hosts reach the receiver"),
+    AP_INIT_TAKE_ARGV("SessionClusterTomcat", set_tomcat, NULL, RSRC_CONF,
+                      "role balancer: follow a cluster of Tomcats: address= port= bind= "
+                      "member=host:port[:route] map=name"),
     AP_INIT_TAKE1("SessionClusterQuorum", set_quorum, NULL, RSRC_CONF,
                   "On, Off (default) or a number: with fewer live nodes answer 503"),
     AP_INIT_TAKE1("SessionClusterMemory", set_memory, NULL, RSRC_CONF,

@@ -35,6 +35,7 @@
 
 #include "retained.h"
 #include "secret.h"
+#include "tomcat.h"
 #include "sc_engine.h"
 
 #include "ap_mpm.h"
@@ -531,6 +532,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         kept = retained_make();
     }
     sc_config_collect_contexts(conf, s, ptemp);
+    sc_tomcat_prepare(conf, s, ptemp);
     if (sc_resources_store(kept, conf, s, &self.store, pconf) != APR_SUCCESS ||
         sc_resources_sockets(kept, conf, s, ptemp) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;

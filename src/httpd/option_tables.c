@@ -214,6 +214,30 @@ const option_t sc_backup_options[] = {
             "SessionClusterQuorum"),
     END_OF_TABLE};
 
+/* ---- Tomcats --------------------------------------------------------------------------------- */
+
+/** Besides member= and map=, which may be repeated (tomcat.c). */
+const option_t sc_tomcat_options[] = {
+    {"address", OPTION_TEXT, AT(engine.tomcat.address), 0, SIZE(engine.tomcat.address), NULL,
+     sc_check_group},
+    {"port", OPTION_NUMBER, AT(engine.tomcat.port), 1, 65535, "a number", NULL},
+    {"bind", OPTION_TEXT, AT(engine.tomcat.bind), 0, SIZE(engine.tomcat.bind), NULL, sc_check_bind},
+    {"frequency", OPTION_NUMBER, AT(engine.tomcat.frequency_ms), 50, 60000, "milliseconds", NULL},
+    {"dropTime", OPTION_NUMBER, AT(engine.tomcat.drop_ms), 100, 600000, "milliseconds", NULL},
+    {"domain", OPTION_TEXT, AT(engine.tomcat.domain), 0, SIZE(engine.tomcat.domain), NULL,
+     sc_check_domain},
+    {"interval", OPTION_NUMBER, AT(engine.tomcat.interval_ms), 100, 3600000, "milliseconds", NULL},
+    {"timeout", OPTION_NUMBER, AT(engine.tomcat.timeout_ms), 100, 600000, "milliseconds", NULL},
+    {"maxAnswer", OPTION_BYTES, AT(engine.tomcat.max_answer), 64 * KIB, 1024 * MIB, NULL, NULL},
+    {"replyAddress", OPTION_TEXT, AT(engine.tomcat.reply_address), 0,
+     SIZE(engine.tomcat.reply_address), NULL, sc_check_advertised},
+    {"replyPort", OPTION_NUMBER, AT(engine.tomcat.reply_port), 1024, 65535, "a number", NULL},
+    REFUSED("ttl", "nothing is sent to the group"),
+    REFUSED("localLoopbackDisabled", "nothing is sent to the group"),
+    REFUSED("mapSendOptions", "nothing is put into the map"),
+    REFUSED("rpcTimeout", "timeout= (milliseconds) bounds the answer to a question"),
+    END_OF_TABLE};
+
 /* ---- balancer -------------------------------------------------------------------------------- */
 
 const option_t sc_balancer_options[] = {

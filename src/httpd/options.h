@@ -52,6 +52,7 @@ extern const option_t sc_send_options[];
 extern const option_t sc_manager_options[];
 extern const option_t sc_delta_options[];
 extern const option_t sc_backup_options[];
+extern const option_t sc_tomcat_options[];
 extern const option_t sc_balancer_options[];
 
 /**

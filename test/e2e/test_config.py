@@ -74,6 +74,30 @@ WRONG = [
     ("SessionClusterRoute " + LONG, r"1 to 63"),
     ("SessionClusterRotateId " + "n" * 1025, r"On, Off or the name of the attribute"),
     ("SessionClusterRole proxy", r"node or balancer, not \"proxy\""),
+    # Tomcats
+    ("SessionClusterTomcat", r"SC0141: .*SessionClusterRole balancer"),
+    ("SessionClusterTomcat on", r"wants key=value, not \"on\""),
+    ("SessionClusterTomcat group=228.0.0.4", r"knows address, port, .*replyPort; not \"group\""),
+    ("SessionClusterTomcat address=10.0.0.1", r"address wants a multicast address"),
+    ("SessionClusterTomcat port=0", r"port wants a number from 1 to 65535"),
+    ("SessionClusterTomcat port=1 port=2", r"port is given twice"),
+    ("SessionClusterTomcat ttl=3", r"has no ttl: nothing is sent to the group"),
+    ("SessionClusterTomcat member=10.0.0.1", r"member wants host:port.*not \"10\.0\.0\.1\""),
+    ("SessionClusterTomcat member=10.0.0.1:4000:", r"host:port:route, the route being 1 to 63"),
+    ("SessionClusterTomcat member=10.0.0.1:4000:a.b", r"host:port:route, the route being"),
+    ("SessionClusterTomcat member=::1:4000", r"member wants"),
+    ("SessionClusterTomcat member=h:1 member=H:1:x", r"member H:1 is given twice"),
+    ("SessionClusterTomcat member=h:1:x member=h:2:x", r"route x belongs to h:1 already"),
+    ("SessionClusterTomcat " + " ".join(f"member=h:{i}" for i in range(1, 51)) +
+     "\nSessionClusterTomcat " + " ".join(f"member=h:{i}" for i in range(51, 66)),
+     r"at most 64 members"),
+    ("SessionClusterTomcat map=", r"map wants 1 to 120 visible characters"),
+    ("SessionClusterTomcat map=" + "m" * 121, r"map wants 1 to 120"),
+    ("SessionClusterTomcat map=a map=a", r"map a is given twice"),
+    ("SessionClusterTomcat " + " ".join(f"map=m{i}" for i in range(9)), r"at most 8 maps"),
+    ("SessionClusterTomcat maxAnswer=1K", r"maxAnswer wants bytes from 65536"),
+    ("SessionClusterTomcat replyAddress=0.0.0.0", r"replyAddress wants a numeric address"),
+    ("SessionClusterTomcat replyPort=80", r"replyPort wants a number from 1024"),
     # membership
     ("SessionClusterMembership", r"multicast, static or dns"),
     ("SessionClusterMembership gossip", r"multicast, static or dns.*\"gossip\""),
@@ -375,7 +399,8 @@ def test_a_key_is_not_repeated(configtest, lines):
 GLOBAL_ONLY = ["Route n1", "Role node", "Membership static", "Member h:1", "Receiver port=1",
                "Sender timeout=100", "SendOptions 6", "Manager delta", "Interceptor MessageDispatch",
                "Secret none", "Quorum 2", "Memory 64M", "MaxSessionSize 1K",
-               "BalancerMethod byrequests", "Announce http://h", "Members balancer://a"]
+               "BalancerMethod byrequests", "Announce http://h", "Members balancer://a",
+               "Tomcat map=m"]
 
 
 @pytest.mark.parametrize("line", GLOBAL_ONLY)
@@ -392,6 +417,9 @@ def test_engine_is_configured_globally(configtest, line, place):
 CONTRADICTIONS = [
     ("SessionClusterMember 127.0.0.1:4001", r"SC0101: .*SessionClusterMembership static"),
     ("SessionClusterRole balancer", r"SC0102: .*SessionClusterMembership"),
+    ("SessionClusterTomcat map=m", r"SC0141: .*SessionClusterRole balancer"),
+    ("SessionClusterRole balancer\nSessionClusterTomcat dropTime=1999", r"SC0142: .*frequency=1000"),
+    ("SessionClusterRole balancer\nSessionClusterTomcat bind=::1", r"SC0143: .*IPv6"),
     (STATIC.replace(ROUTE, ""), r"SC0103: .*SessionClusterRoute"),
     (ROUTE + "SessionClusterMembership static", r"SC0104: .*SessionClusterMember host:port"),
     (STATIC.replace("static", "multicast bind=127.0.0.1"), r"SC0105: .*Membership static"),
@@ -508,6 +536,13 @@ def test_what_the_engine_must_know_is_not_for_htaccess(name):
 
 RIGHT = [
     "",
+    "SessionClusterRole balancer\nSessionClusterTomcat",
+    "SessionClusterRole balancer\nSessionClusterTomcat address=ff15::4 bind=::1 port=45564",
+    "SessionClusterRole balancer\nSessionClusterTomcat member=h:1:r member=[::1]:2:s "
+    "member=10.0.0.1:4000 MAP=localhost#/a-map map=/a-map replyPort=4100 replyAddress=127.0.0.1 "
+    "domain=red interval=100 timeout=100 maxAnswer=1M\n"
+    "SessionClusterTomcat frequency=50 dropTime=100 member=h:2",
+    STATIC.replace(ROUTE, "SessionClusterRole balancer\n") + "SessionClusterTomcat map=m",
     "SessionClusterCookieName SID",
     "SessionClusterCookieName SID Path=/app; HttpOnly; SameSite=Lax;",
     'SessionClusterCookieName SID "Path=/app; Secure; SameSite=None"',
@@ -657,6 +692,8 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         if kind in ("Receiver", "Quorum", "Role") or line.split()[1] == "static":
             extra += "SessionClusterMember 192.0.2.2:4000\n"
         extra += ROUTE
+    if kind == "Tomcat":
+        extra += "SessionClusterRole balancer\n"
     if kind in ("Announce", "Members"):
         extra += STATIC
     if kind == "Members":
@@ -687,6 +724,9 @@ def test_reference_knows_every_directive():
     ("balancer-members.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {"SC_PORT": "4712", "SC_BACKEND1": "http://127.0.0.1:9001"},
+     PROXY + MODULE_LINE),
+    ("balancer-tomcat.conf.example", {}, PROXY + MODULE_LINE),
+    ("balancer-tomcat.conf.example", {"TC_HOST1": "127.0.0.4", "TC_BIND": "127.0.0.1"},
      PROXY + MODULE_LINE)])
 def test_examples(configtest, example, defines, modules):
     lines = "".join(f"Define {k} {v}\n" for k, v in defines.items())

@@ -37,7 +37,8 @@
     X(message_digest)                                                                              \
     X(delta)                                                                                       \
     X(placement)                                                                                   \
-    X(backup)
+    X(backup)                                                                                      \
+    X(tomcat)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
 SC_SUITES(SC_SUITE_DECLARE)
