@@ -523,7 +523,7 @@ static apr_status_t take(sc_manager_t *m, const sc_member_t *from, const sc_msg_
         sc_count(m->board, records_refused, 1);
         return APR_EINVAL;
     }
-    rv = sc_place_merge(m, from, rec, 0);
+    rv = sc_place_merge(m, from, rec, 0, 0);
     if (rv == APR_EEXIST) {
         sc_place_behind(m, from, rec);
     }

@@ -614,12 +614,13 @@ void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *re
  * (sc_move_lost).
  * @param rec id, context, epoch, primary, backups
  * @param digest of the body at its primary; 0: not told
+ * @param copied 1: whoever says so has brought the session to those who are to hold it
  * @return APR_SUCCESS: it is what is known here now; APR_EEXIST: something newer was known already;
  *         APR_EINVAL: it names members that nobody has heard of, or an impossible epoch: counted;
  *         APR_EGENERAL: it is to be held here, and there is no copy; other errors of the store
  */
 apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec,
-                            apr_uint64_t digest);
+                            apr_uint64_t digest, int copied);
 /** A member knows an older location than there is here, or does not know that the session has died
  * (sc_place_merge: APR_EEXIST). It is told. Changes m->old and m->msg. */
 void sc_place_behind(sc_manager_t *m, const sc_member_t *from, const sc_record_t *said);

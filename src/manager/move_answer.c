@@ -67,7 +67,7 @@ static void judge(sc_moving_t *b, const sc_member_t *from, const sc_peer_t *peer
         move->heard = promised;
     }
     if (promised == 0 && known->epoch > move->base.epoch) {
-        apr_status_t rv = sc_place_merge(m, from, known, 0);
+        apr_status_t rv = sc_place_merge(m, from, known, 0, 0);
 
         move->known_better |= rv == APR_SUCCESS || rv == APR_EEXIST;
     }

@@ -142,8 +142,8 @@ static void copied(sc_moving_t *b)
     apr_uint32_t i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        /* it has gone, and is perhaps there again, without what was sent to it */
-        b->broken |= (apr_uint64_t)(b->copied[i] != b->m->peer[i].serial) << i;
+        /* it has gone, before or since, and is perhaps there again, without what was sent to it */
+        b->broken |= (apr_uint64_t)(b->copied[i] == 0 || b->copied[i] != b->m->peer[i].serial) << i;
     }
     for (move = b->items; move != NULL; move = next) {
         apr_uint64_t broken = move->copy & b->broken;

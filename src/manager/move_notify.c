@@ -77,7 +77,7 @@ static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
     sc_manager_t *m = v->m;
     sc_move_t *move;
     sc_record_t now;
-    apr_status_t rv = sc_place_merge(m, v->from, in, digest);
+    apr_status_t rv = sc_place_merge(m, v->from, in, digest, 1);
 
     if (rv != APR_SUCCESS) {
         if (sc_store_get(m->store, in->context, &in->id, &now, NULL) == APR_SUCCESS &&
@@ -179,7 +179,7 @@ static void claimed(verdict_t *v, const sc_record_t *base, apr_uint32_t number, 
         return;
     }
     if (rv != APR_SUCCESS || rec.epoch < base->epoch) {
-        (void)sc_place_merge(m, v->from, base, digest);
+        (void)sc_place_merge(m, v->from, base, digest, 0);
     }
     if (sc_store_get(m->store, base->context, &base->id, &rec, &m->old) == APR_SUCCESS) {
         bring_up(v, &rec, digest);

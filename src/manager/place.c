@@ -237,20 +237,21 @@ int sc_place_undecided(const sc_manager_t *m, const sc_record_t *rec, const sc_r
     return told.epoch > rec->epoch && sc_layout_cmp(m, in, &told) <= 0;
 }
 
-/* A copy that was not to be held here makes a holder of this node if it has got everything since it
- * was made: nothing was lost on the way, or it is the same as that of the primary. */
-static int is_good_copy(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
+/* A copy that was not to be held here makes a holder of this node if it is the same as that of the
+ * primary, or has been brought here for that and nothing was lost since. Any other one may be what
+ * a request brought along some time ago. */
+static int is_good_copy(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest, int copied)
 {
     sc_record_t now;
 
-    return m->fronts == NULL || m->fronts->deaths_only || rec->lsn > m->fronts->gap ||
+    return m->fronts == NULL || m->fronts->deaths_only || (copied && rec->lsn > m->fronts->gap) ||
            (digest != 0 &&
             sc_store_get(m->store, rec->context, &rec->id, &now, &m->old) == APR_SUCCESS &&
             sc_body_digest(m->old.data, m->old.len) == digest);
 }
 
 apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_record_t *in,
-                            apr_uint64_t digest)
+                            apr_uint64_t digest, int copied)
 {
     sc_record_t rec;
     apr_status_t rv = sc_store_get(m->store, in->context, &in->id, &rec, NULL);
@@ -287,7 +288,7 @@ apr_status_t sc_place_merge(sc_manager_t *m, const sc_member_t *from, const sc_r
         return APR_SUCCESS;
     }
     if (here && ((rec.flags & SC_REC_PROXY) ||
-                 (!sc_layout_here(m, &rec) && !is_good_copy(m, &rec, digest)))) {
+                 (!sc_layout_here(m, &rec) && !is_good_copy(m, &rec, digest, copied)))) {
         return APR_EGENERAL;
     }
     if (is_front(m)) {
@@ -351,7 +352,7 @@ void sc_place_behind(sc_manager_t *m, const sc_member_t *from, const sc_record_t
 static void heard_item(sc_manager_t *m, const sc_member_t *from, const sc_record_t *rec,
                        apr_uint64_t digest)
 {
-    apr_status_t rv = sc_place_merge(m, from, rec, digest);
+    apr_status_t rv = sc_place_merge(m, from, rec, digest, 0);
 
     if (is_front(m)) {
         return;

@@ -417,6 +417,22 @@ static void test_lesser_location(void)
     net_destroy(net);
 }
 
+/* A copy that a request brought along is old by now. That somebody says that its node holds the
+ * session does not make it one that counts. */
+static void test_guest_named(void)
+{
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_GUEST);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DONE);
+    CU_ASSERT_FALSE(net_is(net_value(net, c.third, 1, "a"), "new"));
+    hear(net, c.third, 0, 0, c.third, 7);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
+    net_destroy(net);
+}
+
 /* A copy that has to go is on its way to the holders, one of which hangs. Its node takes what they
  * send: otherwise each could wait for the other one. */
 static void test_on_its_way(void)
@@ -703,6 +719,7 @@ void backup_latest_tests(void)
     CU_add_test(s, "a new holder that does not answer", test_new_holder_hangs);
     CU_add_test(s, "two locations with one number", test_lesser_location);
     CU_add_test(s, "a copy on its way to the holders", test_on_its_way);
+    CU_add_test(s, "a guest that is named as a holder", test_guest_named);
     CU_add_test(s, "quorum: a new session with few backups", test_few_backups);
     CU_add_test(s, "quorum: an engine that begins while members are cut off",
                 test_new_engine_wonders);
