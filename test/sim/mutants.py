@@ -107,8 +107,8 @@ def build(m, opts):
         return None, "does not compile: " + p.stdout.decode(errors="replace")[-400:]
     original = os.path.join(opts.out, m.file[:-2] + ".o")
     objs = []
-    for top in ("src/base", "src/store", "src/engine", "src/manager", "src/channel",
-                "src/interceptor", "test/unit" if m.unit else "test/sim"):
+    rooms = sorted(os.path.join("src", f) for f in os.listdir("src") if f != "httpd")
+    for top in rooms + ["test/unit" if m.unit else "test/sim"]:
         for f in sorted(os.listdir(top)):
             if f.endswith(".c"):
                 o = os.path.join(opts.out, top, f[:-2] + ".o")
