@@ -311,10 +311,10 @@ static apr_status_t take_packet(conn_t *c, const unsigned char *data, apr_size_t
 static apr_status_t take_frames(conn_t *c, int *frames)
 {
     for (*frames = 0;; ++*frames) {
-        const unsigned char *data;
+        const unsigned char *data = NULL;
         sc_frame_kind_t kind;
         sc_packet_t packet;
-        apr_size_t len;
+        apr_size_t len = 0;
         apr_status_t rv = sc_parser_next(&c->parser, &kind, &data, &len);
 
         if (rv == APR_EAGAIN) {
