@@ -414,6 +414,7 @@ static void test_lesser_location(void)
     CU_ASSERT_EQUAL(give(net, 0, c.third, NULL, 7), APR_NOTFOUND);
     CU_ASSERT_EQUAL(give(net, 0, c.backup, "n1", 7), APR_EGENERAL);
     CU_ASSERT_EQUAL(give(net, c.fourth, c.backup, NULL, 7), APR_SUCCESS);
+    CU_ASSERT_EQUAL(give(net, 0, c.backup, NULL, 3), APR_EGENERAL); /* nor by an older one */
     net_destroy(net);
 }
 

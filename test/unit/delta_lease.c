@@ -272,6 +272,31 @@ static void test_counted_by_others(void)
     net_destroy(net);
 }
 
+/* A new member is granted nothing before those know of it that read on the same word. */
+static void test_introduced(void)
+{
+    net_t *net = net_ready(3, NULL);
+    int i, both = 0;
+
+    net_crash(net, 2, 1);
+    net_run(net, 3000);
+    CU_ASSERT_TRUE(may_read(&net->node[1]));
+    net->link[0][1].hold = 1;
+    net_start(net, 2, 0);
+    net_meet(net, 2, 0);
+    net_meet(net, 2, 1);
+    sc_manager_settled(net->node[2].m);
+    for (i = 0; i < 100; i++) {
+        net_run(net, 10);
+        both |= may_read(&net->node[1]) && may_read(&net->node[2]);
+    }
+    CU_ASSERT_FALSE(both);
+    net->link[0][1].hold = 0;
+    net_run(net, 5000);
+    CU_ASSERT_TRUE(may_read(&net->node[1]) && may_read(&net->node[2]));
+    net_destroy(net);
+}
+
 /* A member that went without a word may still read for a moment; one that said good-bye may not. */
 static void test_departed(void)
 {
@@ -555,6 +580,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: cut off", test_cut_off);
     CU_add_test(suite, "lease: two halves", test_halves);
     CU_add_test(suite, "lease: a member that others count on", test_counted_by_others);
+    CU_add_test(suite, "lease: a member that others do not know", test_introduced);
     CU_add_test(suite, "quorum: a member that is leaving", test_leaver);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);
