@@ -97,24 +97,10 @@ static void add_access(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t idl
     }
 }
 
-/* Front ends hear of it by themselves. */
-static void note_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
-                       const sc_stamp_t *stamp)
-{
-    sc_record_t rec;
-
-    memset(&rec, 0, sizeof(rec));
-    rec.context = context;
-    rec.id = *id;
-    rec.stamp = *stamp;
-    rec.flags = SC_REC_TOMBSTONE;
-    sc_place_note(m, &rec, 0);
-}
-
 static void add_expired(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                         const sc_stamp_t *stamp)
 {
-    note_death(m, context, id, stamp);
+    sc_place_dead_here(m, context, id, stamp); /* front ends hear of it by themselves */
     if (m->npeers > 0 && sc_batch_death(&m->expired, context, id, stamp)) {
         flush(m, &m->expired, SC_OPT_QUIET);
     }

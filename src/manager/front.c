@@ -260,6 +260,19 @@ void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest)
     }
 }
 
+void sc_place_dead_here(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                        const sc_stamp_t *stamp)
+{
+    sc_record_t rec;
+
+    memset(&rec, 0, sizeof(rec));
+    rec.context = context;
+    rec.id = *id;
+    rec.stamp = *stamp;
+    rec.flags = SC_REC_TOMBSTONE;
+    sc_place_note(m, &rec, 0);
+}
+
 void sc_place_answer(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec)
 {
     sc_told_t *t = told_places(m, to);

@@ -584,6 +584,8 @@ int sc_layout_usable(sc_manager_t *m, apr_uint16_t route);
 apr_size_t sc_layout_live(sc_manager_t *m, const sc_record_t *rec);
 /** A member came, went, or changed. */
 void sc_layout_review(sc_manager_t *m);
+/** Set the location of the session that is in the store to that of the record. */
+apr_status_t sc_layout_set(sc_manager_t *m, const sc_record_t *to);
 /** How many members could hold backups of a session of this primary now. */
 apr_size_t sc_layout_possible(sc_manager_t *m, apr_uint16_t context, apr_uint16_t primary);
 /** Order of two locations: the higher epoch, then by the names. @return <0, 0, >0 */
@@ -606,6 +608,10 @@ apr_uint32_t sc_batch_put(const sc_manager_t *m, sc_batch_t *b, sc_buf_t *out);
  * location, balancers of the death, in the next batch.
  *  @param digest of its body; 0: not known */
 void sc_place_note(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t digest);
+/** The same of a session that has died here; with the delta manager, too, since front ends ask
+ * nobody. */
+void sc_place_dead_here(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                        const sc_stamp_t *stamp);
 /** Tell one member at once. */
 void sc_place_tell(sc_manager_t *m, const sc_member_t *to, const sc_record_t *rec);
 /**
@@ -690,7 +696,7 @@ int sc_move_settle(sc_manager_t *m, const sc_record_t *rec);
 void sc_move_dirty(const sc_manager_t *m, const sc_record_t *rec, const sc_incoming_t *in);
 /** A change of a session was acknowledged, with a quorum, without all of its holders: if it is
  * being moved, the copies lack it. */
-void sc_move_behind(const sc_manager_t *m, const sc_record_t *rec);
+void sc_move_behind(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Whether a copy that is not held here may have something that holders lack: it is on its way to
  * them, or the engine before this one left it, and nobody knows why. */
 int sc_move_has_news(const sc_manager_t *m, const sc_record_t *rec);

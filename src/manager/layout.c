@@ -254,6 +254,17 @@ apr_size_t sc_layout_live(sc_manager_t *m, const sc_record_t *rec)
     return n;
 }
 
+apr_status_t sc_layout_set(sc_manager_t *m, const sc_record_t *to)
+{
+    apr_size_t n = 0;
+
+    while (n < SC_BACKUPS_MAX && to->backups[n] != SC_ROUTE_NONE) {
+        n++;
+    }
+    return sc_store_set_location(m->store, to->context, &to->id, to->primary, to->backups, n,
+                                 to->epoch);
+}
+
 /* ---- order ----------------------------------------------------------------------------------- */
 
 static int name_cmp(const sc_manager_t *m, apr_uint16_t a, apr_uint16_t b)

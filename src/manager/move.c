@@ -407,24 +407,13 @@ int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
     return 0;
 }
 
-static apr_status_t set_place(const sc_move_t *move, const sc_record_t *to)
-{
-    apr_size_t n = 0;
-
-    while (n < SC_BACKUPS_MAX && to->backups[n] != SC_ROUTE_NONE) {
-        n++;
-    }
-    return sc_store_set_location(move->m->store, move->context, &move->id, to->primary, to->backups,
-                                 n, to->epoch);
-}
-
 /* Somebody else owns the session now. What this node has asked for it has accepted like those that
  * did: they may have dropped their copies for the one that is here. */
 static void accept_own(const sc_move_t *move, const sc_record_t *rec)
 {
     if (move->asked && !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) &&
         sc_layout_cmp(move->m, &move->base, rec) > 0) {
-        (void)set_place(move, &move->base);
+        (void)sc_layout_set(move->m, &move->base);
     }
 }
 
@@ -514,7 +503,7 @@ static void commit(sc_move_t *move)
 
     if (sc_store_get(m->store, move->context, &move->id, &rec, &m->old) == APR_SUCCESS &&
         !(rec.flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) && rec.epoch < move->want.epoch) {
-        made = set_place(move, &move->want) == APR_SUCCESS;
+        made = sc_layout_set(m, &move->want) == APR_SUCCESS;
     }
     if (made) {
         int moved = !same_place(&rec, &move->want);

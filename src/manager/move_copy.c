@@ -57,9 +57,9 @@ void sc_move_plan_copies(sc_move_t *move, const sc_record_t *rec)
     move->copy = move->stay | sc_move_newcomers(move->m, rec, &move->want);
 }
 
-void sc_move_behind(const sc_manager_t *m, const sc_record_t *rec)
+void sc_move_behind(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id)
 {
-    sc_move_t *move = sc_move_find(m, rec->context, &rec->id);
+    sc_move_t *move = sc_move_find(m, context, id);
 
     if (move != NULL && move->stay != 0) {
         move->dirty = 1;

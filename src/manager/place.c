@@ -195,15 +195,10 @@ static apr_status_t take(sc_manager_t *m, const sc_record_t *rec, const sc_recor
                          apr_uint64_t digest)
 {
     int held = !(rec->flags & SC_REC_PROXY) && sc_layout_here(m, rec);
-    apr_size_t n = 0;
     sc_record_t now;
     apr_status_t rv;
 
-    while (n < SC_BACKUPS_MAX && in->backups[n] != SC_ROUTE_NONE) {
-        n++;
-    }
-    rv = sc_store_set_location(m->store, in->context, &in->id, in->primary, in->backups, n,
-                               in->epoch);
+    rv = sc_layout_set(m, in);
     if (rv == APR_SUCCESS && held && !sc_layout_here(m, in) &&
         sc_store_get(m->store, in->context, &in->id, &now, &m->old) == APR_SUCCESS) {
         sc_move_lost(m, &now, digest);

@@ -222,20 +222,6 @@ static void note_place(sc_manager_t *m, const sc_record_t *rec)
     }
 }
 
-/* And that there is nothing any more; with the delta manager, too, since front ends ask nobody. */
-static void note_death(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
-                       const sc_stamp_t *stamp)
-{
-    sc_record_t rec;
-
-    memset(&rec, 0, sizeof(rec));
-    rec.context = context;
-    rec.id = *id;
-    rec.stamp = *stamp;
-    rec.flags = SC_REC_TOMBSTONE;
-    sc_place_note(m, &rec, 0);
-}
-
 static void do_create(sc_manager_t *m, const sc_request_t *q)
 {
     sc_stamp_t stamp = sc_mgr_stamp(m);
@@ -354,7 +340,7 @@ static void do_remove(sc_manager_t *m, const sc_request_t *q)
     if (rv == APR_SUCCESS && !dead) {
         sc_count(m->board, invalidated, 1);
     }
-    note_death(m, q->context, &q->c.id, &stamp);
+    sc_place_dead_here(m, q->context, &q->c.id, &stamp);
     sc_mgr_msg_death(m, q->context, &q->c.id, &stamp, SC_DEAD_INVALIDATED);
     sc_mgr_replicate(m, q->call, q->since, q->context, &q->c.id);
 }
@@ -425,7 +411,7 @@ static void do_change_id(sc_manager_t *m, const sc_request_t *q)
     (void)sc_mgr_bury(m, q->context, &q->c.id, &stamp, SC_DEAD_RENAMED, &q->c.new_id);
     sc_count(m->board, changed, 1);
     note_place(m, &rec);
-    note_death(m, q->context, &q->c.id, &stamp);
+    sc_place_dead_here(m, q->context, &q->c.id, &stamp);
     msg_delta(m, SC_EVT_CHANGE_SESSION_ID, &rec, &q->c.id);
     sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
 }

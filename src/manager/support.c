@@ -209,10 +209,9 @@ static void tell_doubt(const sc_pending_t *p)
 void sc_pending_leave(const sc_pending_t *p, sc_outcome_t outcome)
 {
     int doubt = outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN;
-    sc_record_t rec;
 
-    if (sc_pending_live(p, &rec) && !sc_pending_all_have(p, &rec)) {
-        sc_move_behind(p->m, &rec);
+    if (sc_pending_lacking(p)) {
+        sc_move_behind(p->m, p->context, &p->id);
     }
     mark(p, doubt);
     if (doubt) {
