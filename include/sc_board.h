@@ -185,6 +185,7 @@ typedef struct sc_board_t {
     sc_uid_t uid;                 /**< this node's */
     apr_uint64_t hlc;             /**< last stamp issued or seen; a new engine goes on from here */
     apr_time_t hlc_at;            /**< mono time at which it was the cluster's time */
+    apr_time_t worked_at; /**< mono; the manager works, said a few times a second; 0: never */
     char receiver[SC_HOST_MAX + 8]; /**< host:port of the receiver, "" stand-alone */
     apr_uint32_t restarts;          /**< restarts of httpd that this mapping has seen */
     apr_uint32_t transfer_done;     /**< sessions received by the running state transfer */

@@ -390,6 +390,9 @@ void sc_mgr_replicate(sc_manager_t *m, const sc_link_call_t *call, apr_time_t si
  *  SC_FOUND instead of SC_DONE or SC_DEGRADED. */
 void sc_mgr_repair(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
                    apr_uint16_t context, const sc_id_t *id);
+/** This engine begins on a store that another one left: what that one changed last it may not have
+ *  lived to have acknowledged, so it is as doubtful as what was refused. */
+void sc_mgr_doubt_recent(sc_manager_t *m);
 /** Whether a change of the session that was made here has not been acknowledged by all yet. */
 int sc_mgr_awaited(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
 /** Post m->msg to all whom it concerns; nobody waits. */

@@ -35,6 +35,7 @@ static void lease_due(void *baton, apr_time_t now);
 
 static void arm(sc_manager_t *m, apr_time_t now)
 {
+    sc_board_set(m->board->worked_at, now);
     (void)sc_timer_set(m->cfg.timers, &m->lease_timer, now + m->lease_time / TICKS, lease_due, m);
 }
 

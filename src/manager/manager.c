@@ -365,6 +365,9 @@ apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const v
 
 void sc_manager_start(sc_manager_t *m)
 {
+    if (m->config->role == SC_ROLE_NODE && m->config->membership != SC_MEMBERSHIP_NONE) {
+        sc_mgr_doubt_recent(m);
+    }
     sc_expiry_start(m);
     sc_place_start(m);
     sc_move_start(m);

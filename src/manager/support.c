@@ -221,3 +221,44 @@ void sc_pending_leave(const sc_pending_t *p, sc_outcome_t outcome)
         keep_guest(p, outcome);
     }
 }
+
+/* ---- what an engine before this one left -------------------------------------------------------
+ */
+
+typedef struct recent_t {
+    sc_manager_t *m;
+    apr_uint64_t since; /* milliseconds of the cluster's clock */
+} recent_t;
+
+static int doubt_recent(void *baton, const sc_record_t *rec, const unsigned char *body)
+{
+    const recent_t *recent = baton;
+    sc_manager_t *m = recent->m;
+    sc_record_t now;
+
+    (void)body;
+    if (!(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY | SC_REC_DOUBT)) &&
+        rec->stamp.hlc >> 16 >= recent->since &&
+        sc_store_get(m->store, rec->context, &rec->id, &now, &m->old) == APR_SUCCESS) {
+        now.flags |= SC_REC_DOUBT;
+        (void)sc_mgr_put(m, &now, m->old.data, m->old.len);
+    }
+    return 1;
+}
+
+void sc_mgr_doubt_recent(sc_manager_t *m)
+{
+    apr_time_t worked = sc_board_get(m->board->worked_at);
+    /* no change is under way for longer (sc_pending_late), in the steps of the lease */
+    apr_uint64_t before = sc_mgr_age(sc_mgr_now(m), worked) + m->config->delta.fetch_ms +
+                          (apr_uint64_t)2 * m->config->ack_wait_ms;
+    apr_uint64_t now = sc_mgr_clock(m);
+    recent_t recent = {m, now > before ? now - before : 0};
+    apr_uint32_t cursor = 0;
+
+    if (worked == 0) {
+        return;
+    }
+    while (sc_store_scan(m->store, &cursor, 0, 64, doubt_recent, &recent) == APR_SUCCESS) {
+    }
+}

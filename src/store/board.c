@@ -47,6 +47,7 @@ ON_WORD(sc_board_t, engine_started);
 ON_WORD(sc_board_t, lease_until);
 ON_WORD(sc_board_t, hlc);
 ON_WORD(sc_board_t, hlc_at);
+ON_WORD(sc_board_t, worked_at);
 ON_WORD(sc_board_t, count);
 ON_WORD(sc_board_t, peer);
 ON_WORD(sc_board_t, view);

@@ -137,6 +137,7 @@ static apr_uint64_t abi_stamp(void)
         offsetof(sc_board_t, route),
         offsetof(sc_board_t, hlc),
         offsetof(sc_board_t, hlc_at),
+        offsetof(sc_board_t, worked_at),
         offsetof(sc_board_t, receiver),
         offsetof(sc_board_t, restarts),
         offsetof(sc_board_t, short_copies),

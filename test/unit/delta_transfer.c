@@ -370,6 +370,43 @@ static void test_restart(void)
     net_destroy(net);
 }
 
+static int is_doubtful(net_t *net, int node, apr_uint32_t id)
+{
+    sc_record_t rec;
+
+    CU_ASSERT_EQUAL(net_look(net, node, id, &rec), NET_LIVE);
+    return (rec.flags & SC_REC_DOUBT) != 0;
+}
+
+/* An engine is killed while a change is under way: its successor shows it when the other node has
+ * it, and not before. What was changed long ago it shows at once. */
+static void test_successor(void)
+{
+    net_t *net = net_ready(2, NULL);
+    apr_uint32_t call;
+
+    net_make(net, 0, 1, 2);
+    net_run(net, 10000);
+    net->link[0][1].hold = 1;
+    call = net_change(net, 0, 0, 0, 1, "a", "2", NULL);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    net_crash(net, 0, 1);
+    net->link[0][1].hold = 0;
+    net_join(net, 0, 0);
+    CU_ASSERT(is_doubtful(net, 0, 1));
+    CU_ASSERT_FALSE(is_doubtful(net, 0, 2));
+    CU_ASSERT(net_wait_ready(net, 3000));
+    net->link[0][1].hold = 1;
+    call = net_fetch(net, 0, 1, "n1");
+    net_run(net, 50);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    net->link[0][1].hold = 0;
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
+    CU_ASSERT_FALSE(is_doubtful(net, 0, 1));
+    CU_ASSERT(net_is(net_value(net, 1, 1, "a"), "2"));
+    net_destroy(net);
+}
+
 /* A change that a third node makes before it knows the joiner, and that reaches the donor after
  * its state was given: the joiner gets it from the third. */
 static void test_late_acquaintance(void)
@@ -573,6 +610,7 @@ void delta_transfer_tests(void)
     add("two join at once", test_two_joiners);
     add("all start at once", test_start_together);
     add("restart of an engine", test_restart);
+    add("successor of a killed engine", test_successor);
     add("a node that is met late", test_late_acquaintance);
     add("a gap is made up", test_gap);
     add("many gaps", test_many_gaps);
