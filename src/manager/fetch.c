@@ -366,7 +366,9 @@ static sc_waiter_t *waiter_create(sc_manager_t *m, const sc_link_call_t *call, s
     w->creates = 0;
     w->since = since;
     w->len = len;
-    memcpy(w->body, body, len);
+    if (len > 0) {
+        memcpy(w->body, body, len);
+    }
     m->nwaiters++;
     return w;
 }

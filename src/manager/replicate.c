@@ -99,12 +99,41 @@ static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
 }
 
 /* Answer and forget. The waits that are left go on alone. */
+/* What was shown to be known to enough may have left this node while that was asked for, and an
+ * older copy come: one that is no holder hands over what it has. */
+static int is_overtaken(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
+                        const sc_stamp_t *stamp)
+{
+    sc_record_t rec;
+
+    return sc_store_get(m->store, context, id, &rec, NULL) == APR_SUCCESS &&
+           !(rec.flags & SC_REC_TOMBSTONE) &&
+           ((rec.flags & SC_REC_PROXY) || sc_stamp_cmp(&rec.stamp, stamp) < 0);
+}
+
+/* The others are asked once more for what is to be shown, if there is time for that. */
+static void show_again(sc_manager_t *m, const sc_link_call_t *call, apr_time_t since,
+                       apr_uint16_t context, const sc_id_t *id)
+{
+    sc_change_t c;
+
+    memset(&c, 0, sizeof(c));
+    c.id = *id;
+    if (sc_mgr_now(m) - since > apr_time_from_msec(m->config->ack_wait_ms) / 4 * 3 ||
+        sc_fetch_for(m, context, &c, call, SC_LINK_FETCH, 0, NULL, 0, since) != APR_SUCCESS) {
+        sc_mgr_answer(m, call, SC_UNKNOWN, since);
+    }
+}
+
 static void finish(sc_pending_t *p, sc_outcome_t outcome)
 {
     sc_manager_t *m = p->m;
     sc_link_call_t call = p->call;
     apr_time_t since = p->since;
     int doubt = outcome == SC_NO_QUORUM || outcome == SC_UNKNOWN;
+    apr_uint16_t context = p->context;
+    sc_id_t id = p->id;
+    int overtaken;
 
     while (p->waits != NULL) {
         sc_wait_detach(p->waits);
@@ -113,8 +142,13 @@ static void finish(sc_pending_t *p, sc_outcome_t outcome)
     if (p->shown && !doubt) {
         outcome = SC_FOUND; /* enough have it */
     }
+    overtaken = outcome == SC_FOUND && is_overtaken(m, context, &id, &p->stamp);
     pending_free(p);
-    sc_mgr_answer(m, &call, outcome, since);
+    if (overtaken) {
+        show_again(m, &call, since, context, &id);
+    } else {
+        sc_mgr_answer(m, &call, outcome, since);
+    }
 }
 
 /* The session has got other holders since, and not all are known to have the change.
@@ -421,6 +455,7 @@ static void redo_due(void *baton, apr_time_t now)
 {
     sc_pending_t *p = baton;
     sc_manager_t *m = p->m;
+    sc_stamp_t shown = p->stamp;
     sc_parcel_t parcel;
     sc_record_t rec;
 
@@ -432,6 +467,9 @@ static void redo_due(void *baton, apr_time_t now)
         sc_mgr_msg_current(m, p->context, &p->id) == APR_SUCCESS) {
         sc_parcel_address(&parcel, m, SC_OPT_QUIET, p->context, &p->id, change_ended);
         note_whole(p);
+        if (p->shown && sc_stamp_cmp(&p->stamp, &shown) < 0) {
+            p->stamp = shown; /* it is that version that is vouched for */
+        }
         p->repeated = 1;
         p->has = 0; /* all of them are asked once more */
         p->holds = 0;

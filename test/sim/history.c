@@ -265,7 +265,7 @@ static void acknowledged(op_t *op, const job_t *job)
         s->read = s->w->now;
         s->reader = job->node;
     } else {
-        s->used = s->w->now;
+        s->used = op->start > s->used ? op->start : s->used;
     }
     if (op->attr >= 0) {
         s->attr[op->attr].v[op->version].acked = s->w->now;

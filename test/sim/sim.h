@@ -418,8 +418,8 @@ struct session_t {
     op_t *ops, **ops_tail;
     int created; /**< the browser has got its cookie */
     apr_time_t created_at;
-    apr_time_t used;      /**< end of the last acknowledged change */
-    apr_time_t read;      /**< end of the last read */
+    apr_time_t used; /**< when a change began that was acknowledged: the last access at least */
+    apr_time_t read; /**< end of the last read */
     const node_t *reader; /**< on that node */
     apr_time_t dying;     /**< start of the first logout; -1: none */
     apr_time_t dead;      /**< a logout was acknowledged; -1: no */

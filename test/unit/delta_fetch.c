@@ -227,6 +227,38 @@ static void test_joining(void)
     net_destroy(net);
 }
 
+/* A doubtful session is shown when the other node has it. Meanwhile its place is taken by an older
+ * copy of it: that one is not shown. */
+static void test_overtaken(void)
+{
+    net_t *net = net_ready(2, NULL);
+    sc_id_t id = net_id(1);
+    sc_record_t before, rec;
+    sc_buf_t old, body;
+    apr_uint32_t call;
+
+    sc_buf_init(&old, 4096);
+    sc_buf_init(&body, 4096);
+    net_make(net, 0, 1, 1);
+    CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &id, &before, &old), APR_SUCCESS);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
+    CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &id, &rec, &body), APR_SUCCESS);
+    rec.flags |= SC_REC_DOUBT;
+    CU_ASSERT_EQUAL(sc_store_put(net->node[0].store, &rec, body.data, body.len), APR_SUCCESS);
+    net->link[0][1].hold = 1;
+    call = net_fetch(net, 0, 1, "n1");
+    net_run(net, 50);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    CU_ASSERT_EQUAL(sc_store_put(net->node[0].store, &before, old.data, old.len), APR_SUCCESS);
+    CU_ASSERT(net_is(net_value(net, 0, 1, "a"), "1"));
+    net->link[0][1].hold = 0;
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_FOUND);
+    CU_ASSERT(net_is(net_value(net, 0, 1, "a"), "2"));
+    sc_buf_free(&old);
+    sc_buf_free(&body);
+    net_destroy(net);
+}
+
 static void add(const char *name, void (*fn)(void))
 {
     CU_add_test(CU_get_suite("delta"), name, fn);
@@ -244,4 +276,5 @@ void delta_fetch_tests(void)
     add("fetch: shared", test_shared);
     add("fetch: bounded", test_bounded);
     add("fetch: while joining", test_joining);
+    add("fetch: an older copy comes meanwhile", test_overtaken);
 }
