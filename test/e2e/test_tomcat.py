@@ -130,10 +130,13 @@ def test_delta(farm, tmp_path):
         for t in tomcats:
             assert t.complaints(quiet[t.route]) == []
 
+        alive = list(tomcats)
         for victim, end in ((tomcats[0], "kill9"), (tomcats[1], "freeze")):
             lost = sessions.of(victim.route)
             assert lost
+            sessions.settle(alive)
             getattr(victim, end)()
+            alive.remove(victim)
             for front in fronts:
                 assert timed(lambda f=front, v=victim: f.lost(v.route), 10, "gone") < DROP / 1000 + 3
             for cookie in lost:

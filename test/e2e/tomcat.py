@@ -63,9 +63,9 @@ class Tomcat:
         """What it warns of, from a position in its log on."""
         return [x for x in self.log()[since:].splitlines() if re.match(r"WARNING|SEVERE", x)]
 
-    def role(self, session):
-        """What it is for a session, without a change by the question."""
-        return Client(self.port, host=self.host).get(f"/app/where?id={session}").json()["role"]
+    def where(self, session):
+        """What it is for a session, and the count in its copy, without a change by the question."""
+        return Client(self.port, host=self.host).get(f"/app/where?id={session}").json()
 
     def kill9(self):
         self.proc.kill()
@@ -141,11 +141,29 @@ class Sessions:
         """id -> route of the Tomcat that holds the backup, asked of the Tomcats themselves."""
         found = {}
         for cookie in self.of(route):
-            roles = {t.route: t.role(self.hex(cookie)) for t in tomcats}
+            roles = {t.route: t.where(self.hex(cookie))["role"] for t in tomcats}
             backups = [r for r, role in roles.items() if role == "backup"]
             assert len(backups) == 1 and roles[route] == "primary", roles
             found[self.hex(cookie)] = backups[0]
         return found
+
+    def settle(self, tomcats):
+        """Until these have all sessions as of their last requests. DeltaManager sends a change after
+        the answer, and changes overtake each other: one that comes before its session is lost. A
+        session whose last change does not come is used again."""
+        for cookie in list(self.cookies):
+            ident = self.hex(cookie)
+            used = time.monotonic()
+
+            def settled():
+                nonlocal used
+                if all(t.where(ident)["n"] == self.counts[ident] for t in tomcats):
+                    return True
+                if time.monotonic() > used + 2:
+                    self.visit(cookie)
+                    used = time.monotonic()
+                return False
+            wait_until(settled, 60, f"session {ident} is everywhere")
 
     def visit(self, cookie):
         """Use a session once more; what the Tomcat that answered says."""

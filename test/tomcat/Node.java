@@ -14,6 +14,7 @@ import jakarta.servlet.http.HttpSession;
 
 import org.apache.catalina.Context;
 import org.apache.catalina.Manager;
+import org.apache.catalina.Session;
 import org.apache.catalina.connector.Connector;
 import org.apache.catalina.ha.ClusterManager;
 import org.apache.catalina.ha.session.BackupManager;
@@ -41,8 +42,9 @@ import org.apache.catalina.tribes.transport.ReceiverBase;
  *
  *   /app/count       {"route": ..., "id": ..., "n": ..., "new": ...}
  *   /app/end         ends the session
- *   /app/where?id=X  what this Tomcat is for the session with that id (its hexadecimal part):
- *                    primary, backup, proxy or none; asked so that nothing is changed by it
+ *   /app/where?id=X  {"role": ..., "n": ...}: what this Tomcat is for the session with that id (its
+ *                    hexadecimal part): primary, backup, proxy, copy or none, and to what its copy
+ *                    has counted, or null; asked so that nothing is changed by it
  */
 public final class Node {
     private Node() {
@@ -71,7 +73,7 @@ public final class Node {
                 response.getWriter().print("{}");
                 break;
             case "/where":
-                response.getWriter().print("{\"role\": \"" + role(request.getParameter("id")) + "\"}");
+                response.getWriter().print(where(request.getParameter("id")));
                 break;
             default:
                 response.sendError(404);
@@ -87,32 +89,52 @@ public final class Node {
                 ", \"new\": " + session.isNew() + "}";
         }
 
-        /** The manager's map, without its methods that fetch what they do not have. */
-        private String role(String id) {
+        private String where(String id) {
             try {
                 Manager manager = context.getManager();
                 Field field = ManagerBase.class.getDeclaredField("sessions");
 
                 field.setAccessible(true);
-                if (!(field.get(manager) instanceof AbstractReplicatedMap<?, ?> map)) {
-                    for (org.apache.catalina.Session session : manager.findSessions()) {
-                        if (session.getIdInternal().startsWith(id)) {
-                            return "copy";
-                        }
-                    }
-                    return "none";
-                }
-                for (Object key : map.keySetFull()) {
-                    AbstractReplicatedMap.MapEntry<?, ?> entry = map.getInternal(key);
-
-                    if (key.toString().startsWith(id) && entry != null) {
-                        return entry.isPrimary() ? "primary" : entry.isBackup() ? "backup" : "proxy";
-                    }
-                }
-                return "none";
+                return field.get(manager) instanceof AbstractReplicatedMap<?, ?> map
+                    ? inMap(map, id) : inMemory(manager, id);
             } catch (ReflectiveOperationException e) {
-                return e.toString();
+                return "{\"role\": \"" + e + "\", \"n\": null}";
             }
+        }
+
+        /** BackupManager's map, without its methods that fetch what they do not have. */
+        private static String inMap(AbstractReplicatedMap<?, ?> map, String id) {
+            for (Object key : map.keySetFull()) {
+                AbstractReplicatedMap.MapEntry<?, ?> entry = map.getInternal(key);
+
+                if (key.toString().startsWith(id) && entry != null) {
+                    return found(entry.isPrimary() ? "primary" : entry.isBackup() ? "backup" : "proxy",
+                                 entry.getValue());
+                }
+            }
+            return found("none", null);
+        }
+
+        private static String inMemory(Manager manager, String id) {
+            for (Session session : manager.findSessions()) {
+                if (session.getIdInternal().startsWith(id)) {
+                    return found("copy", session);
+                }
+            }
+            return found("none", null);
+        }
+
+        private static String found(String role, Object copy) {
+            Object n = null;
+
+            if (copy instanceof Session session) {
+                try {
+                    n = session.getSession().getAttribute("n");
+                } catch (IllegalStateException e) {
+                    n = null; // it has ended
+                }
+            }
+            return "{\"role\": \"" + role + "\", \"n\": " + n + "}";
         }
     }
 
