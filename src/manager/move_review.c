@@ -96,28 +96,39 @@ static int is_short(sc_manager_t *m, const sc_record_t *rec)
     return sc_layout_live(m, rec) < want;
 }
 
-/* Whether a member that would get a copy has no room, or does not acknowledge just now. */
-static int is_full(sc_manager_t *m, const sc_record_t *rec, const sc_record_t *want)
+/* Bits of the places of members that hold no copy and would not take one: they have no room, or do
+ * not acknowledge just now. */
+static apr_uint64_t full_for(sc_manager_t *m, const sc_record_t *rec)
 {
     apr_time_t now = sc_mgr_now(m);
+    apr_uint64_t places = 0;
     int i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const sc_peer_t *peer = &m->peer[i];
 
         if (peer->serial != 0 && (peer->lagging || m->moves->full[i] > now) &&
-            sc_record_holder(want, peer->route) != SC_HOLDER_NONE &&
             sc_record_holder(rec, peer->route) == SC_HOLDER_NONE) {
-            return 1;
+            places |= (apr_uint64_t)1 << i;
         }
     }
-    return 0;
+    return places;
+}
+
+/* Where a session goes that should go to a member without room: if it has fewer backups than it
+ * should, to another one meanwhile. @return 0: it stays where it is */
+static int want_instead(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t full,
+                        sc_record_t *want)
+{
+    return is_short(m, rec) && sc_move_want(m, rec, SC_ROUTE_NONE, full, want) &&
+           (sc_move_newcomers(m, rec, want) & full) == 0;
 }
 
 static int look_at(void *baton, const sc_record_t *rec, const unsigned char *body)
 {
     found_t *f = baton;
     sc_manager_t *m = f->m;
+    apr_uint64_t full;
     sc_record_t want;
 
     (void)body;
@@ -132,9 +143,12 @@ static int look_at(void *baton, const sc_record_t *rec, const unsigned char *bod
         !sc_move_want(m, rec, SC_ROUTE_NONE, 0, &want)) {
         return 1;
     }
-    if (is_full(m, rec, &want)) {
+    full = full_for(m, rec);
+    if (sc_move_newcomers(m, rec, &want) & full) {
         m->moves->review.full = 1;
-        return 1;
+        if (!want_instead(m, rec, full, &want)) {
+            return 1;
+        }
     }
     f->rec[f->n] = *rec;
     f->want[f->n++] = want;

@@ -416,8 +416,8 @@ static void test_rate(void)
 
 #define BIG 20000
 
-/* 120 sessions on node 0; node 2 has room for some of them only. */
-static net_t *last_is_small(void)
+/* 120 sessions on node 0; the last of so many nodes has room for some of them only. */
+static net_t *last_is_small(int n)
 {
     net_t *net;
     apr_uint32_t id;
@@ -425,16 +425,20 @@ static net_t *last_is_small(void)
     int i;
 
     backup_copies = 1;
-    net = net_create(3, backup_tweak);
+    net = net_create(n, backup_tweak);
     net->store_bytes = 4 * 1024 * 1024;
-    for (i = 0; i < 3; i++) {
-        if (i == 2) {
+    for (i = 0; i < n; i++) {
+        if (i == n - 1) {
             net->store_bytes = SC_STORE_MIN;
         }
         net_start(net, i, 1);
     }
-    for (i = 0; i < 3; i++) {
-        net_meet(net, i, (i + 1) % 3);
+    for (i = 0; i < n; i++) {
+        int k;
+
+        for (k = 0; k < i; k++) {
+            net_meet(net, i, k);
+        }
         sc_manager_settled(net->node[i].m);
     }
     CU_ASSERT(net_wait_ready(net, 5000));
@@ -451,7 +455,7 @@ static net_t *last_is_small(void)
 
 static void test_no_room(void)
 {
-    net_t *net = last_is_small();
+    net_t *net = last_is_small(3);
     apr_uint32_t id;
 
     net_crash(net, 1, 1);
@@ -466,11 +470,25 @@ static void test_no_room(void)
     net_destroy(net);
 }
 
+/* There is another one that has. */
+static void test_room_elsewhere(void)
+{
+    net_t *net = last_is_small(4);
+
+    net_crash(net, 1, 1);
+    net_run(net, 15000);
+    CU_ASSERT(net->node[0].logged[95] > 0);
+    CU_ASSERT_EQUAL(net->node[0].board->short_copies, 0);
+    CU_ASSERT_EQUAL(net_sessions(net, 0), 120);
+    CU_ASSERT_EQUAL(net_sessions(net, 2) + net_sessions(net, 3), 120);
+    net_destroy(net);
+}
+
 /* The backup does not answer, and nobody has room to take its place: a change that it lacks counts
  * only by a location without it. */
 static void test_no_room_for_another(void)
 {
-    net_t *net = last_is_small();
+    net_t *net = last_is_small(3);
     int made = 0;
     apr_uint32_t id;
 
@@ -562,6 +580,7 @@ void backup_moves_tests(void)
     CU_add_test(s, "a holder that has not heard of a move", test_unheard);
     CU_add_test(s, "copies are made at a rate", test_rate);
     CU_add_test(s, "a member has no room for copies", test_no_room);
+    CU_add_test(s, "another member has room for copies", test_room_elsewhere);
     CU_add_test(s, "nobody has room for a backup that hangs", test_no_room_for_another);
     CU_add_test(s, "a member was silent for a moment", test_silent_for_a_moment);
 }
