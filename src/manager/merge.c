@@ -502,6 +502,17 @@ static apr_uint32_t known_epoch(apr_status_t rv, const sc_record_t *rec)
 }
 
 /* A session that is alive elsewhere. *id: where it went, if its id was changed. */
+/* Whether a session that has idled out here has been used since, elsewhere. An older version of it
+ * does not prove that: on the way to a node that hangs an age stands still, so a copy that has
+ * missed the last changes may look younger than it is (death.c, survives, for the other way). */
+static int was_used_since(const sc_manager_t *m, const sc_record_t *rec, const sc_wire_session_t *w)
+{
+    int c = sc_stamp_cmp(&w->stamp, &rec->stamp);
+
+    return rec->max_idle_s == SC_DEAD_IDLE &&
+           (c > 0 || (c == 0 && sc_mgr_outlives(m, w->max_idle_s, w->idle_ms)));
+}
+
 static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                                 const sc_wire_session_t *w, sc_id_t *id, int *changed)
 {
@@ -541,11 +552,7 @@ static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_ui
         in.located &= !is_left_over(m, from, &in);
         return sc_mgr_merge_live(m, &rec, &in, changed);
     }
-    if (rec.max_idle_s == SC_DEAD_IDLE && (sc_stamp_cmp(&w->stamp, &rec.stamp) > 0 ||
-                                           sc_mgr_outlives(m, w->max_idle_s, w->idle_ms))) {
-        return sc_mgr_put_new(m, context, id, &in, changed);
-    }
-    return APR_SUCCESS;
+    return was_used_since(m, &rec, w) ? sc_mgr_put_new(m, context, id, &in, changed) : APR_SUCCESS;
 }
 
 apr_status_t sc_mgr_merge_whole(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,

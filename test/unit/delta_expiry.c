@@ -239,6 +239,38 @@ static void test_change_after_idle(void)
     net_destroy(net);
 }
 
+/* Session 1 as it is on node 0 now. */
+static void take(net_t *net, sc_wire_session_t *w, sc_buf_t *body)
+{
+    sc_id_t id = net_id(1);
+    sc_record_t rec;
+
+    CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &id, &rec, body), APR_SUCCESS);
+    memset(w, 0, sizeof(*w));
+    w->context = NET_CONTEXT;
+    w->context_len = strlen(NET_CONTEXT);
+    w->id = rec.id;
+    w->max_idle_s = rec.max_idle_s;
+    w->stamp = rec.stamp;
+    w->primary = "n1";
+    w->primary_len = 2;
+    w->epoch = rec.epoch;
+    w->body = body->data;
+    w->body_len = body->len;
+}
+
+/* A node is told of it by the other one. */
+static void give(net_t *net, int to, const sc_wire_session_t *w)
+{
+    sc_buf_t b;
+
+    sc_buf_init(&b, 4096);
+    sc_msg_created_put(&b, SC_EVT_SESSION_CREATED, w);
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[to].m, &net->node[1 - to].self, b.data, b.len),
+                    APR_SUCCESS);
+    sc_buf_free(&b);
+}
+
 /* Of two copies that are the same otherwise the later access counts. */
 static void test_copies_merge(void)
 {
@@ -246,40 +278,49 @@ static void test_copies_merge(void)
     apr_uint64_t lsn[2];
     sc_store_stats_t stats;
     sc_wire_session_t w;
-    sc_record_t rec;
-    sc_buf_t body, b;
+    sc_buf_t body;
     int i;
 
     net_make(net, 0, 1, 1);
     net_run(net, 100000);
     sc_buf_init(&body, 4096);
-    sc_buf_init(&b, 4096);
-    CU_ASSERT_EQUAL(net_look(net, 0, 1, &rec), NET_LIVE);
-    CU_ASSERT_EQUAL(sc_store_get(net->node[0].store, 0, &rec.id, &rec, &body), APR_SUCCESS);
-    memset(&w, 0, sizeof(w));
-    w.context = NET_CONTEXT;
-    w.context_len = strlen(NET_CONTEXT);
-    w.id = rec.id;
-    w.max_idle_s = rec.max_idle_s;
-    w.stamp = rec.stamp;
-    w.primary = "n1";
-    w.primary_len = 2;
-    w.epoch = rec.epoch;
-    w.body = body.data;
-    w.body_len = body.len;
+    take(net, &w, &body);
     for (i = 0; i < 2; i++) {
         w.idle_ms = i == 0 ? 40000 : 70000; /* the second one is older news */
-        sc_buf_clear(&b);
-        sc_msg_created_put(&b, SC_EVT_SESSION_CREATED, &w);
         sc_store_stats(net->node[1].store, &stats);
         lsn[i] = stats.lsn;
-        CU_ASSERT_EQUAL(sc_manager_record(net->node[1].m, &net->node[0].self, b.data, b.len),
-                        APR_SUCCESS);
+        give(net, 1, &w);
         CU_ASSERT_EQUAL(accessed(net, 1, 1), net->now - apr_time_from_sec(40));
     }
     CU_ASSERT_EQUAL(lsn[0], lsn[1]); /* noted in place: no change of the session */
     sc_buf_free(&body);
-    sc_buf_free(&b);
+    net_destroy(net);
+}
+
+/* A copy that has missed the last change comes from a node that hung, and looks younger than it is:
+ * the session has idled out all the same. One with the last change has been used since. */
+static void test_old_copy_looks_young(void)
+{
+    net_t *net = net_ready(2, NULL);
+    sc_wire_session_t before, after;
+    sc_buf_t old, body;
+
+    sc_buf_init(&old, 4096);
+    sc_buf_init(&body, 4096);
+    net_make(net, 0, 1, 1);
+    take(net, &before, &old);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
+    take(net, &after, &body);
+    net_run(net, (IDLE + 60) * 1000);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
+    before.idle_ms = after.idle_ms = 1000;
+    give(net, 0, &before);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_DEAD);
+    give(net, 0, &after);
+    CU_ASSERT_EQUAL(net_look(net, 0, 1, NULL), NET_LIVE);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 0, 1, "a"), "2");
+    sc_buf_free(&old);
+    sc_buf_free(&body);
     net_destroy(net);
 }
 
@@ -428,6 +469,7 @@ void delta_expiry_tests(void)
     add("idling out: many at once", test_idle_many);
     add("a change of what idled out elsewhere", test_change_after_idle);
     add("copies with different accesses", test_copies_merge);
+    add("an old copy that looks young", test_old_copy_looks_young);
     add("sessions that never idle out", test_never);
     add("replicas whose primary is gone", test_silent);
     add("replicas whose primary is silent", test_silent_primary);
