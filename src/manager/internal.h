@@ -186,6 +186,7 @@ struct sc_manager_t {
     apr_interval_time_t grant_time; /**< what it grants: longer */
     apr_time_t lease_seen;          /**< the timer was on time until then */
     apr_time_t quorum_short;        /**< since then too few members hear this node; 0: enough do */
+    apr_time_t pinged;              /**< when the last PING was sent, as it says */
     apr_time_t lease_hold;          /**< stood still: members may be there that are not heard yet */
     sc_timer_t lease_timer;
     sc_departed_t departed[SC_DEPARTED];

@@ -61,7 +61,8 @@ static void ask(sc_manager_t *m, sc_peer_t *peer, apr_time_t now)
     sc_msg_ping_t ping;
 
     memset(&ping, 0, sizeof(ping));
-    ping.sent = (apr_uint64_t)now;
+    m->pinged = now > m->pinged ? now : m->pinged;
+    ping.sent = (apr_uint64_t)m->pinged;
     ping.healed = peer->lease.healed;
     ping.clock = sc_mgr_clock(m);
     put_members(m, peer, &ping);
@@ -347,8 +348,7 @@ int sc_lease_introduced(const sc_manager_t *m)
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         const sc_peer_t *peer = &m->peer[i];
 
-        if (peer->serial != 0 && !peer->lease.known && peer->member.node_state >= SC_NODE_READY &&
-            !sc_lease_mute(m, peer)) {
+        if (peer->serial != 0 && !peer->lease.known && !sc_lease_mute(m, peer)) {
             return 0;
         }
     }
@@ -438,10 +438,13 @@ void sc_lease_added(sc_manager_t *m, sc_peer_t *peer)
             m->departed[i].until = 0;
         }
     }
-    peer->lease.added = sc_mgr_now(m);
+    /* Members may come in one instant. A PING that tells of this one must not look like one that
+     * was sent before. */
+    m->pinged = sc_mgr_now(m) > m->pinged ? sc_mgr_now(m) : m->pinged + 1;
+    peer->lease.added = m->pinged;
     if (m->lease_time != 0) {
         look_for_all_strangers(m);
-        ask_all(m, peer->lease.added);
+        ask_all(m, sc_mgr_now(m));
         sc_lease_review(m);
     }
 }
