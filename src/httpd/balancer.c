@@ -446,6 +446,12 @@ static void refresh(balancer_side_t *side, request_rec *r)
 /* ---- hooks ------------------------------------------------------------------------------------
  */
 
+/* mod_proxy compares without regard to case; almost always that makes no difference. */
+static int begins_with(const char *text, const char *with, apr_size_t len)
+{
+    return strncmp(text, with, len) == 0 || ap_cstr_casecmpn(text, with, len) == 0;
+}
+
 /* Where mod_proxy will send the request, when that is a balancer: the URL that its handler will put
  * together. */
 static const char *balancer_url(request_rec *r)
@@ -456,10 +462,9 @@ static const char *balancer_url(request_rec *r)
         return NULL;
     }
     if (!r->proxyreq && r->handler &&
-        ap_cstr_casecmpn(r->handler, BALANCER_URL, sizeof(BALANCER_URL) - 1) == 0) {
+        begins_with(r->handler, BALANCER_URL, sizeof(BALANCER_URL) - 1)) {
         url = apr_pstrcat(r->pool, r->handler + 6, r->filename, NULL);
-    } else if (r->proxyreq &&
-               ap_cstr_casecmpn(r->filename, BALANCER_URL, sizeof(BALANCER_URL) - 1) == 0) {
+    } else if (r->proxyreq && begins_with(r->filename, BALANCER_URL, sizeof(BALANCER_URL) - 1)) {
         url = r->filename + 6;
     }
     /* some releases of mod_proxy add the query here already, others later */
@@ -477,7 +482,7 @@ static const proxy_balancer *bysession(const balancer_side_t *side, request_rec 
         const proxy_balancer *b = &APR_ARRAY_IDX(conf->balancers, i, const proxy_balancer);
         apr_size_t len = strlen(b->s->name);
 
-        if (ap_cstr_casecmpn(url, b->s->name, len) == 0 && strchr("/?", url[len])) {
+        if (begins_with(url, b->s->name, len) && strchr("/?", url[len])) {
             return b->lbmethod == &side->method ? b : NULL;
         }
     }

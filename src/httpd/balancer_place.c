@@ -87,6 +87,7 @@ static void take_hint(ticket_t *t, apr_pool_t *p)
     }
     t->hint = apr_pstrmemdup(p, t->id + SC_ID_HEX + 1, t->id_len - SC_ID_HEX - 1);
     t->id_len = SC_ID_HEX;
+    t->ours = sc_id_parse(&t->key, t->id, t->id_len) == APR_SUCCESS;
 }
 
 /* WildFly's ranked ids: "ID.node1.node2.node3", best first. */
@@ -109,6 +110,14 @@ static void take_ranked(ticket_t *t, apr_pool_t *p)
     }
 }
 
+static int is_id_char(char c)
+{
+    char lower = (char)(c | 0x20);
+
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') ||
+           strchr("-_.~+/=:!*@$", c) != NULL;
+}
+
 /* Ids of all applications are of letters, digits and a few signs, and not long. */
 static int is_plausible(const ticket_t *t)
 {
@@ -116,7 +125,7 @@ static int is_plausible(const ticket_t *t)
         return 0;
     }
     for (apr_size_t i = 0; i < t->id_len; i++) {
-        if (!apr_isalnum(t->id[i]) && !strchr("-_.~+/=:!*@$", t->id[i])) {
+        if (!is_id_char(t->id[i])) {
             return 0;
         }
     }
@@ -150,7 +159,8 @@ int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, 
         t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
         t->route = dot ? dot + 1 : NULL;
     }
-    if (!is_plausible(t)) {
+    t->ours = sc_id_parse(&t->key, t->id, t->id_len) == APR_SUCCESS;
+    if (!t->ours && !is_plausible(t)) {
         memset(t, 0, sizeof(*t));
         return 0;
     }
@@ -172,7 +182,6 @@ static int has_route(const proxy_balancer *balancer, const char *route)
 int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts_t *a)
 {
     const sc_view_t *view;
-    sc_id_t id;
     int known = t->hint[0] && has_route(balancer, t->hint);
 
     for (int i = 0; !known && i < t->nranked; i++) {
@@ -183,7 +192,7 @@ int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts
         view = known ? NULL : sc_attempts_view(a);
         known = known || (view && sc_standing(view, t->route, NULL) != STANDING_UNKNOWN);
     }
-    return t->id_len && (known || sc_id_parse(&id, t->id, t->id_len) == APR_SUCCESS);
+    return t->id_len && (known || t->ours);
 }
 
 /* ---- what a request has tried -----------------------------------------------------------------
@@ -289,15 +298,14 @@ located_t sc_locate(const ticket_t *t, sc_record_t *rec)
 {
     const sc_httpd_t *h = sc_httpd();
     located_t found = LOCATED_NOWHERE;
-    sc_id_t id;
 
-    if (!h->store || sc_id_parse(&id, t->id, t->id_len) != APR_SUCCESS) {
+    if (!h->store || !t->ours) {
         return LOCATED_NOWHERE;
     }
     /* An id has one session in all but the strangest configurations; in those the first context
      * that knows it decides, everywhere. */
     for (apr_uint16_t i = 0; *sc_store_context_name(h->store, i); i++) {
-        if (sc_store_locate(h->store, i, &id, rec) != APR_SUCCESS) {
+        if (sc_store_locate(h->store, i, &t->key, rec) != APR_SUCCESS) {
             continue;
         }
         if (!(rec->flags & SC_REC_TOMBSTONE)) {

@@ -134,17 +134,20 @@ void sc_board_publish(sc_board_t *board, const sc_view_t *view)
     sc_board_set(board->view_gen, gen);
 }
 
-/* Compare a route that may be changing with one that is not. */
+/* Compare a route that may be changing with one that is not, from its end: routes of a cluster
+ * begin alike. */
 static int is_route(const char *entry, const char *route, apr_size_t len)
 {
-    apr_size_t i;
-
-    for (i = 0; i < len; i++) {
-        if (__atomic_load_n(&entry[i], __ATOMIC_RELAXED) != route[i]) {
+    if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != '\0') {
+        return 0;
+    }
+    while (len > 0) {
+        len--;
+        if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != route[len]) {
             return 0;
         }
     }
-    return __atomic_load_n(&entry[len], __ATOMIC_RELAXED) == '\0';
+    return 1;
 }
 
 static int alive_in(const sc_view_t *view, const char *route, apr_size_t len)

@@ -91,10 +91,18 @@ static const char *choose_away(rig_t *g, const ticket_t *t, away_t away)
     return w ? apr_pstrcat(g->pool, w->s->route, " ", why[how], NULL) : "-";
 }
 
+static ticket_t ticket_of(const char *id, const char *route)
+{
+    ticket_t t = {.id = id, .id_len = strlen(id), .route = route};
+
+    t.ours = sc_id_parse(&t.key, id, t.id_len) == APR_SUCCESS;
+    return t;
+}
+
 /* A new request; @return the route chosen, "-" for none, and why, with a blank between */
 static const char *choose(rig_t *g, const char *id, const char *route)
 {
-    ticket_t t = {.id = id, .id_len = strlen(id), .route = route};
+    ticket_t t = ticket_of(id, route);
 
     return choose_away(g, &t, AWAY_NOT);
 }
@@ -204,7 +212,7 @@ static void recorded(rig_t *g)
 static void recorded_and_tried(rig_t *g)
 {
     static const char *const two[] = {"n4", "n3", NULL};
-    ticket_t t = {.id = ID, .id_len = SC_ID_HEX, .route = "n1"};
+    ticket_t t = ticket_of(ID, "n1");
     choice_t how;
 
     locate("n1", two);
@@ -395,7 +403,7 @@ static void ranked(rig_t *g)
 static void about_to_leave(rig_t *g)
 {
     static const char *const one[] = {"n4", NULL};
-    ticket_t t = {.id = ID, .id_len = SC_ID_HEX, .route = "n1"};
+    ticket_t t = ticket_of(ID, "n1");
 
     locate("n1", one);
     expect("the backup takes it", choose_away(g, &t, AWAY_LEAVING), "n4 backup");
