@@ -497,6 +497,10 @@ class Httpd:
         """Live sessions in the store, all contexts."""
         return self.status()["store"]["sessions"]
 
+    def asleep(self):
+        """How many requests are in a sleep= of mod_sc_test now."""
+        return self.client().get("/t").json()["asleep"]
+
     def log(self):
         return read_file(self.error_log).decode("utf-8", "replace")
 

@@ -231,12 +231,12 @@ def test_who_waits_may_be_left_waiting(farm):
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGWINCH], ids=["stop", "graceful"])
 def test_a_balancer_stops_while_requests_wait(farm, mpm, number):
-    cluster = make(farm, 2, options="", mpm=mpm)
+    cluster = make(farm, 2, options="", mpm=mpm, extra=SHOW + "GracefulShutdownTimeout 10\n")
     front = cluster.balancer
     cookie, = make_sessions(cluster[0], 1)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(lambda: at(front, cookie, "sleep=2000"))
-        time.sleep(0.5)  # it is with the node
+        running = pool.submit(lambda: at(front, cookie, "sleep=4000"))
+        wait_until(lambda: cluster[0].asleep() == 1, 10, "it is with the node")
         assert front.stop(number=number)
         try:
             assert running.result()[0] == "n1"
@@ -473,8 +473,8 @@ def test_whole_nodes_die_under_it(farm):
     with ThreadPoolExecutor(1) as pool:
         for _ in range(3):
             victim = cluster.node(at(front, bad)[0])
-            running = pool.submit(lambda: at(front, bad, "set=b:1&sleep=8000"))
-            time.sleep(0.3)  # it is with the node now; not a moment that can be polled for
+            running = pool.submit(lambda: at(front, bad, "set=b:1&sleep=12000"))
+            wait_until(lambda v=victim: v.asleep() == 1, 7, "it is with the node")
             victim.kill9()
             seen.append(victim.route)
             assert running.result()[0] == 502
@@ -489,8 +489,8 @@ def test_many_requests_on_one_dying_node_are_one_failure(farm):
     cookie = make_sessions(cluster[1], 1)[0]
     wait_until(lambda: told(front, 1), 10, "location told")
     with ThreadPoolExecutor(10) as pool:
-        running = [pool.submit(lambda: at(front, cookie, "sleep=8000")) for _ in range(10)]
-        time.sleep(0.5)
+        running = [pool.submit(lambda: at(front, cookie, "sleep=12000")) for _ in range(10)]
+        wait_until(lambda: cluster[1].asleep() == 10, 7, "they are with the node")
         cluster[1].kill9()
         assert {one.result()[0] for one in running} == {502}
     assert front.count("node_failures") == 10
@@ -555,7 +555,7 @@ def test_who_has_begun_to_answer_is_not_cut_short(farm):
     engine = cluster[1].engine_pid()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(lambda: at(front, cookie, "flush&sleep=6000"))
-        time.sleep(0.5)  # it has begun
+        wait_until(lambda: cluster[1].asleep() == 1, 10, "it has begun")
         send_signal(engine, signal.SIGSTOP)
         wait_until(lambda: front.lost("n2"), 10, "n2 gone")
         assert running.result()[0] == "n2"

@@ -7,7 +7,8 @@
  * load and not the test's.
  *
  *   set=name:value  del=name  inc=name  big=name:bytes  clear     change the session
- *   sleep=ms                                                      between two steps
+ *   sleep=ms                                                      between two steps; answers tell
+ *                                                                 how many requests do so now
  *   body                                                          read the request's body
  *   header=Name:value                                             set a response header
  *   redirect=/uri   status=404                                    leave in another way
@@ -24,8 +25,10 @@
 #include "http_core.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "apr_atomic.h"
 #include "apr_lib.h"
 #include "apr_optional.h"
+#include "apr_shm.h"
 #include "apr_strings.h"
 #include "mod_session.h"
 
@@ -34,6 +37,9 @@ module AP_MODULE_DECLARE_DATA sc_test_module;
 static APR_OPTIONAL_FN_TYPE(ap_session_load) * load_session;
 static APR_OPTIONAL_FN_TYPE(ap_session_get) * get_value;
 static APR_OPTIONAL_FN_TYPE(ap_session_set) * set_value;
+
+/* Requests that sleep now, in all children; one that dies in its sleep stays counted. */
+static volatile apr_uint32_t *asleep;
 
 typedef struct steps_t {
     request_rec *r;
@@ -127,7 +133,9 @@ static void change_session(steps_t *s, const char *what, char *arg)
 static void step(steps_t *s, const char *what, char *arg)
 {
     if (strcmp(what, "sleep") == 0) {
+        apr_atomic_inc32(asleep);
         apr_sleep(apr_time_from_msec(atoi(arg)));
+        apr_atomic_dec32(asleep);
     } else if (strcmp(what, "body") == 0) {
         s->body_len = read_body(s->r);
     } else if (strcmp(what, "status") == 0) {
@@ -214,7 +222,7 @@ static void answer(steps_t *s)
     request_rec *r = s->r;
 
     ap_set_content_type(r, "application/json");
-    ap_rprintf(r, "{\"pid\": %ld", (long)getpid());
+    ap_rprintf(r, "{\"pid\": %ld, \"asleep\": %u", (long)getpid(), apr_atomic_read32(asleep));
     put_member(r, "uri", r->uri);
     put_member(r, "method", r->method);
     put_member(r, "user", r->user);
@@ -268,9 +276,25 @@ static void find_functions(void)
     set_value = APR_RETRIEVE_OPTIONAL_FN(ap_session_set);
 }
 
+static int share_memory(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    apr_shm_t *shm;
+
+    (void)plog;
+    (void)ptemp;
+    (void)s;
+    if (apr_shm_create(&shm, sizeof(*asleep), NULL, pconf) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    asleep = apr_shm_baseaddr_get(shm);
+    apr_atomic_set32(asleep, 0);
+    return OK;
+}
+
 static void register_hooks(apr_pool_t *p)
 {
     (void)p;
+    ap_hook_post_config(share_memory, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_optional_fn_retrieve(find_functions, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(test_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
