@@ -11,7 +11,7 @@
  *  2. what the cookie says: the further routes of a ranked id, the hint. It is the client's, so it
  *     chooses a worker, as the route in it does, and nothing else
  *  3. the order in which the nodes choose backups (sc_placement_backups): over the live members of
- *     the view, with their domains
+ *     the view, with their domains; over nodes or over Tomcats, of which the cookie's is one
  *  4. the order of sc_placement.h over the workers' routes, for those that the view does not know,
  *     and where there is no view at all
  *
@@ -344,30 +344,40 @@ static const char *own_route(const ticket_t *t)
     return t->nranked > 0 ? t->ranked[0] : t->route ? t->route : "";
 }
 
+/* The member that the cookie names: the newest one of that route, dead or not. */
+static const sc_board_member_t *named(const place_t *p, const char *route)
+{
+    const sc_board_member_t *found = NULL;
+
+    for (apr_uint32_t i = 0; p->view && i < p->view->count; i++) {
+        const sc_board_member_t *m = &p->view->member[i];
+
+        if (m->role == SC_ROLE_NODE && m->route[0] && strcmp(m->route, route) == 0 &&
+            (!found || m->since > found->since)) {
+            found = m;
+        }
+    }
+    return found;
+}
+
 /* In which order the nodes would choose backups for the session if the cookie's node was its
- * primary; so the first of these is where the backup is when nothing has been told of it. */
+ * primary; so the first of these is where the backup is when nothing has been told of it. A
+ * balancer may follow nodes and Tomcats: neither know the others, nor have their sessions. */
 static void find_order(place_t *p)
 {
     const char *route = own_route(p->ticket);
-    sc_candidate_t primary = {route, ""};
+    const sc_board_member_t *own = named(p, route);
+    sc_candidate_t primary = {route, own ? own->domain : ""}; /* its rack counts */
     sc_candidate_t c[SC_MEMBERS_MAX];
     apr_size_t chosen[SC_MEMBERS_MAX];
     apr_size_t n = 0;
-    apr_time_t newest = 0;
 
     for (apr_uint32_t i = 0; p->view && i < p->view->count && i < SC_MEMBERS_MAX; i++) {
         const sc_board_member_t *m = &p->view->member[i];
 
-        if (m->role != SC_ROLE_NODE || !m->route[0]) {
-            continue;
-        }
-        if (strcmp(m->route, route) == 0) { /* its rack counts, dead or not */
-            if (!newest || m->since > newest) {
-                primary.domain = m->domain;
-                newest = m->since;
-            }
-        } else if (m->state != SC_MEMBER_GONE && m->node_state == SC_NODE_READY &&
-                   !(m->flags & SC_MEMBER_NO_BACKUPS)) {
+        if (m->role == SC_ROLE_NODE && m->route[0] && strcmp(m->route, route) != 0 &&
+            m->state != SC_MEMBER_GONE && m->node_state == SC_NODE_READY &&
+            !(m->flags & SC_MEMBER_NO_BACKUPS) && (!own || m->foreign == own->foreign)) {
             c[n].route = m->route;
             c[n++].domain = m->domain;
         }

@@ -332,6 +332,29 @@ static void racks_of_those_that_count(rig_t *g)
            by(g->pool, order[1], "placement"));
 }
 
+/* A balancer that follows nodes and Tomcats. */
+static void two_clusters(rig_t *g)
+{
+    const char *order[WORKERS];
+
+    backups_of_n1(g, order);
+    set_domain(g, "n1", "blue");
+    set_domain(g, order[0], "red");
+    set_domain(g, order[1], "red");
+    set_domain(g, order[2], "green");
+    g->view.member[number(order[0])].foreign = 1;
+    g->view.member[number(order[3])].foreign = 1;
+    expect("a node's session: no Tomcat, and none uses up a rack", choose(g, ID, "n1"),
+           by(g->pool, order[1], "placement"));
+    expect("a Tomcat's: the other one", choose(g, ID, order[0]),
+           by(g->pool, order[3], "placement"));
+    g->view.member[number(order[3])].state = SC_MEMBER_GONE;
+    expect("no other Tomcat is left", strchr(choose(g, ID, order[0]), ' '), " placement");
+    g->view.member[number(order[0])].state = SC_MEMBER_GONE;
+    expect("as long as the view remembers it", choose(g, ID, "n1"),
+           by(g->pool, order[1], "placement"));
+}
+
 static void hinted(rig_t *g)
 {
     static const char *const one[] = {"n4", NULL};
@@ -483,6 +506,7 @@ int main(void)
                                               as_the_nodes_choose,
                                               racks,
                                               racks_of_those_that_count,
+                                              two_clusters,
                                               hinted,
                                               without_engine,
                                               ranked,
