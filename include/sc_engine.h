@@ -37,6 +37,8 @@ apr_status_t sc_engine_run(sc_engine_t *e);
 /** End the loop. May be called from a signal handler.
  *  @param leave 1: good-bye to the members; 0: a successor takes over at once, say nothing */
 void sc_engine_stop(sc_engine_t *e, int leave);
+/** This node is about to be stopped and serves what is under way: see sc_manager_leave. */
+void sc_engine_leave(sc_engine_t *e);
 /** The loop, for watches of the process around it. */
 sc_loop_t *sc_engine_loop(sc_engine_t *e);
 

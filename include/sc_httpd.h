@@ -118,6 +118,8 @@ const char *sc_config_context(request_rec *r, const sc_dir_conf_t *dir);
 int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 void sc_process_child_init(apr_pool_t *pchild, server_rec *s);
 int sc_process_monitor(apr_pool_t *p, server_rec *s);
+/** A line has been written to an error log, by this process. */
+void sc_process_log_written(const ap_errorlog_info *info, const char *line);
 
 /* ---- provider.c ----------------------------------------------------------------------------- */
 /** Register everything for mod_session; nothing when mod_session is not loaded. */

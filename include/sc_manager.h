@@ -61,6 +61,10 @@ apr_status_t sc_manager_create(sc_manager_t **m, const sc_manager_config_t *cfg,
 /** Begin: timers for touches and expiry. With membership the node is JOINING until settled and,
  *  if there are others, until their state has come; stand-alone it is READY at once. */
 void sc_manager_start(sc_manager_t *m);
+/** This node will leave: from now on it is announced as LEAVING, so that balancers send it nothing
+ * new and members choose other backups; what it holds it serves, changes and replicates as before.
+ */
+void sc_manager_leave(sc_manager_t *m);
 /** Before the engine leaves for good: expireSessionsOnShutdown, state LEAVING. */
 void sc_manager_stop(sc_manager_t *m);
 /** After sc_manager_stop: whether it still hands over what this node holds (backup manager). */

@@ -565,6 +565,11 @@ void sc_engine_stop(sc_engine_t *e, int leave)
     sc_loop_stop(e->loop);
 }
 
+void sc_engine_leave(sc_engine_t *e)
+{
+    sc_manager_leave(e->manager);
+}
+
 sc_loop_t *sc_engine_loop(sc_engine_t *e)
 {
     return e->loop;

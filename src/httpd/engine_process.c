@@ -15,6 +15,7 @@
  *   R                a restart has begun; end yourself if nobody confirms it
  *   C                the restart is over and still wants you
  *   H                a successor takes over: end without a good-bye
+ *   D                httpd has begun to stop gracefully: say that this node is about to leave
  * and its end of file says that the parent is gone.
  *
  * The listening sockets stay with the parent, so while no engine runs callers wait, nobody is
@@ -42,6 +43,7 @@
 #include "mpm_common.h"
 #include "apr_portable.h"
 #include "apr_signal.h"
+#include "unixd.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -175,6 +177,12 @@ static void on_control(void *baton, const unsigned char *msg, apr_size_t len, in
         break;
     case 'H':
         sc_engine_stop(p->engine, 0);
+        break;
+    case 'D':
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, p->server,
+                     "SC0726: httpd stops gracefully; this node is announced as leaving, so that "
+                     "balancers send new requests to others, and serves those under way");
+        sc_engine_leave(p->engine);
         break;
     default:
         break;
@@ -455,6 +463,27 @@ void sc_process_hand_over(sc_retained_t *kept)
         waitpid(kept->proc.pid, NULL, 0);
     }
     kept->running = 0;
+}
+
+/* httpd's parent runs no hook when a graceful stop begins, and then sleeps until its children have
+ * ended. But it says in the log what it has begun, and modules hear that; at that moment the MPM's
+ * own record says which kind of end it is. */
+void sc_process_log_written(const ap_errorlog_info *info, const char *line)
+{
+    sc_retained_t *kept = retained_get();
+    const ap_unixd_mpm_retained_data *mpm;
+
+    (void)info;
+    (void)line;
+    if (!kept || !kept->running || kept->leaving || kept->parent != getpid() ||
+        kept->config.role != SC_ROLE_NODE || kept->config.membership == SC_MEMBERSHIP_NONE) {
+        return;
+    }
+    mpm = ap_unixd_mpm_get_retained_data();
+    if (mpm && mpm->shutdown_pending && !mpm->is_ungraceful) {
+        kept->leaving = 1;
+        tell(kept, 'D', -1);
+    }
 }
 
 /* The configuration goes: a restart, or the end. At the end APR gives the engine three seconds; one

@@ -177,6 +177,7 @@ struct sc_manager_t {
     apr_uint32_t node_tag;
     sc_node_state_t state;
     int settled;
+    int leaving; /**< it is announced as LEAVING, whatever state it is in */
     int stopped;
     int taking; /**< what is merged now comes in a state transfer */
 
@@ -263,6 +264,8 @@ struct sc_manager_t {
 /* manager.c */
 apr_time_t sc_mgr_now(const sc_manager_t *m);
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state);
+/** Tell the members this node's state as they are to see it. */
+void sc_mgr_announce(sc_manager_t *m);
 sc_peer_t *sc_mgr_peer(sc_manager_t *m, const sc_member_t *member);
 /** The peer of a place, if it is still the one with that serial. */
 sc_peer_t *sc_mgr_peer_at(sc_manager_t *m, apr_uint32_t place, apr_uint32_t serial);

@@ -123,7 +123,7 @@ static void find_candidates(sc_manager_t *m, apr_uint16_t context, apr_uint16_t 
     apr_uint32_t i;
 
     all->n = 0;
-    if (m->own_route != primary && m->own_route != SC_ROUTE_NONE && !m->stopped &&
+    if (m->own_route != primary && m->own_route != SC_ROUTE_NONE && !m->leaving && !m->stopped &&
         m->state == SC_NODE_READY && !m->config->backup.no_hold) {
         add(m, all, m->own_route, m->config->mcast.domain);
     }

@@ -553,7 +553,7 @@ static void stood_still(sc_manager_t *m, apr_time_t now)
         }
     }
     /* who has dropped this node meanwhile takes it in again as soon as it hears of it */
-    m->cfg.down.announce(m->cfg.down.ctx, m->state);
+    sc_mgr_announce(m);
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
             sc_pull_gap(m, &m->peer[i]);

@@ -30,12 +30,22 @@ apr_uint64_t sc_mgr_lsn(const sc_manager_t *m)
     return stats.lsn;
 }
 
+void sc_mgr_announce(sc_manager_t *m)
+{
+    sc_node_state_t state = m->state;
+
+    if (state == SC_NODE_READY) {
+        state = sc_board_get(m->board->quorum_lost) ? SC_NODE_MINORITY
+                : m->leaving                        ? SC_NODE_LEAVING
+                                                    : state;
+    }
+    m->cfg.down.announce(m->cfg.down.ctx, state);
+}
+
 static void announce(sc_manager_t *m)
 {
-    int minority = m->state == SC_NODE_READY && sc_board_get(m->board->quorum_lost);
-
     sc_board_set(m->board->node_state, m->state);
-    m->cfg.down.announce(m->cfg.down.ctx, minority ? SC_NODE_MINORITY : m->state);
+    sc_mgr_announce(m);
 }
 
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state)
@@ -379,6 +389,16 @@ void sc_manager_start(sc_manager_t *m)
     } else {
         sc_mgr_set_state(m, SC_NODE_JOINING);
     }
+}
+
+void sc_manager_leave(sc_manager_t *m)
+{
+    if (m->leaving || m->stopped || m->config->role != SC_ROLE_NODE ||
+        m->config->membership == SC_MEMBERSHIP_NONE) {
+        return;
+    }
+    m->leaving = 1;
+    sc_mgr_announce(m);
 }
 
 void sc_manager_stop(sc_manager_t *m)

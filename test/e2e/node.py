@@ -485,6 +485,10 @@ class Httpd:
                 found[m["route"] or f"{m['host']}:{m['port']}"] = m["state"]
         return found
 
+    def member(self, route):
+        """All that it knows of a member."""
+        return {m["route"]: m for m in self.status()["view"]["members"]}[route]
+
     def sees(self, *routes):
         """Whether exactly these others are alive."""
         return {r for r, s in self.view().items() if s == "alive"} == set(routes)

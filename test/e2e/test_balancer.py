@@ -77,10 +77,12 @@ class Front(Balancer):
 
 
 def make(farm, nodes=3, fronts=1, options="SessionClusterManager backup\n", start=True, session=None,
-         **front):
+         node=None, **front):
     """A cluster whose balancers are Fronts."""
-    kw = {} if session is None else {"session": session}
-    cluster = farm.cluster(nodes, options=options, **ROOMY, **kw)
+    kw = {**ROOMY, **(node or {})}
+    if session is not None:
+        kw["session"] = session
+    cluster = farm.cluster(nodes, options=options, **kw)
     for i in range(fronts):
         cluster.balancers.append(
             farm.add(Front(farm, f"b{i + 1}", cluster.nodes,
@@ -245,6 +247,34 @@ def test_a_balancer_stops_while_requests_wait(farm, mpm, number):
 
 
 # ---- members that leave and come ------------------------------------------------------------------
+
+@BOTH
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_graceful_stop(farm, options, mpm):
+    """As soon as a node begins to stop it gets nothing new; what is under way there ends well."""
+    cluster = make(farm, 3, node={"mpm": mpm, "children": 8 if mpm == "prefork" else 2},
+                   options=options + "GracefulShutdownTimeout 30\nKeepAliveTimeout 2\n")
+    front, leaver = cluster.balancer, cluster[1]
+    busy, idle = make_sessions(leaver, 2)
+    # the balancer has connections to it that it keeps
+    assert {route for route, _ in ask(front, [None] * 30)} == {"n1", "n2", "n3"}
+    asked = len(front.log())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: at(front, busy, "sleep=8000&set=b:1"))
+        wait_until(lambda: leaver.asleep() == 1, 7, "it is with the node")
+        send_signal(leaver.pid, signal.SIGWINCH)
+        wait_until(lambda: front.member("n2")["node_state"] == "leaving", 5, "announced")
+        assert {route for route, _ in ask(front, [None] * 30)} == {"n1", "n3"}
+        assert at(front, idle)[0] in ("n1", "n3")
+        assert front.count("moved_on") == 1
+        assert not running.done() and leaver.alive()
+        assert running.result()[0] == "n2"
+    assert not re.search("AH0095[79]|AH01114", front.log()[asked:]), "nobody has tried it"
+    reply = front.client().get("/t", cookies=f"SID={busy}")
+    assert reply.json()["route"] in ("n1", "n3") and reply.json()["values"]["b"] == "1"
+    wait_until(lambda: not leaver.alive(), 20, "it has ended")
+    assert "SC0726" in leaver.log()
+
 
 @BOTH
 def test_drain_under_load(farm, options):

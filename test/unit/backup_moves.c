@@ -188,6 +188,34 @@ static void test_leave(void)
     leave_of(5, 3);
 }
 
+/* Who is about to leave gets nothing new, and what it has it serves to its end. */
+static void test_about_to_leave(void)
+{
+    net_t *net = backup_ready(3, 1);
+    apr_uint32_t id;
+
+    make_sessions(net);
+    sc_manager_leave(net->node[0].m);
+    CU_ASSERT_EQUAL(net->node[0].self.node_state, SC_NODE_LEAVING);
+    CU_ASSERT_EQUAL(net->node[0].board->node_state, SC_NODE_READY);
+    for (id = 1; id <= SESSIONS; id++) {
+        CU_ASSERT_EQUAL(net_set(net, (int)id % 3, 0, id, "user", "bob"), SC_DONE);
+        CU_ASSERT_EQUAL(net_set(net, 1 + (int)id % 2, SC_CHANGE_NEW, SESSIONS + id, "user", "eve"),
+                        SC_DONE);
+        CU_ASSERT_NOT_EQUAL(backup_has(net, 0, SESSIONS + id, NULL), HAS_COPY);
+    }
+    net_run(net, 3000);
+    CU_ASSERT(all_have(net, "user", "bob"));
+    for (id = 1; id <= SESSIONS; id++) { /* those that nobody has taken over meanwhile stay */
+        CU_ASSERT_EQUAL(net_set(net, (int)id % 3, 0, id, "user", "ann"), SC_DONE);
+        CU_ASSERT(id % 3 != 0 || backup_primary(net, id) == 0);
+    }
+    CU_ASSERT_EQUAL(net->node[0].self.node_state, SC_NODE_LEAVING);
+    sc_manager_stop(net->node[0].m);
+    CU_ASSERT_EQUAL(net->node[0].board->node_state, SC_NODE_LEAVING);
+    net_destroy(net);
+}
+
 static void test_last_leaves(void)
 {
     net_t *net = backup_ready(1, 1);
@@ -572,6 +600,7 @@ void backup_moves_tests(void)
     CU_add_test(s, "the first change after a death", test_first_change);
     CU_add_test(s, "a member joins", test_join);
     CU_add_test(s, "a member leaves", test_leave);
+    CU_add_test(s, "a member is about to leave", test_about_to_leave);
     CU_add_test(s, "the last member leaves", test_last_leaves);
     CU_add_test(s, "a primary stands still", test_frozen_primary);
     CU_add_test(s, "an engine dies in the middle of moves", test_crash_in_move);

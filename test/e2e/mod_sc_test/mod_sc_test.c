@@ -130,12 +130,22 @@ static void change_session(steps_t *s, const char *what, char *arg)
     }
 }
 
+/* To the end, whatever signals come: prefork's children get them when httpd stops gracefully. */
+static void sleep_for(apr_interval_time_t time)
+{
+    apr_time_t end = apr_time_now() + time;
+
+    apr_atomic_inc32(asleep);
+    while ((time = end - apr_time_now()) > 0) {
+        apr_sleep(time);
+    }
+    apr_atomic_dec32(asleep);
+}
+
 static void step(steps_t *s, const char *what, char *arg)
 {
     if (strcmp(what, "sleep") == 0) {
-        apr_atomic_inc32(asleep);
-        apr_sleep(apr_time_from_msec(atoi(arg)));
-        apr_atomic_dec32(asleep);
+        sleep_for(apr_time_from_msec(atoi(arg)));
     } else if (strcmp(what, "body") == 0) {
         s->body_len = read_body(s->r);
     } else if (strcmp(what, "status") == 0) {
