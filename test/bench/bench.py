@@ -16,6 +16,7 @@ import time
 import traceback
 
 import cases
+import instructions
 import rig
 from report import Report
 
@@ -34,6 +35,7 @@ class Options:
         # short ones, and many: see section_balance
         self.balance_rounds = 3 * self.rounds
         self.balance_seconds = min(self.seconds, 0.3)
+        self.counted = 500 if quick else 2000
         self.connections = args.connections
         self.warmup = 200 if quick else 1000
         self.joiner = 5000 if quick else 100000
@@ -322,6 +324,24 @@ def section_balance(farm, opt, report):
             node.stop()
 
 
+def section_instructions(farm, opt, report):
+    """The same pairs by another measure."""
+    if instructions.VALGRIND is None:
+        report.problem("instructions: valgrind is not there")
+        return
+    rig.say("balancers: instructions")
+    behind, fronts = cases.make_balanced(farm)
+    try:
+        for node in behind.nodes:
+            node.launch()
+        report.instructions = {
+            op: {name: instructions.count(farm, case.nodes[0], op, opt.counted)
+                 for name, case in fronts.items()} for op in ("read", "none")}
+    finally:
+        for node in [c.nodes[0] for c in fronts.values()] + behind.nodes:
+            node.stop()
+
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 def run_section(report, name, function, *args):
@@ -360,6 +380,8 @@ def run_all(farm, opt, report):
             node.stop()
     if "balance" in opt.sections and farm.module:
         run_section(report, "balance", section_balance, farm, opt, report)
+    if "instructions" in opt.sections and farm.module:
+        run_section(report, "instructions", section_instructions, farm, opt, report)
     if "joiner" in opt.sections and farm.module:
         run_section(report, "joiner", section_joiner, farm, opt, report)
 
@@ -374,7 +396,8 @@ def main():
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
-    parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,joiner")
+    parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,"
+                        "instructions,joiner")
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
     args = parser.parse_args()
     if not 1 <= args.connections <= 64:

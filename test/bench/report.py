@@ -21,6 +21,7 @@ class Report:
         self.store = None
         self.joiner = None
         self.balance = None
+        self.instructions = None
         self.aims = []      # (aim, measured, met: True, False, None or a word)
         self.problems = []
         self.seconds = 0.0
@@ -152,6 +153,12 @@ class Report:
                     f"differences of the rounds {b['over_range'][0]:.1f} to "
                     f"{b['over_range'][1]:.1f} µs, others used {b['foreign'] * 100:.0f} % of the "
                     f"CPUs; {b['failed']} failed")
+            n = self.instructions and self.instructions[op]
+            if n:
+                lines.append(
+                    f"balancer, {what}: byrequests {n['byrequests']:.0f} instructions per request "
+                    f"outside the kernel, bysession {n['bysession']:.0f}: "
+                    f"{n['bysession'] - n['byrequests']:.0f} more")
         if s:
             lines.append(f"{s['sessions']} sessions made at {s['creations_per_s']:.0f}/s, "
                          f"{s['failed']} failed")
@@ -203,6 +210,6 @@ class Report:
         return {"compare": named(self.compare), "single": named(self.single),
                 "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned}, "traffic": self.traffic, "memory": self.memory,
                 "store": self.store, "joiner": self.joiner,
-                "balance": self.balance,
+                "balance": self.balance, "instructions": self.instructions,
                 "aims": [{"aim": a, "measured": m, "met": met} for a, m, met in self.aims],
                 "problems": self.problems, "seconds": self.seconds}
