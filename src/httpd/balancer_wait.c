@@ -42,7 +42,8 @@ APLOG_USE_MODULE(session_cluster);
 typedef struct wait_t {
     struct wait_t *next, **from; /**< from: what points to it; NULL: not on the list */
     struct waits_t *list;
-    apr_pool_t *pool; /**< of the answer: ends before the descriptor does */
+    apr_pool_t *pool; /**< of the answer: ends before the descriptor does; NULL: it has, or this has
+                           left the list */
     int fd;           /**< good as long as this is on the list */
     const char *route;
 } wait_t;
@@ -133,14 +134,19 @@ static apr_status_t done(void *baton)
     return APR_SUCCESS;
 }
 
+/* Whichever comes first of this, the answer and its record's end. */
+static apr_status_t request_ends(void *baton)
+{
+    wait_t *w = baton;
+
+    return w->pool ? apr_pool_cleanup_run(w->pool, w, done) : APR_SUCCESS;
+}
+
 static apr_status_t answer_begins(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     ap_filter_t *next = f->next;
-    wait_t *w = f->ctx;
 
-    if (w->pool) {
-        apr_pool_cleanup_run(w->pool, w, done);
-    }
+    (void)request_ends(f->ctx);
     ap_remove_output_filter(f);
     return ap_pass_brigade(next, bb);
 }
@@ -165,6 +171,7 @@ static void enlist(waits_t *list, request_rec *r, apr_pool_t *pool, int fd, cons
     }
     (void)apr_thread_mutex_unlock(list->mutex);
     apr_pool_cleanup_register(pool, w, done, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(r->pool, w, request_ends, apr_pool_cleanup_null);
     ap_add_output_filter_handle(list->filter, w, r, r->connection);
 }
 
