@@ -76,12 +76,14 @@ typedef struct sc_dir_conf_t {
     const char *cookie_name;  /**< NULL: provider off here */
     const char *cookie_attrs; /**< NULL: the default ones */
     int cookie_set;
-    const char *context;        /**< NULL: the server's name */
-    int max_inactive_s;         /**< SC_UNSET: 1800 */
-    apr_array_header_t *filter; /**< ap_regex_t *: no touch for a matching URI; NULL: none */
-    int rotate;                 /**< SC_UNSET (On), 0, 1 */
-    const char *rotate_attr;    /**< a named attribute; NULL: mod_auth_form's user */
-    int backup_hint;            /**< SC_UNSET (Off), 0, 1 */
+    const char *context;              /**< NULL: the server's name */
+    int max_inactive_s;               /**< SC_UNSET: 1800 */
+    apr_array_header_t *filter;       /**< ap_regex_t *: no touch for a matching URI; NULL: none */
+    int rotate;                       /**< SC_UNSET (On), 0, 1 */
+    apr_array_header_t *rotate_attrs; /**< const char *: named attributes; NULL: mod_auth_form's
+                                         user */
+    int rotate_grace_s;               /**< SC_UNSET: 10 */
+    int backup_hint;                  /**< SC_UNSET (Off), 0, 1 */
 } sc_dir_conf_t;
 
 /** The one object of this process: set by engine_process.c, read by all. */

@@ -165,6 +165,7 @@ void sc_settle_cookie(request_rec *r, session_t *s)
 {
     request_rec *response = sc_response_of(r);
     const char *hint = "";
+    sc_id_t heir;
 
     /* the response goes out anyway, so this is when a backup that has changed gets into the cookie;
      * the session's own node looks after that, not one whose guest it is */
@@ -175,6 +176,11 @@ void sc_settle_cookie(request_rec *r, session_t *s)
         if (*hint && strcmp(hint, s->hint) != 0) {
             s->due = COOKIE_SET;
         }
+    }
+    /* the id that this request knows may have been changed by another one, whose cookie this one
+     * would throw away */
+    if (s->due == COOKIE_SET && sc_session_heir(s, &s->id, &heir)) {
+        s->due = COOKIE_KEEP;
     }
     switch (s->due) {
     case COOKIE_SET:
@@ -217,6 +223,17 @@ static int says_nothing(const apr_bucket_brigade *bb)
 #pragma clang diagnostic pop
 #endif
 
+/* A new id that is there although the request is refused: the old one is dead here, and as good as
+ * everywhere. */
+static void settle_rotated(request_rec *r, chain_t *chain)
+{
+    for (session_t *s = chain->sessions; s; s = s->next) {
+        if (s->rotated) {
+            sc_settle_cookie(r, s);
+        }
+    }
+}
+
 /* On the first brigade, after mod_session has saved. */
 static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
@@ -231,8 +248,16 @@ static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return APR_SUCCESS;
     }
     ap_remove_output_filter(f);
+    if (sc_config_dir(r)->cookie_name) {
+        chain = sc_chain(r, 1);
+        sc_rotation_collect(r, chain);
+    }
+    if (chain && chain->refuse == REFUSE_NOT) {
+        sc_session_rotate_unsaved(r, chain);
+    }
     if (chain && chain->refuse == REFUSE_WANTED) {
         chain->refuse = REFUSE_DONE;
+        settle_rotated(r, chain);
         apr_brigade_cleanup(bb);
         append(bb, ap_bucket_error_create(HTTP_SERVICE_UNAVAILABLE, NULL, r->pool,
                                           r->connection->bucket_alloc));

@@ -72,7 +72,15 @@ WRONG = [
     ("SessionClusterRoute n;1", r"letters, digits"),
     ("SessionClusterRoute \"\"", r"takes one argument"),
     ("SessionClusterRoute " + LONG, r"1 to 63"),
-    ("SessionClusterRotateId " + "n" * 1025, r"On, Off or the name of the attribute"),
+    ("SessionClusterRotateId " + "n" * 1025, r"names of attributes .*1 to 1024 bytes"),
+    ("SessionClusterRotateId On Off", r"either On or Off, once"),
+    ("SessionClusterRotateId On login", r"either On or Off, once"),
+    ("SessionClusterRotateId grace=5", r"either On or Off, once, or 1 to 32 names"),
+    ("SessionClusterRotateId " + " ".join(f"a{i}" for i in range(33)), r"1 to 32 names"),
+    ("SessionClusterRotateId On grace=61", r"grace=0 to 60 seconds, not \"61\""),
+    ("SessionClusterRotateId On grace=-1", r"grace=0 to 60 seconds"),
+    ("SessionClusterRotateId On grace=5s", r"grace=0 to 60 seconds"),
+    ("SessionClusterRotateId On grace=", r"grace=0 to 60 seconds"),
     ("SessionClusterRole proxy", r"node or balancer, not \"proxy\""),
     # Tomcats
     ("SessionClusterTomcat", r"SC0141: .*SessionClusterRole balancer"),
@@ -371,7 +379,8 @@ WRONG = [
     ("SessionClusterMaxInactive -1", r"seconds from 1"),
     ("SessionClusterMaxInactive 30m", r"seconds from 1"),
     ("SessionClusterFilter (", r"regular expressions"),
-    ("SessionClusterRotateId \"\"", r"takes one argument"),
+    ("SessionClusterRotateId", r"either On or Off, once, or 1 to 32 names"),
+    ("SessionClusterRotateId \"\"", r"either On or Off|names of attributes"),
 ]
 
 
@@ -610,6 +619,8 @@ RIGHT = [
     "<Location /a>\nSessionClusterCookieName A\nSessionClusterRotateId login\n"
     "SessionClusterMaxInactive 60\nSessionClusterFilter \\.png$ ^/poll\n</Location>\n"
     "<Location /a/b>\nSessionClusterFilter none\nSessionClusterRotateId Off\n</Location>",
+    "<Location /a>\nSessionClusterRotateId uid admin grace=0\n</Location>\n"
+    "SessionClusterRotateId On grace=60",
 ]
 
 

@@ -10,7 +10,8 @@
  *   sleep=ms                                                      between two steps; answers tell
  *                                                                 how many requests do so now
  *   body                                                          read the request's body
- *   header=Name:value                                             set a response header
+ *   header=Name:value  note=name:value                            set a response header, a note
+ *   touch=file      until=file                                    make a file; wait for one
  *   redirect=/uri   status=404                                    leave in another way
  *   flush                                                         send a part of the answer now
  *   crash           exit                                          the child dies
@@ -142,6 +143,27 @@ static void sleep_for(apr_interval_time_t time)
     apr_atomic_dec32(asleep);
 }
 
+/* Two requests of a test that wait for each other do so by files. */
+static void touch_file(request_rec *r, const char *name)
+{
+    apr_file_t *file;
+
+    if (apr_file_open(&file, name, APR_FOPEN_WRITE | APR_FOPEN_CREATE, APR_FPROT_OS_DEFAULT,
+                      r->pool) == APR_SUCCESS) {
+        apr_file_close(file);
+    }
+}
+
+static void await_file(request_rec *r, const char *name)
+{
+    apr_time_t end = apr_time_now() + apr_time_from_sec(30);
+    apr_finfo_t info;
+
+    while (apr_stat(&info, name, APR_FINFO_TYPE, r->pool) != APR_SUCCESS && apr_time_now() < end) {
+        apr_sleep(apr_time_from_msec(10));
+    }
+}
+
 static void step(steps_t *s, const char *what, char *arg)
 {
     if (strcmp(what, "sleep") == 0) {
@@ -156,6 +178,14 @@ static void step(steps_t *s, const char *what, char *arg)
         char *value = split(arg, ':');
 
         apr_table_set(s->r->headers_out, arg, value);
+    } else if (strcmp(what, "note") == 0) {
+        char *value = split(arg, ':');
+
+        apr_table_set(s->r->notes, arg, value);
+    } else if (strcmp(what, "touch") == 0) {
+        touch_file(s->r, arg);
+    } else if (strcmp(what, "until") == 0) {
+        await_file(s->r, arg);
     } else if (strcmp(what, "flush") == 0) {
         ap_rputs(" ", s->r);
         ap_rflush(s->r);
