@@ -19,6 +19,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(sc_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     sc_provider_register(p);
     sc_balancer_register(p);
+    sc_api_register(p);
 }
 
 AP_DECLARE_MODULE(session_cluster) = {

@@ -134,6 +134,8 @@ typedef struct sc_view_t {
     X(tomcat_answers)     /* of these, answered and taken over to the end */                       \
     X(tomcat_refused)     /* answers cut off, too large or malformed */                            \
     X(tomcat_ignored)     /* locations in answers that could not be used */                        \
+    X(events_told)        /* told to listeners of other modules by the engine */                   \
+    X(events_lost)        /* not told: listeners are too slow */                                   \
     X(link_requests)      /* messages from the children */                                         \
     X(link_refused)       /* malformed ones */
 

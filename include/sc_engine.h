@@ -11,6 +11,7 @@
 #define SC_ENGINE_H
 
 #include "sc_channel.h"
+#include "sc_events.h"
 #include "sc_manager.h"
 
 typedef struct sc_engine_t sc_engine_t;
@@ -27,6 +28,7 @@ typedef struct sc_engine_setup_t {
     int control_fd;              /**< SEQPACKET to the parent; -1: none (tests) */
     /** A message of the parent; fds are the callee's. */
     void (*control)(void *baton, const unsigned char *msg, apr_size_t len, int fd);
+    sc_tell_fn_t *tell; /**< what happens; with baton; NULL: nobody listens */
     void *baton;
 } sc_engine_setup_t;
 

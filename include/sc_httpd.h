@@ -7,6 +7,7 @@
  * config.c: directives -> sc_server_conf_t (one per process) and sc_dir_conf_t (per directory).
  * engine_process.c: the engine's process: fork, keep, respawn, replace. provider.c: sessions for
  * mod_session. cookie.c: the cookie. balancer*.c: lbmethod bysession. status.c: the status page.
+ * listeners.c, api.c: for other modules.
  */
 #ifndef SC_HTTPD_H
 #define SC_HTTPD_H
@@ -155,6 +156,10 @@ typedef struct sc_members_info_t {
 
 /** @return 0: there are not so many */
 int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out);
+
+/* ---- api.c ---------------------------------------------------------------------------------- */
+/** What other modules, expressions and log formats can ask for. */
+void sc_api_register(apr_pool_t *p);
 
 /* ---- balancer_memory.c ---------------------------------------------------------------------- */
 /** What requests of balancers have counted; a copy. @return 1; 0: no balancer here uses bysession,

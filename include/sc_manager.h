@@ -34,12 +34,44 @@ typedef struct sc_manager_down_t {
     void (*announce)(void *ctx, sc_node_state_t state);
 } sc_manager_down_t;
 
+typedef enum sc_session_what_t {
+    SC_SESSION_CREATED,
+    SC_SESSION_CHANGED,
+    SC_SESSION_DESTROYED,
+    SC_SESSION_PRIMARY /**< this node has become its primary */
+} sc_session_what_t;
+
+/** Why a session is gone. */
+typedef enum sc_session_reason_t {
+    SC_GONE_NOT,
+    SC_GONE_INVALIDATED,
+    SC_GONE_IDLE,
+    SC_GONE_SHUTDOWN, /**< expireSessionsOnShutdown */
+    SC_GONE_MOVED,    /**< another node is its primary now; replicated: a copy is not held here any
+                           more */
+    SC_GONE_RENAMED   /**< it goes on under a new id */
+} sc_session_reason_t;
+
+typedef struct sc_session_event_t {
+    sc_session_what_t what;
+    sc_session_reason_t reason; /**< DESTROYED */
+    const char *context;
+    sc_id_t id;
+    sc_id_t heir;        /**< RENAMED: its new id */
+    const char *primary; /**< route, before it was gone; "": not known */
+    int replicated;      /**< 1: another node did it */
+} sc_session_event_t;
+
 /** Answers go up through this. */
 typedef struct sc_manager_up_t {
     void *ctx;
     /** End of a request. wait_us: how long it waited for acknowledgements. */
     void (*answer)(void *ctx, const sc_link_call_t *call, sc_outcome_t outcome,
                    apr_interval_time_t wait_us);
+    /** Something has happened to a session. Not told: what a child has asked for, but for
+     *  SC_SESSION_PRIMARY, and without config->delta.notify_replicated what is replicated. Called
+     *  in the middle of it: only take note. NULL: nobody listens. */
+    void (*event)(void *ctx, const sc_session_event_t *event);
 } sc_manager_up_t;
 
 typedef struct sc_manager_config_t {

@@ -30,6 +30,8 @@
 /** A request may carry a whole session, with names and lengths around it. */
 #define LINK_SLACK (64 * 1024)
 #define CONTROL_MAX 64
+/** What listeners may take at the end. */
+#define TELL_TIME apr_time_from_msec(500)
 
 struct sc_engine_t {
     const sc_engine_setup_t *setup;
@@ -40,6 +42,7 @@ struct sc_engine_t {
     sc_channel_t *channel;
     sc_net_t *net;
     sc_tomcat_t *tomcat; /* NULL: none is followed */
+    sc_events_t *events; /* NULL: nobody listens */
     sc_board_t *board;
     sc_timer_t refresh;
     sc_watch_t control;
@@ -190,6 +193,20 @@ static void manager_answer(void *ctx, const sc_link_call_t *call, sc_outcome_t o
     (void)sc_link_answer(e->link, call, bytes, n);
 }
 
+static void manager_event(void *ctx, const sc_session_event_t *event)
+{
+    sc_engine_t *e = ctx;
+
+    sc_events_session(e->events, event);
+}
+
+static void tell_member(sc_engine_t *e, sc_happened_t happened, const sc_member_t *m, int goodbye)
+{
+    if (e->events != NULL) {
+        sc_events_member(e->events, happened, m, goodbye);
+    }
+}
+
 /* ---- manager <-> channel --------------------------------------------------------------------- */
 
 static apr_status_t down_post(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
@@ -245,6 +262,7 @@ static void up_member_added(void *baton, const sc_member_t *m)
 
     publish(e);
     sc_manager_member_added(e->manager, m);
+    tell_member(e, SC_HAPPENED_JOINED, m, 0);
 }
 
 static void up_member_changed(void *baton, const sc_member_t *m)
@@ -261,6 +279,7 @@ static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
 
     publish(e);
     sc_manager_member_gone(e->manager, m, goodbye);
+    tell_member(e, SC_HAPPENED_LEFT, m, goodbye);
 }
 
 static apr_uint64_t up_lsn(void *baton)
@@ -463,6 +482,10 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
     sc_board_set(e->board->node_state, SC_NODE_STARTING);
 
     rv = sc_loop_create(&e->loop, LINK_CONNS + 1024, setup->clock, pool);
+    if (rv == APR_SUCCESS && setup->tell != NULL) {
+        rv = sc_events_create(&e->events, e->loop, setup->log, e->board, setup->tell, setup->baton,
+                              pool);
+    }
     if (rv == APR_SUCCESS) {
         rv = prepare_store(e, &uid);
     }
@@ -482,6 +505,7 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
         mc.down.announce = down_announce;
         mc.up.ctx = e;
         mc.up.answer = manager_answer;
+        mc.up.event = e->events != NULL ? manager_event : NULL;
         rv = sc_manager_create(&e->manager, &mc, pool);
     }
     if (rv == APR_SUCCESS) {
@@ -553,6 +577,9 @@ apr_status_t sc_engine_run(sc_engine_t *e)
         sc_channel_stop(e->channel);
         sc_net_drain(e->net, DRAIN_TIME);
         sc_board_set(e->board->node_state, SC_NODE_DOWN);
+    }
+    if (e->events != NULL) {
+        sc_events_flush(e->events, TELL_TIME);
     }
     sc_link_server_close(e->link);
     sc_net_close(e->net);

@@ -34,6 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "listeners.h"
 #include "retained.h"
 #include "secret.h"
 #include "tomcat.h"
@@ -128,6 +129,7 @@ static int log_fd(server_rec *s)
 typedef struct engine_process_t {
     sc_engine_t *engine;
     server_rec *server;
+    apr_pool_t *listeners; /* cleared after each of them */
     sc_timer_t confirm;
 } engine_process_t;
 
@@ -190,6 +192,13 @@ static void on_control(void *baton, const unsigned char *msg, apr_size_t len, in
     if (fd >= 0) {
         close(fd);
     }
+}
+
+static void on_event(void *baton, const sc_told_t *told)
+{
+    engine_process_t *p = baton;
+
+    sc_listeners_tell(p->server, p->listeners, told);
 }
 
 /* Descriptors of other modules (listening sockets, pipes, lock files) would stay open in a process
@@ -278,6 +287,9 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     setup.control_fd = control;
     setup.control = on_control;
     setup.baton = &p;
+    if (sc_listeners_any() && apr_pool_create(&p.listeners, pool) == APR_SUCCESS) {
+        setup.tell = on_event;
+    }
     /* what looks names up for the engine speaks with strangers: it does not get the sessions */
     (void)madvise(kept->base, kept->bytes, MADV_DONTFORK);
     rv = sc_store_attach(&setup.store, kept->base, kept->bytes, pool);
@@ -506,18 +518,18 @@ static apr_status_t config_goes(void *data)
     return APR_SUCCESS;
 }
 
-/* Which file this code was loaded from: a changed one means that an engine made earlier runs older
- * code than the children will. */
-static void build_stamp(char *out, apr_size_t size)
+/* Which file this code was loaded from, and those of listeners: a changed one means that an engine
+ * made earlier runs older code than the children will. */
+static void build_stamp(char *out, apr_size_t size, apr_pool_t *p)
 {
     Dl_info info;
     struct stat st;
 
     memset(out, 0, size);
     if (dladdr((void *)&self, &info) && info.dli_fname && stat(info.dli_fname, &st) == 0) {
-        apr_snprintf(out, size, "%s %lx:%lx:%lx.%lx", SC_VERSION, (unsigned long)st.st_ino,
+        apr_snprintf(out, size, "%s %lx:%lx:%lx.%lx %x", SC_VERSION, (unsigned long)st.st_ino,
                      (unsigned long)st.st_size, (unsigned long)st.st_mtim.tv_sec,
-                     (unsigned long)st.st_mtim.tv_nsec);
+                     (unsigned long)st.st_mtim.tv_nsec, sc_listeners_stamp(p));
     } else {
         apr_cpystrn(out, SC_VERSION, size);
     }
@@ -570,7 +582,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     sc_board_set(self.board->restarts, kept->restarts);
     kept->restarts++;
 
-    build_stamp(build, sizeof(build));
+    build_stamp(build, sizeof(build), ptemp);
     if (kept->running && kill(kept->proc.pid, 0) == 0 &&
         memcmp(&kept->config, &conf->engine, sizeof(conf->engine)) == 0 &&
         strcmp(kept->build, build) == 0) {
@@ -581,7 +593,8 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         if (kept->running) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "SC0616: the %s has changed; the engine is replaced, sessions stay",
-                         strcmp(kept->build, build) ? "module's file" : "configuration");
+                         strcmp(kept->build, build) ? "module's file, or a listener's,"
+                                                    : "configuration");
             sc_process_hand_over(kept);
         }
         kept->config = conf->engine;

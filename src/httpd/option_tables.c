@@ -147,7 +147,8 @@ const option_t sc_send_options[] = {
 
 /* ---- managers -------------------------------------------------------------------------------- */
 
-#define NO_LISTENERS "sessions here have no listeners"
+#define NO_LISTENERS                                                                               \
+    "there is no container with listeners of its own; see notifyListenersOnReplication"
 #define NO_OBJECTS "values are strings, there are no classes to choose from"
 #define BY_BLOCK "a state transfer goes in blocks, sized by blockSize= in bytes, without pauses"
 #define BY_SYSTEM "ids are 128 random bits from the operating system"
@@ -170,8 +171,10 @@ const option_t sc_manager_options[] = {
             "every change carries a stamp, so order does not depend on arrival"),
     REFUSED("maxActiveSessions", "SessionClusterMemory bounds the store"),
     REFUSED("processExpiresFrequency", "sessions expire on time"),
-    REFUSED("notifyListenersOnReplication", NO_LISTENERS),
-    REFUSED("notifySessionListenersOnReplication", NO_LISTENERS),
+    {"notifyListenersOnReplication", OPTION_BOOL, AT(engine.delta.notify_replicated), 0, 1, NULL,
+     NULL},
+    {"notifySessionListenersOnReplication", OPTION_BOOL, AT(engine.delta.notify_replicated), 0, 1,
+     NULL, NULL},
     REFUSED("notifyContainerListenersOnReplication", NO_LISTENERS),
     REFUSED("enableStatistics", "counting is always on and costs nothing"),
     REFUSED("recordAllActions", "a change is what differs at the end of the request"),

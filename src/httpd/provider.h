@@ -126,6 +126,12 @@ int sc_session_save(request_rec *r, session_rec *z);
  *  @param diff NULL: no attributes */
 apr_status_t sc_session_ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change_t *change,
                             const session_diff_t *diff, sc_outcome_t *outcome);
+/** End a session that has not been saved yet, now. @return APR_EGENERAL: it has been */
+apr_status_t sc_session_end_now(request_rec *r, session_t *s);
+/** Where a session is. @return APR_NOTFOUND */
+apr_status_t sc_session_where(const session_t *s, sc_record_t *rec);
+/** What this node is for a session. */
+sc_holder_t sc_session_role(const sc_record_t *rec);
 /** Before the response leaves: new ids for those that were not saved, and so have none yet. */
 void sc_session_rotate_unsaved(request_rec *r, chain_t *chain);
 /** SESSION_CLUSTER_* of a request. */
@@ -167,6 +173,9 @@ int sc_session_login_changed(const apr_table_t *now, const apr_array_header_t *l
 
 /* ---- session_rotate.c ------------------------------------------------------------------------ */
 
+/** Note of a request by which a new id is asked for. */
+#define SC_ROTATE_NOTE "session-cluster-rotate"
+
 /** SessionClusterRotateId. */
 const char *sc_rotate_directive(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 /** How long an id that was changed is something else than an unknown one. */
@@ -184,9 +193,10 @@ void sc_rotation_mark(request_rec *r, const chain_t *chain, const session_t *s, 
 int sc_rotation_reach(request_rec *r, chain_t *chain, session_t *s, const char *route,
                       sc_stored_t *stored);
 /** The id was changed while the request ran: do what it wants under the new one.
+ *  @param newest receives that
  *  @return 1: done, with that outcome; 0: it may not (SC_REFUSED), or there is nothing any more
  *  (SC_ABSENT) */
 int sc_rotation_follow(request_rec *r, chain_t *chain, session_t *s, sc_link_op_t op,
-                       const session_diff_t *diff, sc_outcome_t *outcome);
+                       const session_diff_t *diff, sc_id_t *newest, sc_outcome_t *outcome);
 
 #endif

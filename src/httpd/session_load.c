@@ -279,8 +279,21 @@ static void arm_expiry(request_rec *r, session_t *s, const sc_stored_t *stored, 
     }
 }
 
-/** What this node is for a session that it has read. */
-static sc_holder_t role_here(const sc_record_t *rec)
+apr_status_t sc_session_where(const session_t *s, sc_record_t *rec)
+{
+    const sc_store_t *store = sc_httpd()->store;
+    apr_uint16_t context;
+    apr_status_t rv;
+
+    if (!store || sc_store_context(sc_httpd()->store, s->context, strlen(s->context), 0,
+                                   &context) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    rv = sc_store_locate(store, context, &s->id, rec);
+    return rv == APR_SUCCESS && (rec->flags & SC_REC_TOMBSTONE) ? APR_NOTFOUND : rv;
+}
+
+sc_holder_t sc_session_role(const sc_record_t *rec)
 {
     const sc_httpd_t *h = sc_httpd();
     const sc_config_t *config = &h->conf->engine;
@@ -331,7 +344,7 @@ static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, 
     const sc_httpd_t *h = sc_httpd();
     const char *own = h->conf->engine.route;
     const char *primary = sc_store_route_name(h->store, stored->rec.primary);
-    sc_holder_t role = role_here(&stored->rec);
+    sc_holder_t role = sc_session_role(&stored->rec);
     char masked[SC_ID_MASKED];
 
     s->role = roles[role];

@@ -30,7 +30,6 @@
 APLOG_USE_MODULE(session_cluster);
 
 #define HEADER "Session-Cluster-Rotate"
-#define NOTE "session-cluster-rotate"
 #define DEFAULT_GRACE_S 10
 #define GRACE_MAX_S 60
 #define ATTRIBUTES_MAX 32
@@ -146,8 +145,8 @@ static void collect_one(request_rec *r, chain_t *chain)
 {
     take_header(r, chain, r->headers_out);
     take_header(r, chain, r->err_headers_out);
-    ask_for(r, chain, apr_table_get(r->notes, NOTE));
-    apr_table_unset(r->notes, NOTE);
+    ask_for(r, chain, apr_table_get(r->notes, SC_ROTATE_NOTE));
+    apr_table_unset(r->notes, SC_ROTATE_NOTE);
 }
 
 void sc_rotation_collect(request_rec *r, chain_t *chain)
@@ -258,7 +257,7 @@ int sc_rotation_reach(request_rec *r, chain_t *chain, session_t *s, const char *
 }
 
 int sc_rotation_follow(request_rec *r, chain_t *chain, session_t *s, sc_link_op_t op,
-                       const session_diff_t *diff, sc_outcome_t *outcome)
+                       const session_diff_t *diff, sc_id_t *newest, sc_outcome_t *outcome)
 {
     char masked[SC_ID_MASKED], masked_heir[SC_ID_MASKED];
     sc_id_t id = s->id, heir;
@@ -270,7 +269,7 @@ int sc_rotation_follow(request_rec *r, chain_t *chain, session_t *s, sc_link_op_
         sc_id_t old = id;
         int found = sc_session_find(r, s, &heir, s->route ? s->route : "", &stored);
 
-        id = heir;
+        id = *newest = heir;
         if (found == 0) {
             continue; /* ended, or changed once more */
         }

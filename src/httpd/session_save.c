@@ -7,6 +7,7 @@
  * something is put into it there is none. An empty one that had something is a logout.
  */
 
+#include "listeners.h"
 #include "provider.h"
 
 APLOG_USE_MODULE(session_cluster);
@@ -132,6 +133,24 @@ static apr_status_t settle(request_rec *r, chain_t *chain, session_t *s, sc_outc
     }
 }
 
+static const char *primary_of(const session_t *s, const sc_id_t *id)
+{
+    session_t other = *s;
+    sc_record_t rec;
+
+    other.id = *id;
+    return sc_session_where(&other, &rec) == APR_SUCCESS
+               ? sc_store_route_name(sc_httpd()->store, rec.primary)
+               : sc_httpd()->conf->engine.route;
+}
+
+/* Listeners are told what this request did. */
+static void did(request_rec *r, const session_t *s, sc_session_what_t what, const sc_id_t *id)
+{
+    sc_listeners_did(r, what, what == SC_SESSION_DESTROYED ? SC_GONE_INVALIDATED : SC_GONE_NOT,
+                     s->context, id, NULL, primary_of(s, id));
+}
+
 static apr_status_t create(request_rec *r, chain_t *chain, session_t *s, const session_diff_t *diff)
 {
     sc_change_t change = {0};
@@ -153,6 +172,7 @@ static apr_status_t create(request_rec *r, chain_t *chain, session_t *s, const s
     if (done) {
         s->due = COOKIE_SET;
         s->rotated = 1; /* it is as new as an id can be */
+        did(r, s, SC_SESSION_CREATED, &s->id);
     }
     return rv;
 }
@@ -190,6 +210,7 @@ static apr_status_t overtaken(request_rec *r, chain_t *chain, session_t *s, rota
 {
     char masked[SC_ID_MASKED];
     sc_outcome_t outcome;
+    apr_status_t rv;
     sc_id_t heir;
     int done;
 
@@ -203,8 +224,12 @@ static apr_status_t overtaken(request_rec *r, chain_t *chain, session_t *s, rota
         if (diff->nattrs == 0) {
             return APR_SUCCESS;
         }
-        if (sc_rotation_follow(r, chain, s, SC_LINK_CHANGE, diff, &outcome)) {
-            return settle(r, chain, s, outcome, &done);
+        if (sc_rotation_follow(r, chain, s, SC_LINK_CHANGE, diff, &heir, &outcome)) {
+            rv = settle(r, chain, s, outcome, &done);
+            if (done) {
+                did(r, s, SC_SESSION_CHANGED, &heir);
+            }
+            return rv;
         }
         if (outcome == SC_REFUSED) {
             return APR_SUCCESS;
@@ -231,6 +256,9 @@ static void take_new_id(request_rec *r, session_t *s, rotation_t rotation, const
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "SC1054: session %s goes on as %s: %s",
                   sc_id_mask(&s->id, masked), sc_id_mask(id, masked_new),
                   rotation == ROTATE_LOGIN ? "its login has changed" : "a new id was asked for");
+    did(r, s, SC_SESSION_CREATED, id);
+    sc_listeners_did(r, SC_SESSION_DESTROYED, SC_GONE_RENAMED, s->context, &s->id, id,
+                     primary_of(s, id));
     s->id = *id;
     s->rotated = 1;
     s->due = COOKIE_SET;
@@ -293,6 +321,9 @@ static apr_status_t change(request_rec *r, chain_t *chain, session_t *s, session
     if (done && s->z.maxage > 0) {
         s->due = COOKIE_SET;
     }
+    if (done) {
+        did(r, s, SC_SESSION_CHANGED, &s->id);
+    }
     return rv;
 }
 
@@ -311,8 +342,9 @@ static apr_status_t end(request_rec *r, chain_t *chain, session_t *s)
         return unanswered(r, chain, s, rv);
     }
     /* an id that was changed had nothing to end any more */
+    heir = s->id;
     if (sc_session_heir(s, &s->id, &heir) &&
-        !sc_rotation_follow(r, chain, s, SC_LINK_REMOVE, NULL, &outcome)) {
+        !sc_rotation_follow(r, chain, s, SC_LINK_REMOVE, NULL, &heir, &outcome)) {
         s->due = COOKIE_KEEP;
         return APR_SUCCESS;
     }
@@ -322,6 +354,7 @@ static apr_status_t end(request_rec *r, chain_t *chain, session_t *s)
     rv = settle(r, chain, s, outcome, &done);
     if (done) {
         s->due = COOKIE_CLEAR;
+        did(r, s, SC_SESSION_DESTROYED, &heir);
     }
     return rv;
 }
@@ -400,6 +433,18 @@ int sc_session_save(request_rec *r, session_rec *z)
         s->saved = 1;
         sc_session_env(r, s);
     }
+    return s->save_rv;
+}
+
+apr_status_t sc_session_end_now(request_rec *r, session_t *s)
+{
+    if (s->saved) {
+        return APR_EGENERAL;
+    }
+    apr_table_clear(s->z.entries);
+    s->saved = 1; /* what is put into it from now on is for nobody */
+    s->save_rv = end(r, sc_chain(r, 0), s);
+    sc_session_env(r, s);
     return s->save_rv;
 }
 

@@ -17,6 +17,7 @@
  *   digest.c     comparing with peers           layout.c who holds what
  *   place.c      locations heard                front.c  locations told, front ends
  *   move*.c      changes of location            batch.c  lists of ids on their way out
+ *   notify.c     what listeners are told
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
@@ -167,6 +168,14 @@ typedef struct sc_negative_t {
     apr_time_t until;
 } sc_negative_t;
 
+/** On whose behalf the store is being changed. */
+typedef enum sc_cause_t {
+    SC_CAUSE_PEER,
+    SC_CAUSE_REQUEST, /**< of a child */
+    SC_CAUSE_IDLE,
+    SC_CAUSE_SHUTDOWN
+} sc_cause_t;
+
 struct sc_manager_t {
     sc_manager_config_t cfg;
     const sc_config_t *config;
@@ -180,6 +189,7 @@ struct sc_manager_t {
     int leaving; /**< it is announced as LEAVING, whatever state it is in */
     int stopped;
     int taking; /**< what is merged now comes in a state transfer */
+    sc_cause_t cause;
 
     /* lease.c */
     int lapsed;                     /**< the store may be behind: children must ask */
@@ -260,6 +270,9 @@ struct sc_manager_t {
             failed;
     } limit;
 };
+
+/* notify.c */
+void sc_notify_start(sc_manager_t *m);
 
 /* manager.c */
 apr_time_t sc_mgr_now(const sc_manager_t *m);

@@ -492,6 +492,7 @@ apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cf
     sc_buf_init(&m->moved, MSG_MAX);
     sc_buf_init(&m->msg, MSG_MAX);
     sc_expiry_init(m);
+    sc_notify_start(m);
     sc_board_set(m->board->quorum_lost, 0);
     sc_board_set(m->board->transfer_total, 0);
     sc_board_set(m->board->transfer_done, 0);

@@ -504,6 +504,9 @@ static void do_takeover(sc_manager_t *m, const sc_request_t *q)
 
 static void run(sc_manager_t *m, const sc_request_t *q)
 {
+    sc_cause_t before = m->cause;
+
+    m->cause = SC_CAUSE_REQUEST;
     switch (q->op) {
     case SC_LINK_CHANGE:
         do_change(m, q);
@@ -524,6 +527,7 @@ static void run(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_REFUSED);
         break;
     }
+    m->cause = before;
 }
 
 static void start(sc_manager_t *m, sc_request_t *q)

@@ -38,6 +38,7 @@
     X(delta)                                                                                       \
     X(placement)                                                                                   \
     X(backup)                                                                                      \
+    X(events)                                                                                      \
     X(tomcat)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
