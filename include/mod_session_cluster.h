@@ -25,7 +25,7 @@
  * tells events between other work, a few at a time, but while a listener runs it does nothing else:
  * a listener must not wait for anything there (network, locks, the engine itself by way of a
  * request to this server). Every call that takes longer than 50 ms is logged (SC1060), with the
- * listener's module; at 16384 events that wait further ones are not told any more (SC1061,
+ * listener's module; at 131072 events that wait further ones are not told any more (SC1061,
  * counter events_lost). A listener that crashes there takes the engine with it, which is started
  * anew and keeps the sessions.
  *

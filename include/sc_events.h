@@ -17,8 +17,8 @@
 #include "sc_manager.h"
 #include "sc_member.h"
 
-/** Events that wait at most; some 4 MB. */
-#define SC_EVENTS_MAX 16384
+/** Events that wait at most, some 25 MB: a node that joins may hear of many sessions at once. */
+#define SC_EVENTS_MAX 131072
 
 typedef enum sc_happened_t {
     SC_HAPPENED_SESSION,

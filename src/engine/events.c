@@ -19,9 +19,7 @@ typedef struct event_t {
     struct event_t *next;
     sc_told_t told;
     sc_session_event_t session;
-    char context[SC_CONTEXT_MAX + 1];
-    char route[SC_ROUTE_MAX + 1];
-    char host[SC_HOST_MAX + 1];
+    char text[]; /* of what the above points to */
 } event_t;
 
 struct sc_events_t {
@@ -79,10 +77,11 @@ static void due(void *baton, apr_time_t now)
     arm(q);
 }
 
-/* A place at the end. @return NULL: it is lost */
-static event_t *append(sc_events_t *q)
+/* A place at the end, with two texts in it. @return NULL: it is lost */
+static event_t *append(sc_events_t *q, const char **first, const char **second)
 {
-    event_t *e = q->n < SC_EVENTS_MAX ? calloc(1, sizeof(*e)) : NULL;
+    apr_size_t n1 = strlen(*first) + 1, n2 = strlen(*second) + 1;
+    event_t *e = q->n < SC_EVENTS_MAX ? calloc(1, sizeof(*e) + n1 + n2) : NULL;
     apr_uint64_t before = 0;
 
     if (e == NULL) {
@@ -95,6 +94,10 @@ static event_t *append(sc_events_t *q)
         }
         return NULL;
     }
+    memcpy(e->text, *first, n1);
+    memcpy(e->text + n1, *second, n2);
+    *first = e->text;
+    *second = e->text + n1;
     *q->tail = e;
     q->tail = &e->next;
     q->n++;
@@ -102,40 +105,32 @@ static event_t *append(sc_events_t *q)
     return e;
 }
 
-/* @param size of to */
-static const char *keep(char *to, apr_size_t size, const char *text)
-{
-    apr_size_t len = text != NULL ? strlen(text) : 0;
-
-    len = len < size ? len : size - 1;
-    memcpy(to, text != NULL ? text : "", len);
-    to[len] = '\0';
-    return to;
-}
-
 void sc_events_session(sc_events_t *q, const sc_session_event_t *event)
 {
-    event_t *e = append(q);
+    const char *context = event->context, *primary = event->primary;
+    event_t *e = append(q, &context, &primary);
 
     if (e != NULL) {
         e->told.happened = SC_HAPPENED_SESSION;
         e->told.session = &e->session;
         e->told.route = e->told.host = "";
         e->session = *event;
-        e->session.context = keep(e->context, sizeof(e->context), event->context);
-        e->session.primary = keep(e->route, sizeof(e->route), event->primary);
+        e->session.context = context;
+        e->session.primary = primary;
     }
 }
 
 void sc_events_member(sc_events_t *q, sc_happened_t happened, const sc_member_t *member,
                       int goodbye)
 {
-    event_t *e = append(q);
+    char buffer[SC_HOST_MAX + 1];
+    const char *route = member->route, *host = sc_member_host(member, buffer);
+    event_t *e = append(q, &route, &host);
 
     if (e != NULL) {
         e->told.happened = happened;
-        e->told.route = keep(e->route, sizeof(e->route), member->route);
-        e->told.host = sc_member_host(member, e->host);
+        e->told.route = route;
+        e->told.host = host;
         e->told.port = (apr_uint16_t)member->port;
         e->told.balancer = member->role == SC_ROLE_BALANCER;
         e->told.goodbye = goodbye;

@@ -257,13 +257,13 @@ static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     if (chain && chain->refuse == REFUSE_WANTED) {
         chain->refuse = REFUSE_DONE;
-        settle_rotated(r, chain);
         apr_brigade_cleanup(bb);
         append(bb, ap_bucket_error_create(HTTP_SERVICE_UNAVAILABLE, NULL, r->pool,
                                           r->connection->bucket_alloc));
         append(bb, apr_bucket_eos_create(r->connection->bucket_alloc));
     } else if (chain && chain->refuse == REFUSE_DONE) {
-        /* this is the answer to it, an ErrorDocument perhaps; set earlier, the header is lost */
+        /* this is the answer to it, an ErrorDocument perhaps; set earlier, headers are lost */
+        settle_rotated(r, chain);
         if (sc_response_of(r)->status == HTTP_SERVICE_UNAVAILABLE) {
             apr_table_setn(sc_response_of(r)->err_headers_out, "Retry-After", RETRY_AFTER);
         }

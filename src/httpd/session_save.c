@@ -147,8 +147,10 @@ static const char *primary_of(const session_t *s, const sc_id_t *id)
 /* Listeners are told what this request did. */
 static void did(request_rec *r, const session_t *s, sc_session_what_t what, const sc_id_t *id)
 {
-    sc_listeners_did(r, what, what == SC_SESSION_DESTROYED ? SC_GONE_INVALIDATED : SC_GONE_NOT,
-                     s->context, id, NULL, primary_of(s, id));
+    if (sc_listeners_any()) {
+        sc_listeners_did(r, what, what == SC_SESSION_DESTROYED ? SC_GONE_INVALIDATED : SC_GONE_NOT,
+                         s->context, id, NULL, primary_of(s, id));
+    }
 }
 
 static apr_status_t create(request_rec *r, chain_t *chain, session_t *s, const session_diff_t *diff)
@@ -257,8 +259,10 @@ static void take_new_id(request_rec *r, session_t *s, rotation_t rotation, const
                   sc_id_mask(&s->id, masked), sc_id_mask(id, masked_new),
                   rotation == ROTATE_LOGIN ? "its login has changed" : "a new id was asked for");
     did(r, s, SC_SESSION_CREATED, id);
-    sc_listeners_did(r, SC_SESSION_DESTROYED, SC_GONE_RENAMED, s->context, &s->id, id,
-                     primary_of(s, id));
+    if (sc_listeners_any()) {
+        sc_listeners_did(r, SC_SESSION_DESTROYED, SC_GONE_RENAMED, s->context, &s->id, id,
+                         primary_of(s, id));
+    }
     s->id = *id;
     s->rotated = 1;
     s->due = COOKIE_SET;

@@ -23,6 +23,8 @@ SessionClusterCookieName SID
 SessionClusterRotateId login admin
 RemoteIPHeader X-Client
 RemoteIPInternalProxy 127.0.0.1
+AddType text/html .shtml
+AddOutputFilter INCLUDES .shtml
 <LocationMatch "^/(t|short|off|age)$">
   SetHandler sc-test
 </LocationMatch>
@@ -328,6 +330,24 @@ def test_never_twice(pair):
     assert one.values() == {"a": "1", "login": "ann", "admin": "1"}
 
 
+def test_never_twice_by_subrequests(pair):
+    """A page of two parts, each of which asks, and changes the login."""
+    node = pair[0]
+    parts = "".join(f'<!--#include virtual="/t?set=login:{name}&{STRICT}" -->\n'
+                    for name in ("joe", "ann"))
+    with open(os.path.join(node.htdocs, "parts.shtml"), "w", encoding="ascii") as f:
+        f.write(parts)
+    one = node.client()
+    one.op("set=a:1")
+    old, before = one.cookies["SID"], rotations(node)
+    reply = one.get("/parts.shtml")
+    assert reply.status == 200 and reply.text.count('"pid"') == 2
+    assert len(reply.all("Set-Cookie")) == 1 and one.cookies["SID"] != old
+    assert reply.header(HEADER) is None
+    assert rotations(node) == before + 1
+    assert dead(node, {"SID": old}) and one.values()["a"] == "1"
+
+
 def test_the_mark_is_out_of_reach(pair):
     """What is remembered of the old id is no attribute for anybody."""
     one = pair[0].client()
@@ -397,6 +417,25 @@ def test_refresh_killed_before_the_answer(farm):
     assert wait_until(lambda: one.request("/t").json()["values"], 15) == {"a": "1", "login": "joe"}
     wait_until(lambda: pair[1].lost("n1"), 15, "n2 alone")
     assert one.values() == {"a": "1", "login": "joe"}
+
+
+def test_refused(farm, manager):
+    """A change that not all have acknowledged is refused, but it has been made: the browser is told
+    the id that there is from now on."""
+    pair = make_pair(farm, manager + "SessionClusterSendOptions 6 timeout=300 onTimeout=fail\n")
+    pair.start()
+    pair.wait_settled()
+    one = pair[0].client()
+    one.op("set=a:1")
+    old = dict(one.cookies)
+    pair[1].freeze()
+    reply = one.op("set=login:joe", status=503)
+    assert len(reply.all("Set-Cookie")) == 1 and one.cookies != old
+    pair[1].thaw()
+    pair.wait_settled()
+    for node in pair.nodes:
+        assert node.client(cookies=one.cookies).values() == {"a": "1", "login": "joe"}
+        assert dead(node, old)
 
 
 def test_engine_killed_meanwhile(farm):
