@@ -249,6 +249,30 @@ def test_slow_listener(farm, folder, listener_module):
     assert cluster[1].count("events_lost") == 0
 
 
+def test_crashing_listener(farm, folder, listener_module):
+    """The engine dies with it, once, and its successor has all sessions."""
+    cluster = farm.cluster(2, directives=NOTIFY.format("delta"))
+    fatal = os.path.join(folder, "fatal")
+    Journal(folder, cluster[0], listener_module)
+    b = Journal(folder, cluster[1], listener_module, f"ScListenerCrash {fatal}\n")
+    cluster.start()
+    first = cluster[0].client()
+    first.op("set=a:1")
+    b.wait("created", "-", first.id)
+    engine = cluster[1].engine_pid()
+    with open(fatal, "w", encoding="ascii"):
+        pass
+    os.chmod(fatal, 0o666)
+    second = cluster[0].client(timeout=30)
+    second.op("set=b:1")
+    cluster[1].wait_new_engine(engine, 20)
+    for one, want in ((first, {"a": "1"}), (second, {"b": "1"})):
+        assert cluster[1].client(cookies=one.cookies, timeout=30).values() == want
+    third = cluster[0].client(timeout=30)
+    third.op("set=c:1")
+    b.wait("created", "-", third.id, 30)
+
+
 def test_listener_comes_and_goes(farm, folder, listener_module):
     """The engine is kept over restarts, but not when there are other listeners than before."""
     node = farm.node().start()

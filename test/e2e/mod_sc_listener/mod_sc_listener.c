@@ -9,10 +9,12 @@
  *                               these run as must be able to write there. Not changed by a graceful
  *                               restart as far as the engine is concerned, which is kept
  *   ScListenerSleep ms          be a bad listener: sleep before each line (the engine waits)
+ *   ScListenerCrash file        be a worse one: whoever finds that file removes it and dies
  *   SetHandler sc-listener      ?change_id=0|1, ?invalidate, ?locate
  *
  *   apxs -c -I../../../include mod_sc_listener.c
  */
+#include <signal.h>
 #include <unistd.h>
 
 #include "httpd.h"
@@ -29,6 +31,7 @@ module AP_MODULE_DECLARE_DATA sc_listener_module;
 
 /* read from the configuration by the parent, and in all processes that are forked from it */
 static const char *journal;
+static const char *crash;
 static int sleep_ms;
 
 static APR_OPTIONAL_FN_TYPE(session_cluster_change_id) * change_id;
@@ -50,6 +53,9 @@ static void note(server_rec *s, apr_pool_t *pool, const char *line)
     }
     if (sleep_ms > 0) {
         apr_sleep(apr_time_from_msec(sleep_ms));
+    }
+    if (crash && apr_file_remove(crash, pool) == APR_SUCCESS) {
+        kill(getpid(), SIGKILL);
     }
     /* opened each time: the engine closes what it has inherited */
     rv = apr_file_open(&file, journal, APR_FOPEN_WRITE | APR_FOPEN_CREATE | APR_FOPEN_APPEND,
@@ -166,7 +172,7 @@ static int forget(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)pconf;
     (void)plog;
     (void)ptemp;
-    journal = NULL;
+    journal = crash = NULL;
     sleep_ms = 0;
     return OK;
 }
@@ -176,6 +182,13 @@ static const char *set_journal(cmd_parms *cmd, void *dir, const char *arg)
     (void)dir;
     journal = ap_server_root_relative(cmd->pool, arg);
     return journal ? NULL : "not a path";
+}
+
+static const char *set_crash(cmd_parms *cmd, void *dir, const char *arg)
+{
+    (void)dir;
+    crash = ap_server_root_relative(cmd->pool, arg);
+    return crash ? NULL : "not a path";
 }
 
 static const char *set_sleep(cmd_parms *cmd, void *dir, const char *arg)
@@ -208,6 +221,7 @@ static void register_hooks(apr_pool_t *p)
 
 static const command_rec directives[] = {
     AP_INIT_TAKE1("ScListenerJournal", set_journal, NULL, RSRC_CONF, "file for the events"),
+    AP_INIT_TAKE1("ScListenerCrash", set_crash, NULL, RSRC_CONF, "file that asks for it"),
     AP_INIT_TAKE1("ScListenerSleep", set_sleep, NULL, RSRC_CONF, "milliseconds"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};
 
