@@ -115,6 +115,13 @@ int sc_manager_busy(const sc_manager_t *m);
 void sc_manager_request(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
                         const unsigned char *body, apr_size_t len);
 
+/** An administrator wants this node to be free, or not any more (drain.c); SC_LINK_DRAIN and
+ *  SC_LINK_UNDRAIN do the same. @return APR_ENOTIMPL: a balancer, alone, or about to leave */
+apr_status_t sc_manager_drain(sc_manager_t *m, int on);
+
+/** For the board: what the manager knows of the members in a view. */
+void sc_manager_view(const sc_manager_t *m, sc_view_t *view);
+
 /* what the channel says: contracts as in sc_channel_up_t */
 apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const void *bytes,
                                apr_size_t len);

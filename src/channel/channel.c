@@ -457,6 +457,7 @@ void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)
         b->heard = heard > peer->heard ? heard : peer->heard;
         t->queued(t->ctx, &peer->member, &bytes, &frames);
         sc_outbox_queued(peer->outbox, &b->queued_bytes, &b->queued);
+        b->owes = sc_outbox_since(peer->outbox);
         b->queued_bytes += bytes;
         b->queued += frames;
     }

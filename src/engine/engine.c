@@ -17,6 +17,7 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
+#include "notices.h"
 #include "sc_engine.h"
 #include "sc_store.h"
 #include "sc_tomcat.h"
@@ -49,6 +50,8 @@ struct sc_engine_t {
     int settled;
     volatile int leave;
     sc_log_limit_t refused_log;
+    sc_uid_t goodbye; /* of the member that leaves just now */
+    sc_samples_t samples;
     sc_view_t view; /* scratch of publish(): too large for the stack */
     sc_view_t old;
 };
@@ -86,18 +89,22 @@ static int is_settled(const sc_engine_t *e, const sc_board_member_t *was)
 static void keep_gone(sc_engine_t *e, apr_time_t now)
 {
     for (apr_uint32_t i = 0; i < e->old.count && e->view.count < SC_MEMBERS_MAX; i++) {
-        sc_board_member_t *was = &e->old.member[i];
+        const sc_board_member_t *was = &e->old.member[i];
+        sc_board_member_t *is = &e->view.member[e->view.count];
         if (was->self || !was->route[0] || in_view(&e->view, was) ||
             (was->foreign && e->tomcat == NULL)) {
             continue;
         }
+        *is = *was;
         if (is_settled(e, was) && was->state != SC_MEMBER_GONE) {
-            was->state = SC_MEMBER_GONE;
-            was->since = now;
+            is->state = SC_MEMBER_GONE;
+            is->since = now;
         }
-        was->queued = 0;
-        was->queued_bytes = 0;
-        e->view.member[e->view.count++] = *was;
+        is->queued = 0;
+        is->queued_bytes = 0;
+        is->owes = 0;
+        is->lagging = is->leased = 0;
+        e->view.count++;
     }
 }
 
@@ -132,7 +139,10 @@ static void publish(sc_engine_t *e)
     if (e->tomcat != NULL) {
         sc_tomcat_view(e->tomcat, &e->view);
     }
+    sc_manager_view(e->manager, &e->view);
     keep_gone(e, now);
+    sc_notices_of_views(&e->board->notices, sc_wall(e->setup->clock), &e->old, &e->view,
+                        &e->goodbye);
     e->view.changes = e->old.changes + (apr_uint32_t)view_changed(&e->old, &e->view);
     sc_board_publish(e->board, &e->view);
 }
@@ -142,6 +152,7 @@ static void refresh_due(void *baton, apr_time_t now)
     sc_engine_t *e = baton;
 
     publish(e);
+    sc_samples_take(&e->samples, e->board, now);
     (void)sc_timer_set(sc_loop_timers(e->loop), &e->refresh, now + REFRESH_INTERVAL, refresh_due,
                        e);
 }
@@ -277,7 +288,11 @@ static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
 {
     sc_engine_t *e = baton;
 
+    if (goodbye) {
+        e->goodbye = m->uid;
+    }
     publish(e);
+    memset(&e->goodbye, 0, sizeof(e->goodbye));
     sc_manager_member_gone(e->manager, m, goodbye);
     tell_member(e, SC_HAPPENED_LEFT, m, goodbye);
 }
@@ -427,6 +442,8 @@ static apr_status_t prepare_store(sc_engine_t *e, sc_uid_t *uid)
     sc_board_set(e->board->engine_starts, e->board->engine_starts + 1);
     sc_board_set(e->board->engine_started, sc_mono(e->setup->clock));
     sc_board_set(e->board->engine_pid, (apr_uint32_t)getpid());
+    sc_notice_add(&e->board->notices, sc_wall(e->setup->clock), SC_NOTICE_engine_started, NULL,
+                  found.kept);
     return APR_SUCCESS;
 }
 

@@ -313,10 +313,19 @@ static int is_alive(const char *route)
     return *route && sc_board_route_alive(sc_httpd()->board, route, strlen(route));
 }
 
-static int is_leaving(const char *route)
+/* Whether a session of that node lives here from now on, although the node is alive: it is about to
+ * leave and has handed the session over to this one, or it drains. With the backup manager it then
+ * hands over its sessions, too; with the delta manager whoever is asked takes them. */
+static int is_given_away(const char *route, sc_holder_t role)
 {
-    return *route &&
-           sc_board_route_state(sc_httpd()->board, route, strlen(route)) == SC_NODE_LEAVING;
+    const sc_httpd_t *h = sc_httpd();
+    apr_uint32_t state = sc_board_route_state(h->board, route, strlen(route));
+
+    if (role == SC_HOLDER_PRIMARY) {
+        return sc_node_going(state);
+    }
+    return state == SC_NODE_DRAINING && !is_spread(&h->conf->engine) &&
+           !sc_board_get(h->board->draining);
 }
 
 /** Ask to become its primary. @return 1: it is */
@@ -332,8 +341,8 @@ static int take_over(request_rec *r, session_t *s)
 
 /* The cookie's node may be gone: then the session lives here from now on, and the cookie says so.
  * As long as it is alive the request is only a guest (a retry of the balancer, say); rewriting the
- * cookie would make it bounce. Not so when that node is about to leave: it has handed the session
- * over, to this one if this one is its primary now.
+ * cookie would make it bounce. Not so when that node is about to leave or drains, and has handed
+ * the session over, or leaves it to this one (is_given_away).
  *
  * With the backup manager each request of a guest costs a question to another node. So when the
  * session turns out to live with a third one (this node was away when that took it over), the
@@ -356,7 +365,7 @@ static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, 
         }
         return;
     }
-    if (*own && is_alive(route) && !(role == SC_HOLDER_PRIMARY && is_leaving(route))) {
+    if (*own && is_alive(route) && !is_given_away(route, role)) {
         s->route = route;
         return;
     }

@@ -277,8 +277,16 @@ void sc_notify_start(sc_manager_t *m);
 /* manager.c */
 apr_time_t sc_mgr_now(const sc_manager_t *m);
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state);
-/** Tell the members this node's state as they are to see it. */
+/** Tell children and members the state again: it, the quorum or draining has changed. */
 void sc_mgr_announce(sc_manager_t *m);
+/** Put a notice on the board. @param who NULL: it is about this node */
+void sc_mgr_notice(sc_manager_t *m, sc_notice_kind_t kind, const sc_member_t *who,
+                   apr_uint64_t number);
+
+/* drain.c */
+int sc_mgr_drains(const sc_manager_t *m);
+
+/* manager.c */
 sc_peer_t *sc_mgr_peer(sc_manager_t *m, const sc_member_t *member);
 /** The peer of a place, if it is still the one with that serial. */
 sc_peer_t *sc_mgr_peer_at(sc_manager_t *m, apr_uint32_t place, apr_uint32_t serial);

@@ -14,6 +14,7 @@
     X(timer)                                                                                       \
     X(store)                                                                                       \
     X(board)                                                                                       \
+    X(notice)                                                                                      \
     X(loop)                                                                                        \
     X(link)                                                                                        \
     X(member)                                                                                      \
