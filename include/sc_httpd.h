@@ -6,7 +6,7 @@
  *
  * config.c: directives -> sc_server_conf_t (one per process) and sc_dir_conf_t (per directory).
  * engine_process.c: the engine's process: fork, keep, respawn, replace. provider.c: sessions for
- * mod_session. cookie.c: the cookie. balancer*.c: lbmethod bysession. status.c: the status page.
+ * mod_session. cookie.c: the cookie. balancer*.c: lbmethod bysession. status*.c: the status page.
  * listeners.c, api.c: for other modules.
  */
 #ifndef SC_HTTPD_H
@@ -85,6 +85,7 @@ typedef struct sc_dir_conf_t {
                                          user */
     int rotate_grace_s;               /**< SC_UNSET: 10 */
     int backup_hint;                  /**< SC_UNSET (Off), 0, 1 */
+    int status_actions;               /**< SC_UNSET (Off), 0, 1 */
 } sc_dir_conf_t;
 
 /** The one object of this process: set by engine_process.c, read by all. */
@@ -166,8 +167,12 @@ void sc_api_register(apr_pool_t *p);
  *  all are zero */
 int sc_balancer_tallies(sc_tallies_t *out);
 
-/* ---- status.c ------------------------------------------------------------------------------- */
+/* ---- status*.c ------------------------------------------------------------------------------ */
 /** Handler "session-cluster-status". */
 int sc_status_handler(request_rec *r);
+/** That, and the section on mod_status' page. */
+void sc_status_register(apr_pool_t *p);
+/** SessionClusterStatusActions */
+const char *sc_set_status_actions(cmd_parms *cmd, void *vdir, int on);
 
 #endif

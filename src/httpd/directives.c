@@ -710,4 +710,7 @@ const command_rec sc_directives[] = {
     AP_INIT_FLAG("SessionClusterBackupHint", set_backup_hint, NULL, PER_DIR,
                  "On: the cookie also names the backup, for balancers that are no members; default "
                  "Off"),
+    AP_INIT_FLAG("SessionClusterStatusActions", sc_set_status_actions, NULL, FILES,
+                 "On: who may POST to session-cluster-status can drain this node and end sessions; "
+                 "default Off"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

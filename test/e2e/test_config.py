@@ -351,6 +351,7 @@ WRONG = [
     ("SessionClusterBalancerMethod byrequests abandonGone=maybe", r"abandonGone wants"),
     ("SessionClusterBalancerMethod byrequests sticky=1", r"maxFailures"),
     ("SessionClusterBackupHint maybe", r"must be On or Off"),
+    ("SessionClusterStatusActions maybe", r"must be On or Off"),
     # cookie
     ("SessionClusterCookieName", r"a cookie's name"),
     ("SessionClusterCookieName a=b", r"a cookie's name"),
