@@ -8,6 +8,7 @@
  */
 
 #include "announce.h"
+#include "deployer.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -539,6 +540,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_backups(&c, conf);
     check_provider(&c, conf);
     err = sc_announce_wrong(conf);
+    if (err) {
+        complain(&c, "%s", err);
+    }
+    err = sc_deployer_wrong(conf, ptemp);
     if (err) {
         complain(&c, "%s", err);
     }

@@ -40,7 +40,8 @@
     X(placement)                                                                                   \
     X(backup)                                                                                      \
     X(events)                                                                                      \
-    X(tomcat)
+    X(tomcat)                                                                                      \
+    X(deployer)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
 SC_SUITES(SC_SUITE_DECLARE)
