@@ -400,7 +400,8 @@ def section_deploy(farm, opt, report):
             runs.append({"quiet": [before["p99_us"], after["p99_us"]], "during": during["p99_us"],
                          "p50": [before["p50_us"], during["p50_us"]],
                          "over": over, "seconds": took,
-                         "failed": sum(r["errors"] + r["wrong"] for r in (before, during, after))})
+                         "errors": sum(r["errors"] for r in (before, during, after)),
+                         "wrong": sum(r["wrong"] for r in (before, during, after))})
             time.sleep(1)
         ratios = sorted(r["during"] / statistics.mean(r["quiet"]) for r in runs)
         report.deploy = {
@@ -408,7 +409,8 @@ def section_deploy(farm, opt, report):
             "ratios": ratios, "quiet_us": median([x for r in runs for x in r["quiet"]]),
             "during_us": median([r["during"] for r in runs]),
             "seconds": median([r["seconds"] for r in runs]),
-            "over": sum(r["over"] for r in runs), "failed": sum(r["failed"] for r in runs),
+            "over": sum(r["over"] for r in runs),
+            "failed": sum(r["errors"] + r["wrong"] for r in runs),
             "degraded": case.nodes[0].counters()["degraded"]}
         report.aim_deploy()
     finally:
