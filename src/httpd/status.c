@@ -503,6 +503,16 @@ static void put_tallies(page_t *page)
 #undef PUT_TALLY
 }
 
+static void put_central(page_t *page)
+{
+    sc_central_counters_t counters;
+
+    sc_central_counters(&counters);
+#define PUT_COUNTER(name) put_number(page, #name, counters.name);
+    SC_CENTRAL_COUNTERS(PUT_COUNTER)
+#undef PUT_COUNTER
+}
+
 static void put_activity(page_t *page, const sc_board_t *b)
 {
     apr_uint32_t total = sc_board_get(b->transfer_total);
@@ -518,6 +528,7 @@ static void put_activity(page_t *page, const sc_board_t *b)
     SC_COUNTERS(PUT_COUNTER)
 #undef PUT_COUNTER
     put_tallies(page);
+    put_central(page);
     close_object(page);
 }
 

@@ -1,0 +1,612 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Threads that ask the central store for the requests of a child.
+ *
+ * The clients behind the providers wait for a server for ever (memcache), or as good as (redis: its
+ * timeout is multiplied by a million once too often). A request must not. So it hands its question
+ * to a thread of these and waits as long as configured. A thread that is given up is lost until the
+ * server answers it or its connection breaks; meanwhile another takes its place. That cannot go on
+ * for long, since the first one that was given up shuts the gate (sc_central.h): from then on there
+ * is one try at a time, and a child with too many lost threads makes none but rarely.
+ *
+ * The same threads do what nobody waits for: writing accesses, and looking again at changes.
+ *
+ * They block all signals, which belong to the server's own threads. The child that ends waits a
+ * moment for them; if some hang in the store then, it ends without the clean-up of its memory,
+ * which these would still use.
+ */
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "central.h"
+
+#include "ap_mpm.h"
+
+APLOG_USE_MODULE(session_cluster);
+
+/** A thread without work ends after so long. */
+#define IDLE_TIME apr_time_from_sec(30)
+/** Lost threads of a child beyond which it does not lose more, but one in a while. */
+#define LOST_MAX 16
+#define LOST_PAUSE apr_time_from_sec(60)
+/** What nobody waits for: jobs at most; the rest is dropped. */
+#define LEFT_MAX 4096
+/** Threads that may be at these at a time: the others are for requests. */
+#define LEFT_THREADS 4
+/** How often a change is looked at when it always was overwritten, or the store does not answer. */
+#define LOOKS 20
+/** How long the end of a child waits for its threads. */
+#define END_TIME apr_time_from_sec(2)
+
+enum { JOB_WAITING, JOB_RUNNING, JOB_DONE };
+
+typedef struct list_t {
+    sc_job_t *first, *last;
+    int n;
+} list_t;
+
+struct sc_jobs_t {
+    sc_central_host_t *host;
+    pthread_mutex_t mutex;
+    pthread_cond_t work; /**< for the threads: something to do, or the end */
+    pthread_cond_t done; /**< for requests: a job is done; for the end: a thread has ended */
+    list_t queue;
+    list_t touches;
+    list_t looks; /**< in order of their due times */
+    int left;     /**< jobs that nobody waits for */
+    int at_left;  /**< threads at these */
+    int threads;
+    int idle;
+    int most;
+    int lost;
+    int ending;
+    apr_time_t beyond; /**< mono: when a thread was lost beyond LOST_MAX */
+};
+
+/** What a thread has for itself. */
+typedef struct worker_t {
+    sc_central_host_t *host;
+    apr_pool_t *pool;
+    sc_buf_t value;
+} worker_t;
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+sc_job_t *sc_job_make(sc_job_op_t op, const sc_central_key_t *key)
+{
+    sc_job_t *job = ap_calloc(1, sizeof(*job));
+
+    job->op = op;
+    job->key = *key;
+    sc_buf_init(&job->change, 64 * 1024 * 1024);
+    sc_buf_init(&job->body, 64 * 1024 * 1024);
+    return job;
+}
+
+void sc_job_free(sc_job_t *job)
+{
+    if (job) {
+        sc_buf_free(&job->change);
+        sc_buf_free(&job->body);
+        free(job);
+    }
+}
+
+static void push(list_t *list, sc_job_t *job)
+{
+    job->next = NULL;
+    if (list->last) {
+        list->last->next = job;
+    } else {
+        list->first = job;
+    }
+    list->last = job;
+    list->n++;
+}
+
+static sc_job_t *pop(list_t *list)
+{
+    sc_job_t *job = list->first;
+
+    if (job) {
+        list->first = job->next;
+        if (!list->first) {
+            list->last = NULL;
+        }
+        list->n--;
+    }
+    return job;
+}
+
+static void take_out(list_t *list, const sc_job_t *job)
+{
+    list_t rest = {NULL, NULL, 0};
+    sc_job_t *one;
+
+    while ((one = pop(list)) != NULL) {
+        if (one != job) {
+            push(&rest, one);
+        }
+    }
+    *list = rest;
+}
+
+/* ---- doing ----------------------------------------------------------------------------------- */
+
+/* The gate and what the log says of it. */
+static void judge(sc_central_host_t *host, const sc_job_t *job, const sc_socache_use_t *use)
+{
+    sc_central_gate_t *gate = &host->rules.memory->gate;
+    apr_interval_time_t retry = apr_time_from_msec((apr_time_t)host->conf->retry_ms);
+    apr_time_t now = sc_mono(&sc_clock_system);
+    apr_interval_time_t away;
+
+    if (job->outcome == SC_UNKNOWN && use->last != APR_SUCCESS) {
+        if (sc_gate_failed(gate, now, retry, 0)) {
+            sc_central_count(host->rules.memory, central_outages, 1);
+            ap_log_error(APLOG_MARK, APLOG_ERR, use->last, host->server,
+                         "SC1010: the central store (%s) does not answer; cookies stay, requests "
+                         "with a session get %s until it does",
+                         host->provider->name, host->conf->empty ? "none" : "503");
+        }
+        return;
+    }
+    away = sc_gate_answered(gate, now);
+    if (away) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, host->server,
+                     "SC1011: the central store (%s) answers again, after %" APR_TIME_T_FMT " ms",
+                     host->provider->name, apr_time_as_msec(away));
+    }
+}
+
+static void tell_lost(const sc_central_host_t *host, apr_uint64_t before)
+{
+    if (__atomic_load_n(&host->rules.memory->count.central_lost, __ATOMIC_RELAXED) != before) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, host->server,
+                     "SC1012: the central store (%s) answers, but what was always in it is not "
+                     "there: it was emptied, began anew without its data, or drops values to make "
+                     "room; sessions that are not in it have ended",
+                     host->provider->name);
+    }
+}
+
+static void tell_refused(const sc_central_host_t *host, apr_uint64_t before)
+{
+    if (__atomic_load_n(&host->rules.memory->count.central_refused, __ATOMIC_RELAXED) != before) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, host->server,
+                     "SC1013: the central store (%s) had something under the key of a session that "
+                     "is none, is damaged, or was written by a later version; it is not used",
+                     host->provider->name);
+    }
+}
+
+static void answer_body(sc_job_t *job)
+{
+    if (job->outcome == SC_FOUND) {
+        sc_put(&job->body, job->v.body, job->v.body_len);
+        if (job->body.err != APR_SUCCESS) {
+            job->outcome = SC_UNKNOWN;
+        }
+    }
+    job->v.body = job->body.data;
+}
+
+static void operate(worker_t *w, sc_job_t *job, const sc_central_store_t *store, sc_buf_t *delta)
+{
+    const sc_central_t *rules = &w->host->rules;
+    sc_change_t change = {0};
+
+    if ((job->op == SC_JOB_CHANGE || job->op == SC_JOB_RENAME) &&
+        sc_change_get(&change, job->change.data, job->change.len) != APR_SUCCESS) {
+        job->outcome = SC_REFUSED;
+        return;
+    }
+    switch (job->op) {
+    case SC_JOB_FIND:
+        job->outcome = sc_central_find(rules, store, &job->key, &w->value, &job->v);
+        answer_body(job);
+        break;
+    case SC_JOB_CHANGE:
+        job->outcome = sc_central_change(rules, store, &job->key, &change, &w->value, delta);
+        if (change.flags & SC_CHANGE_NEW) {
+            sc_buf_clear(delta); /* nobody else knows it yet */
+        }
+        break;
+    case SC_JOB_RENAME:
+        job->outcome =
+            sc_central_rename(rules, store, &job->key, &job->new_key, &change, &w->value, delta);
+        break;
+    case SC_JOB_END:
+        job->outcome = sc_central_end(rules, store, &job->key, &w->value);
+        break;
+    case SC_JOB_TOUCH:
+        job->outcome = sc_central_touch(rules, store, &job->key, &w->value);
+        break;
+    default:
+        job->outcome = sc_central_look(rules, store, &job->key, &job->change, &w->value);
+        break;
+    }
+}
+
+static void look_later(sc_central_host_t *host, const sc_central_key_t *key, sc_buf_t *delta)
+{
+    sc_job_t *job;
+
+    if (host->conf->look_ms == 0 || !host->jobs) {
+        return;
+    }
+    job = sc_job_make(SC_JOB_LOOK, key);
+    if (delta) {
+        sc_buf_swap(&job->change, delta);
+    }
+    sc_jobs_leave(host, job);
+}
+
+static void execute(worker_t *w, sc_job_t *job)
+{
+    sc_central_host_t *host = w->host;
+    const sc_central_counters_t *count = &host->rules.memory->count;
+    apr_uint64_t lost = __atomic_load_n(&count->central_lost, __ATOMIC_RELAXED);
+    apr_uint64_t refused = __atomic_load_n(&count->central_refused, __ATOMIC_RELAXED);
+    sc_socache_use_t use = {host, NULL, w->pool, &job->given_up, APR_EGENERAL};
+    sc_central_store_t store;
+    sc_buf_t delta;
+
+    sc_buf_init(&delta, host->rules.max_value);
+    sc_socache_functions(&use, &store);
+    operate(w, job, &store, &delta);
+    sc_socache_release(&use);
+    judge(host, job, &use);
+    tell_lost(host, lost);
+    tell_refused(host, refused);
+    if (job->outcome == SC_DONE && job->op == SC_JOB_END) {
+        look_later(host, &job->key, NULL);
+    } else if (job->outcome == SC_DONE && job->op == SC_JOB_RENAME) {
+        look_later(host, &job->key, NULL);
+    }
+    if (job->outcome == SC_DONE && delta.len > 0) {
+        look_later(host, job->op == SC_JOB_RENAME ? &job->new_key : &job->key, &delta);
+    }
+    sc_buf_free(&delta);
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+static void wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, apr_time_t mono)
+{
+    /* the condition variables count in CLOCK_MONOTONIC, which differs from sc_mono by what the
+     * machine has slept */
+    apr_interval_time_t left = mono - sc_mono(&sc_clock_system);
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    left = left > 0 ? left : 0;
+    until.tv_sec += (time_t)(left / APR_USEC_PER_SEC);
+    until.tv_nsec += (long)(left % APR_USEC_PER_SEC) * 1000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    (void)pthread_cond_timedwait(cond, mutex, &until);
+}
+
+/* With the mutex held. At the end what was to be looked at later is looked at now. */
+static sc_job_t *next_job(sc_jobs_t *jobs, apr_time_t now)
+{
+    if (jobs->queue.first) {
+        return pop(&jobs->queue);
+    }
+    if (jobs->at_left >= LEFT_THREADS) {
+        return NULL;
+    }
+    if (jobs->touches.first) {
+        return pop(&jobs->touches);
+    }
+    if (jobs->looks.first && (jobs->looks.first->due <= now || jobs->ending)) {
+        return pop(&jobs->looks);
+    }
+    return NULL;
+}
+
+/* With the mutex held. @return 1: it stays for another look */
+static int look_again(sc_jobs_t *jobs, sc_job_t *job)
+{
+    if (job->op != SC_JOB_LOOK || job->outcome == SC_DONE) {
+        return 0;
+    }
+    if (jobs->ending || ++job->tries >= LOOKS) {
+        sc_central_count(jobs->host->rules.memory, central_dropped, 1);
+        return 0;
+    }
+    job->state = JOB_WAITING;
+    job->due =
+        sc_mono(&sc_clock_system) + apr_time_from_msec((apr_time_t)jobs->host->conf->look_ms);
+    push(&jobs->looks, job);
+    return 1;
+}
+
+/* With the mutex held. */
+static void finish(sc_jobs_t *jobs, sc_job_t *job, int left)
+{
+    if (left) {
+        if (!look_again(jobs, job)) {
+            jobs->left--;
+            sc_job_free(job);
+        }
+    } else if (job->given_up) {
+        jobs->lost--;
+        sc_job_free(job);
+    } else {
+        job->state = JOB_DONE;
+        (void)pthread_cond_broadcast(&jobs->done);
+    }
+}
+
+static int is_left(const sc_job_t *job)
+{
+    return job->op == SC_JOB_TOUCH || job->op == SC_JOB_LOOK;
+}
+
+/* What nobody waits for does not ask a store that does not answer. */
+static int may_ask(const sc_jobs_t *jobs, sc_job_t *job)
+{
+    if (is_left(job) &&
+        __atomic_load_n(&jobs->host->rules.memory->gate.shut_since, __ATOMIC_ACQUIRE) != 0) {
+        job->outcome = SC_UNKNOWN;
+        return 0;
+    }
+    return 1;
+}
+
+static void *thread_main(void *data)
+{
+    sc_jobs_t *jobs = data;
+    worker_t w = {jobs->host, NULL, {0}};
+    apr_time_t begin = sc_mono(&sc_clock_system);
+    int able = apr_pool_create_unmanaged_ex(&w.pool, NULL, NULL) == APR_SUCCESS;
+
+    sc_buf_init(&w.value, jobs->host->rules.max_value);
+    (void)pthread_mutex_lock(&jobs->mutex);
+    while (able) {
+        apr_time_t now = sc_mono(&sc_clock_system);
+        sc_job_t *job = next_job(jobs, now);
+
+        if (job) {
+            int left = is_left(job);
+
+            job->state = JOB_RUNNING;
+            jobs->at_left += left;
+            (void)pthread_mutex_unlock(&jobs->mutex);
+            if (may_ask(jobs, job)) {
+                execute(&w, job);
+            }
+            (void)pthread_mutex_lock(&jobs->mutex);
+            jobs->at_left -= left;
+            finish(jobs, job, left);
+            begin = sc_mono(&sc_clock_system);
+            continue;
+        }
+        if (jobs->ending || now > begin + IDLE_TIME) {
+            break;
+        }
+        jobs->idle++;
+        wait_until(&jobs->work, &jobs->mutex,
+                   jobs->looks.first && jobs->at_left < LEFT_THREADS ? jobs->looks.first->due
+                                                                     : now + IDLE_TIME);
+        jobs->idle--;
+    }
+    jobs->threads--;
+    (void)pthread_cond_broadcast(&jobs->done);
+    (void)pthread_mutex_unlock(&jobs->mutex);
+    sc_buf_free(&w.value);
+    if (w.pool) {
+        apr_pool_destroy(w.pool);
+    }
+    return NULL;
+}
+
+/* With the mutex held. */
+static void spawn(sc_jobs_t *jobs)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+
+    if (jobs->threads - jobs->lost >= jobs->most || pthread_attr_init(&attr) != 0) {
+        return;
+    }
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&thread, &attr, thread_main, jobs) == 0) {
+        jobs->threads++;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attr);
+}
+
+/* With the mutex held: somebody has to do what has been entered. */
+static void call_worker(sc_jobs_t *jobs)
+{
+    if (jobs->idle < jobs->queue.n + (jobs->touches.n + jobs->looks.n > 0)) {
+        spawn(jobs);
+    }
+    (void)pthread_cond_signal(&jobs->work);
+}
+
+/* ---- for requests ---------------------------------------------------------------------------- */
+
+/* A local store is asked by the request itself: it cannot hang. */
+static sc_job_t *run_here(sc_central_host_t *host, sc_job_t *job)
+{
+    worker_t w = {host, NULL, {0}};
+
+    if (apr_pool_create_unmanaged_ex(&w.pool, NULL, NULL) != APR_SUCCESS) {
+        sc_job_free(job);
+        return NULL;
+    }
+    sc_buf_init(&w.value, host->rules.max_value);
+    execute(&w, job);
+    sc_buf_free(&w.value);
+    apr_pool_destroy(w.pool);
+    return job;
+}
+
+/* Whether this child may lose one more thread, if it comes to that. */
+static int may_lose(sc_jobs_t *jobs, apr_time_t now)
+{
+    if (jobs->lost < LOST_MAX) {
+        return 1;
+    }
+    if (now < jobs->beyond + LOST_PAUSE) {
+        return 0;
+    }
+    jobs->beyond = now;
+    return 1;
+}
+
+/* With the mutex held; it is the request's time that has run out. */
+static void give_up(sc_jobs_t *jobs, sc_job_t *job)
+{
+    sc_central_host_t *host = jobs->host;
+
+    if (job->state == JOB_WAITING) {
+        take_out(&jobs->queue, job);
+        sc_job_free(job);
+        return;
+    }
+    __atomic_store_n(&job->given_up, 1, __ATOMIC_RELEASE);
+    jobs->lost++;
+    sc_instances_renew(host);
+    if (sc_gate_failed(&host->rules.memory->gate, sc_mono(&sc_clock_system),
+                       apr_time_from_msec((apr_time_t)host->conf->retry_ms), 1)) {
+        sc_central_count(host->rules.memory, central_outages, 1);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, host->server,
+                     "SC1014: the central store (%s) has not answered within %u ms; cookies stay, "
+                     "requests with a session get %s until it does",
+                     host->provider->name, host->conf->timeout_ms,
+                     host->conf->empty ? "none" : "503");
+    }
+}
+
+sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
+{
+    sc_central_memory_t *memory = host->rules.memory;
+    sc_jobs_t *jobs = host->jobs;
+    apr_time_t now = sc_mono(&sc_clock_system);
+    apr_time_t until = now + apr_time_from_msec((apr_time_t)host->conf->timeout_ms);
+
+    if (!jobs) {
+        return run_here(host, job);
+    }
+    (void)pthread_mutex_lock(&jobs->mutex);
+    if (!may_lose(jobs, now) ||
+        sc_gate_enter(&memory->gate, now, apr_time_from_msec((apr_time_t)host->conf->retry_ms)) ==
+            SC_PASS_SHUT) {
+        sc_job_free(job);
+        job = NULL;
+    } else {
+        push(&jobs->queue, job);
+        call_worker(jobs);
+        while (job->state != JOB_DONE && (now = sc_mono(&sc_clock_system)) < until) {
+            wait_until(&jobs->done, &jobs->mutex, until);
+        }
+        if (job->state != JOB_DONE) {
+            give_up(jobs, job);
+            job = NULL;
+        }
+    }
+    (void)pthread_mutex_unlock(&jobs->mutex);
+    if (job && job->outcome == SC_UNKNOWN) {
+        sc_job_free(job);
+        job = NULL;
+    }
+    if (!job) {
+        sc_central_count(memory, central_unreachable, 1);
+    }
+    return job;
+}
+
+void sc_jobs_leave(sc_central_host_t *host, sc_job_t *job)
+{
+    sc_jobs_t *jobs = host->jobs;
+
+    if (!jobs) {
+        sc_job_free(run_here(host, job));
+        return;
+    }
+    (void)pthread_mutex_lock(&jobs->mutex);
+    if (jobs->left >= LEFT_MAX) {
+        sc_central_count(host->rules.memory, central_dropped, 1);
+        sc_job_free(job);
+    } else {
+        jobs->left++;
+        if (job->op == SC_JOB_LOOK) {
+            job->due =
+                sc_mono(&sc_clock_system) + apr_time_from_msec((apr_time_t)host->conf->look_ms);
+            push(&jobs->looks, job);
+        } else {
+            push(&jobs->touches, job);
+        }
+        call_worker(jobs);
+    }
+    (void)pthread_mutex_unlock(&jobs->mutex);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* A child ends: let the threads end, those that can. */
+static apr_status_t end_threads(void *data)
+{
+    sc_jobs_t *jobs = data;
+    apr_time_t until = sc_mono(&sc_clock_system) + END_TIME;
+
+    (void)pthread_mutex_lock(&jobs->mutex);
+    jobs->ending = 1;
+    (void)pthread_cond_broadcast(&jobs->work);
+    while (jobs->threads > jobs->lost && sc_mono(&sc_clock_system) < until) {
+        wait_until(&jobs->done, &jobs->mutex, until);
+    }
+    (void)pthread_mutex_unlock(&jobs->mutex);
+    return APR_SUCCESS;
+}
+
+/* After the child's pool is gone, and before everything else is. */
+static void end_process(void)
+{
+    const sc_central_host_t *host = sc_httpd()->central;
+
+    if (host && host->jobs && __atomic_load_n(&host->jobs->threads, __ATOMIC_ACQUIRE) > 0) {
+        _exit(0);
+    }
+}
+
+apr_status_t sc_jobs_create(sc_central_host_t *host, apr_pool_t *pchild)
+{
+    sc_jobs_t *jobs = ap_calloc(1, sizeof(*jobs)); /* lost threads may outlive every pool */
+    pthread_condattr_t attr;
+    int most = 0;
+    int rv;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &most) != APR_SUCCESS || most < 1) {
+        most = 1;
+    }
+    jobs->host = host;
+    jobs->most = 2 * most + 4; /* mod_http2 has threads of its own */
+    rv = pthread_mutex_init(&jobs->mutex, NULL);
+    rv = rv ? rv : pthread_condattr_init(&attr);
+    rv = rv ? rv : pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    rv = rv ? rv : pthread_cond_init(&jobs->work, &attr);
+    rv = rv ? rv : pthread_cond_init(&jobs->done, &attr);
+    rv = rv ? rv : atexit(end_process);
+    if (rv == 0) {
+        host->jobs = jobs;
+        apr_pool_pre_cleanup_register(pchild, jobs, end_threads);
+    }
+    return rv;
+}
