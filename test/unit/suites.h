@@ -38,7 +38,8 @@
     X(delta)                                                                                       \
     X(placement)                                                                                   \
     X(backup)                                                                                      \
-    X(tomcat)
+    X(tomcat)                                                                                      \
+    X(central)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
 SC_SUITES(SC_SUITE_DECLARE)
