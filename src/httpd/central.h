@@ -14,6 +14,8 @@
 #include "sc_central.h"
 #include "sc_httpd.h"
 
+#include <pthread.h>
+
 #include "ap_socache.h"
 #include "apr_global_mutex.h"
 
@@ -96,7 +98,8 @@ struct sc_job_t {
     sc_buf_t body;
     /* kept by central_jobs.c */
     sc_job_t *next;
-    apr_time_t due; /**< LOOK: mono */
+    pthread_cond_t *done; /**< of who waits */
+    apr_time_t due;       /**< LOOK: mono */
     int tries;
     int state;
     int given_up; /**< nobody waits for it */

@@ -53,8 +53,9 @@ typedef struct list_t {
 struct sc_jobs_t {
     sc_central_host_t *host;
     pthread_mutex_t mutex;
-    pthread_cond_t work; /**< for the threads: something to do, or the end */
-    pthread_cond_t done; /**< for requests: a job is done; for the end: a thread has ended */
+    pthread_cond_t work;  /**< for the threads: something to do, or the end */
+    pthread_cond_t ended; /**< for the end: a thread has ended */
+    pthread_condattr_t attr;
     list_t queue;
     list_t touches;
     list_t looks; /**< in order of their due times */
@@ -343,7 +344,7 @@ static void finish(sc_jobs_t *jobs, sc_job_t *job, int left)
         sc_job_free(job);
     } else {
         job->state = JOB_DONE;
-        (void)pthread_cond_broadcast(&jobs->done);
+        (void)pthread_cond_signal(job->done);
     }
 }
 
@@ -401,7 +402,7 @@ static void *thread_main(void *data)
         jobs->idle--;
     }
     jobs->threads--;
-    (void)pthread_cond_broadcast(&jobs->done);
+    (void)pthread_cond_broadcast(&jobs->ended);
     (void)pthread_mutex_unlock(&jobs->mutex);
     sc_buf_free(&w.value);
     if (w.pool) {
@@ -500,9 +501,14 @@ sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
     sc_jobs_t *jobs = host->jobs;
     apr_time_t now = sc_mono(&sc_clock_system);
     apr_time_t until = now + apr_time_from_msec((apr_time_t)host->conf->timeout_ms);
+    pthread_cond_t done;
 
     if (!jobs) {
         return run_here(host, job);
+    }
+    if (pthread_cond_init(&done, &jobs->attr) != 0) {
+        sc_job_free(job);
+        return NULL;
     }
     (void)pthread_mutex_lock(&jobs->mutex);
     if (!may_lose(jobs, now) ||
@@ -511,10 +517,11 @@ sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
         sc_job_free(job);
         job = NULL;
     } else {
+        job->done = &done;
         push(&jobs->queue, job);
         call_worker(jobs);
         while (job->state != JOB_DONE && (now = sc_mono(&sc_clock_system)) < until) {
-            wait_until(&jobs->done, &jobs->mutex, until);
+            wait_until(&done, &jobs->mutex, until);
         }
         if (job->state != JOB_DONE) {
             give_up(jobs, job);
@@ -522,6 +529,7 @@ sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
         }
     }
     (void)pthread_mutex_unlock(&jobs->mutex);
+    (void)pthread_cond_destroy(&done);
     if (job && job->outcome == SC_UNKNOWN) {
         sc_job_free(job);
         job = NULL;
@@ -570,7 +578,7 @@ static apr_status_t end_threads(void *data)
     jobs->ending = 1;
     (void)pthread_cond_broadcast(&jobs->work);
     while (jobs->threads > jobs->lost && sc_mono(&sc_clock_system) < until) {
-        wait_until(&jobs->done, &jobs->mutex, until);
+        wait_until(&jobs->ended, &jobs->mutex, until);
     }
     (void)pthread_mutex_unlock(&jobs->mutex);
     return APR_SUCCESS;
@@ -589,7 +597,6 @@ static void end_process(void)
 apr_status_t sc_jobs_create(sc_central_host_t *host, apr_pool_t *pchild)
 {
     sc_jobs_t *jobs = ap_calloc(1, sizeof(*jobs)); /* lost threads may outlive every pool */
-    pthread_condattr_t attr;
     int most = 0;
     int rv;
 
@@ -599,10 +606,10 @@ apr_status_t sc_jobs_create(sc_central_host_t *host, apr_pool_t *pchild)
     jobs->host = host;
     jobs->most = 2 * most + 4; /* mod_http2 has threads of its own */
     rv = pthread_mutex_init(&jobs->mutex, NULL);
-    rv = rv ? rv : pthread_condattr_init(&attr);
-    rv = rv ? rv : pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    rv = rv ? rv : pthread_cond_init(&jobs->work, &attr);
-    rv = rv ? rv : pthread_cond_init(&jobs->done, &attr);
+    rv = rv ? rv : pthread_condattr_init(&jobs->attr);
+    rv = rv ? rv : pthread_condattr_setclock(&jobs->attr, CLOCK_MONOTONIC);
+    rv = rv ? rv : pthread_cond_init(&jobs->work, &jobs->attr);
+    rv = rv ? rv : pthread_cond_init(&jobs->ended, &jobs->attr);
     rv = rv ? rv : atexit(end_process);
     if (rv == 0) {
         host->jobs = jobs;
