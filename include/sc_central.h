@@ -156,12 +156,13 @@ typedef struct sc_central_t {
     const sc_clock_t *clock;
     const char *prefix; /**< of this cluster */
     sc_central_key_t sentinel;
-    int local;            /**< the store is this node's own: absent is absent, nobody else writes */
-    apr_size_t max_value; /**< bytes of a value at most */
-    apr_uint32_t max_session; /**< SessionClusterMaxSessionSize */
-    apr_uint32_t max_ttl_s;   /**< longest time that the store remembers */
-    apr_uint32_t touch_s;     /**< touches of a session are written so often at most */
-    apr_uint32_t tombstone_s; /**< how long an ended session stays ended */
+    int local; /**< the store is this node's own: absent is absent, nobody else writes */
+    apr_interval_time_t lock_wait; /**< how long a change waits for another one of its session */
+    apr_size_t max_value;          /**< bytes of a value at most */
+    apr_uint32_t max_session;      /**< SessionClusterMaxSessionSize */
+    apr_uint32_t max_ttl_s;        /**< longest time that the store remembers */
+    apr_uint32_t touch_s;          /**< touches of a session are written so often at most */
+    apr_uint32_t tombstone_s;      /**< how long an ended session stays ended */
 } sc_central_t;
 
 /** How long a renamed session's old id says so, seconds. */

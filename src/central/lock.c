@@ -15,7 +15,6 @@
 
 /** A lock is held so long at most, by somebody who waits for the store. */
 #define HOLD apr_time_from_sec(2)
-#define WAIT apr_time_from_sec(1)
 #define PAUSE apr_time_from_msec(1)
 
 static apr_uint64_t *lock_of(const sc_central_t *c, const sc_central_key_t *key)
@@ -41,7 +40,7 @@ apr_uint64_t sc_central_lock(const sc_central_t *c, const sc_central_key_t *key)
         }
         apr_sleep(PAUSE);
         now = sc_mono(c->clock);
-    } while (now < begin + WAIT);
+    } while (now < begin + c->lock_wait);
     return 0;
 }
 

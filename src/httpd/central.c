@@ -189,6 +189,7 @@ static void set_rules(sc_central_host_t *host, const sc_server_conf_t *conf)
     rules->clock = &sc_clock_system;
     rules->prefix = host->conf->prefix;
     rules->local = (host->traits & SC_SOCACHE_LOCAL) != 0;
+    rules->lock_wait = apr_time_from_msec((apr_time_t)host->conf->timeout_ms / 2);
     rules->max_session = conf->engine.max_session;
     rules->max_value = 2 * (apr_size_t)conf->engine.max_session + 16 * 1024 + SC_CENTRAL_FRAME;
     rules->max_ttl_s = (host->traits & SC_SOCACHE_MONTH) ? MONTH_S : LONG_S;

@@ -43,6 +43,8 @@ typedef struct sc_central_host_t {
     const sc_central_conf_t *conf;
     sc_instances_t *instances; /**< children only, as below */
     sc_jobs_t *jobs;           /**< NULL: local, asked by requests themselves */
+    apr_time_t tell_lost;      /**< mono: no line about that before */
+    apr_time_t tell_refused;
 } sc_central_host_t;
 
 /* ---- central.c ------------------------------------------------------------------------------- */
@@ -102,6 +104,7 @@ struct sc_job_t {
     apr_time_t due;       /**< LOOK: mono */
     int tries;
     int state;
+    int is_try;   /**< at a store that does not answer */
     int given_up; /**< nobody waits for it */
 };
 

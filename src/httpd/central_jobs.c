@@ -8,7 +8,7 @@
  * to a thread of these and waits as long as configured. A thread that is given up is lost until the
  * server answers it or its connection breaks; meanwhile another takes its place. That cannot go on
  * for long, since the first one that was given up shuts the gate (sc_central.h): from then on there
- * is one try at a time, and a child with too many lost threads makes none but rarely.
+ * is one try at a time, and a child with too many that hang makes none but rarely.
  *
  * The same threads do what nobody waits for: writing accesses, and looking again at changes.
  *
@@ -31,9 +31,12 @@ APLOG_USE_MODULE(session_cluster);
 
 /** A thread without work ends after so long. */
 #define IDLE_TIME apr_time_from_sec(30)
-/** Lost threads of a child beyond which it does not lose more, but one in a while. */
-#define LOST_MAX 16
-#define LOST_PAUSE apr_time_from_sec(60)
+/** Tries at a store that hangs, of one child: beyond that it makes one in a while only. (At one
+ * that cannot be reached they end by themselves, after a second.) */
+#define TRIES_MAX 16
+#define TRIES_PAUSE apr_time_from_sec(60)
+/** One line about what is found in the store per interval and child. */
+#define COMPLAIN apr_time_from_sec(10)
 /** What nobody waits for: jobs at most; the rest is dropped. */
 #define LEFT_MAX 4096
 /** Threads that may be at these at a time: the others are for requests. */
@@ -64,9 +67,10 @@ struct sc_jobs_t {
     int threads;
     int idle;
     int most;
-    int lost;
+    int lost;       /**< given up */
+    int lost_tries; /**< of these, tries at a store that did not answer */
     int ending;
-    apr_time_t beyond; /**< mono: when a thread was lost beyond LOST_MAX */
+    apr_time_t beyond; /**< mono: when a try was made beyond TRIES_MAX */
 };
 
 /** What a thread has for itself. */
@@ -165,9 +169,20 @@ static void judge(sc_central_host_t *host, const sc_job_t *job, const sc_socache
     }
 }
 
-static void tell_lost(const sc_central_host_t *host, apr_uint64_t before)
+/* One thread gets to write the line. */
+static int may_tell(apr_time_t *next)
 {
-    if (__atomic_load_n(&host->rules.memory->count.central_lost, __ATOMIC_RELAXED) != before) {
+    apr_time_t now = sc_mono(&sc_clock_system);
+    apr_time_t due = __atomic_load_n(next, __ATOMIC_RELAXED);
+
+    return now >= due && __atomic_compare_exchange_n(next, &due, now + COMPLAIN, 0,
+                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static void tell_lost(sc_central_host_t *host, apr_uint64_t before)
+{
+    if (__atomic_load_n(&host->rules.memory->count.central_lost, __ATOMIC_RELAXED) != before &&
+        may_tell(&host->tell_lost)) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, host->server,
                      "SC1012: the central store (%s) answers, but what was always in it is not "
                      "there: it was emptied, began anew without its data, or drops values to make "
@@ -176,9 +191,10 @@ static void tell_lost(const sc_central_host_t *host, apr_uint64_t before)
     }
 }
 
-static void tell_refused(const sc_central_host_t *host, apr_uint64_t before)
+static void tell_refused(sc_central_host_t *host, apr_uint64_t before)
 {
-    if (__atomic_load_n(&host->rules.memory->count.central_refused, __ATOMIC_RELAXED) != before) {
+    if (__atomic_load_n(&host->rules.memory->count.central_refused, __ATOMIC_RELAXED) != before &&
+        may_tell(&host->tell_refused)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, host->server,
                      "SC1013: the central store (%s) had something under the key of a session that "
                      "is none, is damaged, or was written by a later version; it is not used",
@@ -341,6 +357,7 @@ static void finish(sc_jobs_t *jobs, sc_job_t *job, int left)
         }
     } else if (job->given_up) {
         jobs->lost--;
+        jobs->lost_tries -= job->is_try;
         sc_job_free(job);
     } else {
         job->state = JOB_DONE;
@@ -458,17 +475,28 @@ static sc_job_t *run_here(sc_central_host_t *host, sc_job_t *job)
     return job;
 }
 
-/* Whether this child may lose one more thread, if it comes to that. */
-static int may_lose(sc_jobs_t *jobs, apr_time_t now)
+/* With the mutex held. Whether the store may be asked; notes whether this is a try. */
+static int pass(sc_jobs_t *jobs, sc_job_t *job, apr_time_t now)
 {
-    if (jobs->lost < LOST_MAX) {
-        return 1;
+    const sc_central_host_t *host = jobs->host;
+    sc_central_gate_t *gate = &host->rules.memory->gate;
+
+    if (jobs->lost_tries >= TRIES_MAX &&
+        __atomic_load_n(&gate->shut_since, __ATOMIC_ACQUIRE) != 0) {
+        if (now < jobs->beyond + TRIES_PAUSE) {
+            return 0;
+        }
+        jobs->beyond = now;
     }
-    if (now < jobs->beyond + LOST_PAUSE) {
+    switch (sc_gate_enter(gate, now, apr_time_from_msec((apr_time_t)host->conf->retry_ms))) {
+    case SC_PASS_OPEN:
+        return 1;
+    case SC_PASS_TRY:
+        job->is_try = 1;
+        return 1;
+    default:
         return 0;
     }
-    jobs->beyond = now;
-    return 1;
 }
 
 /* With the mutex held; it is the request's time that has run out. */
@@ -483,6 +511,7 @@ static void give_up(sc_jobs_t *jobs, sc_job_t *job)
     }
     __atomic_store_n(&job->given_up, 1, __ATOMIC_RELEASE);
     jobs->lost++;
+    jobs->lost_tries += job->is_try;
     sc_instances_renew(host);
     if (sc_gate_failed(&host->rules.memory->gate, sc_mono(&sc_clock_system),
                        apr_time_from_msec((apr_time_t)host->conf->retry_ms), 1)) {
@@ -511,9 +540,7 @@ sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
         return NULL;
     }
     (void)pthread_mutex_lock(&jobs->mutex);
-    if (!may_lose(jobs, now) ||
-        sc_gate_enter(&memory->gate, now, apr_time_from_msec((apr_time_t)host->conf->retry_ms)) ==
-            SC_PASS_SHUT) {
+    if (!pass(jobs, job, now)) {
         sc_job_free(job);
         job = NULL;
     } else {

@@ -723,6 +723,8 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         extra += ROUTE
     if kind == "Tomcat":
         extra += "SessionClusterRole balancer\n"
+    if "Manager store" in line:
+        extra += SOCACHE
     if kind in ("Announce", "Members"):
         extra += STATIC
     if kind == "Members":
