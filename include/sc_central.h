@@ -195,6 +195,8 @@ sc_outcome_t sc_central_end(const sc_central_t *c, const sc_central_store_t *sto
  *  Marks it as written. */
 int sc_central_touch_due(const sc_central_t *c, const sc_central_key_t *key,
                          apr_uint32_t max_idle_s);
+/** A touch that was due has not been made: the next access shall try. */
+void sc_central_touch_undo(const sc_central_t *c, const sc_central_key_t *key);
 /** Write an access. */
 sc_outcome_t sc_central_touch(const sc_central_t *c, const sc_central_store_t *store,
                               const sc_central_key_t *key, sc_buf_t *value);

@@ -297,6 +297,15 @@ int sc_central_touch_due(const sc_central_t *c, const sc_central_key_t *key,
     return 1;
 }
 
+void sc_central_touch_undo(const sc_central_t *c, const sc_central_key_t *key)
+{
+    apr_interval_time_t age;
+
+    if (sc_recent_get(c, key, &age) == SC_RECENT_WRITTEN) {
+        sc_recent_note(c, key, SC_RECENT_NOTHING);
+    }
+}
+
 sc_outcome_t sc_central_touch(const sc_central_t *c, const sc_central_store_t *store,
                               const sc_central_key_t *key, sc_buf_t *value)
 {
@@ -311,6 +320,9 @@ sc_outcome_t sc_central_touch(const sc_central_t *c, const sc_central_store_t *s
         if (outcome == SC_DONE) {
             sc_central_count(c->memory, central_touches, 1);
         }
+    }
+    if (outcome != SC_DONE && outcome != SC_ABSENT) {
+        sc_central_touch_undo(c, key);
     }
     sc_central_unlock(c, key, lock);
     return outcome;

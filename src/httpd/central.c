@@ -17,6 +17,7 @@
 #include "ap_provider.h"
 #include "apr_lib.h"
 #include "apr_shm.h"
+#include "apr_strings.h"
 #include "util_mutex.h"
 
 APLOG_USE_MODULE(session_cluster);
@@ -148,10 +149,11 @@ const char *sc_central_wrong(sc_server_conf_t *conf, server_rec *s, apr_pool_t *
 typedef struct kept_t {
     sc_central_memory_t *memory;
     apr_uint64_t layout;
+    char provider[sizeof(((sc_central_conf_t *)NULL)->provider)];
 } kept_t;
 
 /* Kept over restarts, so that counters, and what has ended a moment ago, are not forgotten. */
-static apr_status_t make_memory(server_rec *s, sc_central_memory_t **out)
+static apr_status_t make_memory(server_rec *s, const char *provider, sc_central_memory_t **out)
 {
     apr_uint64_t layout = ((apr_uint64_t)LAYOUT << 32) | sizeof(sc_central_memory_t);
     kept_t *kept = ap_retained_data_get(RETAINED_KEY);
@@ -176,8 +178,12 @@ static apr_status_t make_memory(server_rec *s, sc_central_memory_t **out)
         }
         kept->layout = layout;
     }
-    /* what it was before the restart may be another store */
+    /* whatever was known of it, it may have been the reason for the restart */
     memset(&kept->memory->gate, 0, sizeof(kept->memory->gate));
+    if (strcmp(kept->provider, provider) != 0) {
+        kept->memory->sentinel_put = 0; /* another store */
+        apr_cpystrn(kept->provider, provider, sizeof(kept->provider));
+    }
     *out = kept->memory;
     return APR_SUCCESS;
 }
@@ -210,7 +216,7 @@ apr_status_t sc_central_prepare(server_rec *s, apr_pool_t *pconf, apr_pool_t *pt
     set_rules(host, sc_httpd()->conf);
     rv = sc_central_sentinel(&host->rules.sentinel, host->rules.prefix);
     if (rv == APR_SUCCESS) {
-        rv = make_memory(s, &host->rules.memory);
+        rv = make_memory(s, host->conf->provider, &host->rules.memory);
     }
     if (rv == APR_SUCCESS && (host->provider->flags & AP_SOCACHE_FLAG_NOTMPSAFE)) {
         rv = ap_global_mutex_create(&host->mutex, NULL, SC_CENTRAL_MUTEX, NULL, s, pconf, 0);

@@ -26,9 +26,12 @@
 #include "central.h"
 
 #include "ap_mpm.h"
+#include "apr_allocator.h"
 
 APLOG_USE_MODULE(session_cluster);
 
+/** Memory for temporary allocations that a thread keeps. */
+#define POOL_KEEP (256 * 1024)
 /** A thread without work ends after so long. */
 #define IDLE_TIME apr_time_from_sec(30)
 /** Tries at a store that hangs, of one child: beyond that it makes one in a while only. (At one
@@ -139,6 +142,17 @@ static void take_out(list_t *list, const sc_job_t *job)
         }
     }
     *list = rest;
+}
+
+/* For the provider's temporary allocations. What a large value has taken is given back. */
+static apr_status_t make_pool(worker_t *w)
+{
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&w->pool, NULL, NULL);
+
+    if (rv == APR_SUCCESS) {
+        apr_allocator_max_free_set(apr_pool_allocator_get(w->pool), POOL_KEEP);
+    }
+    return rv;
 }
 
 /* ---- doing ----------------------------------------------------------------------------------- */
@@ -370,11 +384,20 @@ static int is_left(const sc_job_t *job)
     return job->op == SC_JOB_TOUCH || job->op == SC_JOB_LOOK;
 }
 
+static void drop_touch(sc_central_host_t *host, const sc_job_t *job)
+{
+    if (job->op == SC_JOB_TOUCH) {
+        sc_central_touch_undo(&host->rules, &job->key);
+        sc_central_count(host->rules.memory, central_dropped, 1);
+    }
+}
+
 /* What nobody waits for does not ask a store that does not answer. */
 static int may_ask(const sc_jobs_t *jobs, sc_job_t *job)
 {
     if (is_left(job) &&
         __atomic_load_n(&jobs->host->rules.memory->gate.shut_since, __ATOMIC_ACQUIRE) != 0) {
+        drop_touch(jobs->host, job);
         job->outcome = SC_UNKNOWN;
         return 0;
     }
@@ -386,7 +409,7 @@ static void *thread_main(void *data)
     sc_jobs_t *jobs = data;
     worker_t w = {jobs->host, NULL, {0}};
     apr_time_t begin = sc_mono(&sc_clock_system);
-    int able = apr_pool_create_unmanaged_ex(&w.pool, NULL, NULL) == APR_SUCCESS;
+    int able = make_pool(&w) == APR_SUCCESS;
 
     sc_buf_init(&w.value, jobs->host->rules.max_value);
     (void)pthread_mutex_lock(&jobs->mutex);
@@ -464,7 +487,7 @@ static sc_job_t *run_here(sc_central_host_t *host, sc_job_t *job)
 {
     worker_t w = {host, NULL, {0}};
 
-    if (apr_pool_create_unmanaged_ex(&w.pool, NULL, NULL) != APR_SUCCESS) {
+    if (make_pool(&w) != APR_SUCCESS) {
         sc_job_free(job);
         return NULL;
     }
@@ -577,7 +600,10 @@ void sc_jobs_leave(sc_central_host_t *host, sc_job_t *job)
     }
     (void)pthread_mutex_lock(&jobs->mutex);
     if (jobs->left >= LEFT_MAX) {
-        sc_central_count(host->rules.memory, central_dropped, 1);
+        if (job->op == SC_JOB_LOOK) {
+            sc_central_count(host->rules.memory, central_dropped, 1);
+        }
+        drop_touch(host, job);
         sc_job_free(job);
     } else {
         jobs->left++;

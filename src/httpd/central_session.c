@@ -108,11 +108,13 @@ static void bind_route(session_t *s, const char *route)
     s->old_route = *own && *route ? route : NULL;
 }
 
-static void touch(const sc_central_key_t *key, apr_uint32_t max_idle_s)
+static void touch(const sc_central_key_t *key, apr_uint32_t max_idle_s, int cookie)
 {
     sc_central_host_t *host = sc_httpd()->central;
 
-    if (sc_central_touch_due(&host->rules, key, max_idle_s)) {
+    /* when the cookie is sent again this is written, so that the next request does not do it, too
+     */
+    if (sc_central_touch_due(&host->rules, key, max_idle_s) || cookie) {
         sc_jobs_leave(host, sc_job_make(SC_JOB_TOUCH, key));
     }
 }
@@ -123,16 +125,17 @@ static int found(request_rec *r, session_t *s, const sc_job_t *job, const sc_cen
     apr_pool_t *pool = s->z.pool;
     const sc_central_value_t *v = &job->v;
     apr_time_t wall = apr_time_now();
+    int cookie;
 
     if (sc_session_take(s, apr_pmemdup(pool, v->body, v->body_len), v->body_len) != APR_SUCCESS) {
         return 0;
     }
     s->state = SESSION_LOADED;
+    cookie = sc_session_arm(r, s, apr_time_from_msec((apr_time_t)v->created_ms),
+                            apr_time_from_msec((apr_time_t)v->accessed_ms), wall);
     if (!filtered) {
-        touch(key, v->max_idle_s);
+        touch(key, v->max_idle_s, cookie);
     }
-    sc_session_arm(r, s, apr_time_from_msec((apr_time_t)v->created_ms),
-                   apr_time_from_msec((apr_time_t)v->accessed_ms), wall);
     bind_route(s, route);
     return 1;
 }

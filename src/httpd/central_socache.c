@@ -21,6 +21,9 @@
 
 APLOG_USE_MODULE(session_cluster);
 
+/** Free memory that an instance keeps. */
+#define POOL_KEEP (1024 * 1024)
+
 typedef struct instance_t {
     ap_socache_instance_t *socache;
     apr_pool_t *pool; /**< NULL: the parent's */
@@ -69,6 +72,7 @@ static apr_pool_t *shared_pool(void)
         return NULL;
     }
     apr_allocator_mutex_set(allocator, mutex);
+    apr_allocator_max_free_set(allocator, POOL_KEEP);
     return pool;
 }
 

@@ -102,10 +102,9 @@ int sc_session_load(request_rec *r, session_rec **z);
 /** Put what a session's body holds into its table. @param body as long as the session lives
  *  @return APR_SUCCESS or APR_EINVAL */
 apr_status_t sc_session_take(session_t *s, const unsigned char *body, apr_size_t len);
-/** Make mod_session save, so that the cookie is sent again, when it is time to. @param created,
- * last access and now on one clock */
-void sc_session_arm(request_rec *r, session_t *s, apr_time_t created, apr_time_t last,
-                    apr_time_t now);
+/** Make mod_session save, so that the cookie is sent again, when it is time to. @param begin when
+ * it was created; last access and now on the same clock. @return 1: it is time to */
+int sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t last, apr_time_t now);
 /** Whether the session has been given a new id a moment ago. */
 int sc_session_renamed(const session_t *s, apr_pool_t *pool);
 /** Hook session_save. */

@@ -239,7 +239,7 @@ static int filtered(const request_rec *top, const sc_dir_conf_t *dir)
  * replicated). Instead the session's life is cut into intervals: the first request in each gets an
  * expiry time that makes mod_session save. So a cookie is never older than one interval plus the
  * time without requests, which is what the directive promises. */
-void sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t last, apr_time_t now)
+int sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t last, apr_time_t now)
 {
     const session_dir_conf *m = sc_provider_mod_session(r);
     apr_time_t interval = m ? m->expiry_update_time : 0;
@@ -248,7 +248,9 @@ void sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t l
     if (interval > 0 && max_age > interval && last >= begin && now >= last &&
         (now - begin) / interval != (last - begin) / interval) {
         s->z.expiry = apr_time_now() + max_age - interval;
+        return 1;
     }
+    return 0;
 }
 
 /** What this node is for a session that it has read. */
@@ -369,7 +371,7 @@ static void found(request_rec *r, chain_t *chain, session_t *s, const sc_stored_
     if (!filtered(chain->top, sc_config_dir(r))) {
         sc_store_note_access(h->store, stored->cell, stored->gen, now);
     }
-    sc_session_arm(r, s, stored->rec.created, last, now);
+    (void)sc_session_arm(r, s, stored->rec.created, last, now);
     bind_route(r, s, stored, route);
     /* as the stock providers do: what is made for one user is not for shared caches; a handler may
      * think otherwise */

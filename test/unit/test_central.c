@@ -599,6 +599,13 @@ static void test_touches_are_coalesced(void)
     CU_ASSERT_EQUAL(fake.puts, 1);
     CU_ASSERT_STRING_EQUAL(seen(&rules, &key_a), "a=1");
     CU_ASSERT_EQUAL(memory.count.central_touches, 1);
+    /* one that fails is tried again with the next access */
+    now_mono += apr_time_from_sec(11);
+    CU_ASSERT_EQUAL(sc_central_touch_due(&rules, &key_a, 100), 1);
+    fake.down = 1;
+    CU_ASSERT_EQUAL(sc_central_touch(&rules, &functions, &key_a, &value), SC_UNKNOWN);
+    fake.down = fake.dead = 0;
+    CU_ASSERT_EQUAL(sc_central_touch_due(&rules, &key_a, 100), 1);
     /* nor does a touch make what is not there, or revive the dead */
     CU_ASSERT_EQUAL(sc_central_touch(&rules, &functions, &key_b, &value), SC_ABSENT);
     CU_ASSERT_EQUAL(sc_central_end(&rules, &functions, &key_a, &value), SC_DONE);
