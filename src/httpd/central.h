@@ -6,6 +6,7 @@
  *
  * central.c: configuration, what the children share. central_socache.c: the provider's instances.
  * central_jobs.c: threads that ask it, so that no request waits longer than configured.
+ * central_work.c: what they do.
  * central_session.c: what the session provider asks.
  */
 #ifndef SC_HTTPD_CENTRAL_H
@@ -76,7 +77,7 @@ void sc_socache_release(sc_socache_use_t *use);
 /** Whoever asks next shall do so over new connections: those of now hang. */
 void sc_instances_renew(sc_central_host_t *host);
 
-/* ---- central_jobs.c -------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 typedef enum sc_job_op_t {
     SC_JOB_FIND,
@@ -107,6 +108,23 @@ struct sc_job_t {
     int is_try;   /**< at a store that does not answer */
     int given_up; /**< nobody waits for it */
 };
+
+/* ---- central_work.c -------------------------------------------------------------------------- */
+
+/** What whoever does jobs has for itself. */
+typedef struct sc_worker_t {
+    sc_central_host_t *host;
+    apr_pool_t *pool; /**< for the provider */
+    sc_buf_t value;
+} sc_worker_t;
+
+apr_status_t sc_worker_init(sc_worker_t *w, sc_central_host_t *host);
+/** Also after an init that failed. */
+void sc_worker_free(sc_worker_t *w);
+/** Do it, now and here. */
+void sc_worker_do(sc_worker_t *w, sc_job_t *job);
+
+/* ---- central_jobs.c -------------------------------------------------------------------------- */
 
 sc_job_t *sc_job_make(sc_job_op_t op, const sc_central_key_t *key);
 void sc_job_free(sc_job_t *job);
