@@ -4,6 +4,7 @@
 import http.client
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -389,6 +390,37 @@ def test_frozen_under_load(farm, store, record_property):
     crowd.check()
     assert max(waits) < 10
     assert end - begin < 5
+
+
+def test_host_that_does_not_answer(farm, redis):
+    """Connections are neither accepted nor refused, as if its host had vanished."""
+    nodes = pair(farm, redis, "timeout=600 retryInterval=200")
+    waiting = []
+    with Crowd(nodes, 4) as crowd:
+        crowd.all_see(200)
+        redis.kill()
+        with socket.socket() as hole:
+            hole.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            hole.bind(("127.0.0.1", redis.port))
+            hole.listen(0)
+            for _ in range(4):  # nobody takes these: its queue is full
+                one = socket.socket()
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", redis.port))
+                waiting.append(one)
+            begin = time.monotonic()
+            crowd.all_see(503)
+            time.sleep(3)
+            waits = [a[1] - a[0] for a in crowd.since(begin, 503)]
+            assert sum(w > 0.5 for w in waits) < len(waits) / 4
+        for one in waiting:
+            one.close()
+        redis.start()
+        begin = time.monotonic()
+        end = crowd.all_see(200)
+        print(f"vanished: all served {end - begin:.3f} s after redis answered, longest 503 "
+              f"{max(waits):.3f} s")
+    crowd.check()
 
 
 def test_memcached_killed_means_gone(farm):
