@@ -102,7 +102,7 @@ struct sc_job_t {
     /* kept by central_jobs.c */
     sc_job_t *next;
     pthread_cond_t *done; /**< of who waits */
-    apr_time_t due;       /**< LOOK: mono */
+    apr_time_t due;       /**< LOOK: mono; of those that nobody waits for, later: when they began */
     int tries;
     int state;
     int is_try;   /**< at a store that does not answer */

@@ -39,6 +39,8 @@ APLOG_USE_MODULE(session_cluster);
 #define LEFT_MAX 4096
 /** Threads that may be at these at a time: the others are for requests. */
 #define LEFT_THREADS 4
+/** When they are all taken, others look for a free place so often. */
+#define FULL_PAUSE apr_time_from_msec(50)
 /** How often a change is looked at when it always was overwritten, or the store does not answer. */
 #define LOOKS 20
 /** How long the end of a child waits for its threads. */
@@ -59,9 +61,9 @@ struct sc_jobs_t {
     pthread_condattr_t attr;
     list_t queue;
     list_t touches;
-    list_t looks; /**< in order of their due times */
-    int left;     /**< jobs that nobody waits for */
-    int at_left;  /**< threads at these */
+    list_t looks;                    /**< in order of their due times */
+    int left;                        /**< jobs that nobody waits for */
+    sc_job_t *running[LEFT_THREADS]; /**< of these */
     int threads;
     int idle;
     int most;
@@ -152,22 +154,49 @@ static void wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, apr_time_t 
     (void)pthread_cond_timedwait(cond, mutex, &until);
 }
 
+/* With the mutex held. A place for a job that nobody waits for; those that hang give theirs up.
+ * @return NULL: there is none */
+static sc_job_t **place_for_left(sc_jobs_t *jobs, apr_time_t now)
+{
+    apr_interval_time_t timeout = apr_time_from_msec((apr_time_t)jobs->host->conf->timeout_ms);
+
+    for (int i = 0; i < LEFT_THREADS; i++) {
+        sc_job_t *one = jobs->running[i];
+
+        if (one && now - one->due > timeout) {
+            __atomic_store_n(&one->given_up, 1, __ATOMIC_RELEASE);
+            jobs->lost++;
+            jobs->running[i] = NULL;
+        }
+        if (!jobs->running[i]) {
+            return &jobs->running[i];
+        }
+    }
+    return NULL;
+}
+
 /* With the mutex held. At the end what was to be looked at later is looked at now. */
 static sc_job_t *next_job(sc_jobs_t *jobs, apr_time_t now)
 {
+    sc_job_t **place;
+    sc_job_t *job;
+
     if (jobs->queue.first) {
         return pop(&jobs->queue);
     }
-    if (jobs->at_left >= LEFT_THREADS) {
+    place = place_for_left(jobs, now);
+    if (!place) {
         return NULL;
     }
-    if (jobs->touches.first) {
-        return pop(&jobs->touches);
+    job = pop(&jobs->touches);
+    if (!job && jobs->looks.first && (jobs->looks.first->due <= now || jobs->ending)) {
+        job = pop(&jobs->looks);
     }
-    if (jobs->looks.first && (jobs->looks.first->due <= now || jobs->ending)) {
-        return pop(&jobs->looks);
+    if (job) {
+        job->due = now;
+        *place = job;
     }
-    return NULL;
+    return job;
 }
 
 /* With the mutex held. @return 1: it stays for another look */
@@ -181,33 +210,41 @@ static int look_again(sc_jobs_t *jobs, sc_job_t *job)
         return 0;
     }
     job->state = JOB_WAITING;
+    job->given_up = 0;
     job->due =
         sc_mono(&sc_clock_system) + apr_time_from_msec((apr_time_t)jobs->host->conf->look_ms);
     push(&jobs->looks, job);
     return 1;
 }
 
-/* With the mutex held. */
-static void finish(sc_jobs_t *jobs, sc_job_t *job, int left)
+static int is_left(const sc_job_t *job)
 {
-    if (left) {
+    return job->op == SC_JOB_TOUCH || job->op == SC_JOB_LOOK;
+}
+
+/* With the mutex held. */
+static void finish(sc_jobs_t *jobs, sc_job_t *job)
+{
+    for (int i = 0; i < LEFT_THREADS; i++) {
+        if (jobs->running[i] == job) {
+            jobs->running[i] = NULL;
+        }
+    }
+    if (job->given_up) {
+        jobs->lost--;
+        jobs->lost_tries -= job->is_try;
+    }
+    if (is_left(job)) {
         if (!look_again(jobs, job)) {
             jobs->left--;
             sc_job_free(job);
         }
     } else if (job->given_up) {
-        jobs->lost--;
-        jobs->lost_tries -= job->is_try;
         sc_job_free(job);
     } else {
         job->state = JOB_DONE;
         (void)pthread_cond_signal(job->done);
     }
-}
-
-static int is_left(const sc_job_t *job)
-{
-    return job->op == SC_JOB_TOUCH || job->op == SC_JOB_LOOK;
 }
 
 static void drop_touch(sc_central_host_t *host, const sc_job_t *job)
@@ -230,6 +267,15 @@ static int may_ask(const sc_jobs_t *jobs, sc_job_t *job)
     return 1;
 }
 
+/* With the mutex held. When a thread without work should look for some by itself. */
+static apr_time_t wake_time(const sc_jobs_t *jobs, apr_time_t now)
+{
+    apr_time_t due = jobs->looks.first ? jobs->looks.first->due : now + IDLE_TIME;
+
+    /* it was not given what is due: all places are taken, and perhaps hang */
+    return due > now ? due : now + FULL_PAUSE;
+}
+
 static void *thread_main(void *data)
 {
     sc_jobs_t *jobs = data;
@@ -243,17 +289,13 @@ static void *thread_main(void *data)
         sc_job_t *job = next_job(jobs, now);
 
         if (job) {
-            int left = is_left(job);
-
             job->state = JOB_RUNNING;
-            jobs->at_left += left;
             (void)pthread_mutex_unlock(&jobs->mutex);
             if (may_ask(jobs, job)) {
                 sc_worker_do(&w, job);
             }
             (void)pthread_mutex_lock(&jobs->mutex);
-            jobs->at_left -= left;
-            finish(jobs, job, left);
+            finish(jobs, job);
             begin = sc_mono(&sc_clock_system);
             continue;
         }
@@ -261,9 +303,7 @@ static void *thread_main(void *data)
             break;
         }
         jobs->idle++;
-        wait_until(&jobs->work, &jobs->mutex,
-                   jobs->looks.first && jobs->at_left < LEFT_THREADS ? jobs->looks.first->due
-                                                                     : now + IDLE_TIME);
+        wait_until(&jobs->work, &jobs->mutex, wake_time(jobs, now));
         jobs->idle--;
     }
     jobs->threads--;
@@ -342,29 +382,32 @@ static int pass(sc_jobs_t *jobs, sc_job_t *job, apr_time_t now)
     }
 }
 
-/* With the mutex held; it is the request's time that has run out. */
-static void give_up(sc_jobs_t *jobs, sc_job_t *job)
+/* With the mutex held; it is the request's time that has run out.
+ * @return 1: it is the first one of all children whose has */
+static int give_up(sc_jobs_t *jobs, sc_job_t *job)
 {
     sc_central_host_t *host = jobs->host;
 
     if (job->state == JOB_WAITING) {
         take_out(&jobs->queue, job);
         sc_job_free(job);
-        return;
+        return 0;
     }
     __atomic_store_n(&job->given_up, 1, __ATOMIC_RELEASE);
     jobs->lost++;
     jobs->lost_tries += job->is_try;
     sc_instances_renew(host);
-    if (sc_gate_failed(&host->rules.memory->gate, sc_mono(&sc_clock_system),
-                       apr_time_from_msec((apr_time_t)host->conf->retry_ms), 1)) {
-        sc_central_count(host->rules.memory, central_outages, 1);
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, host->server,
-                     "SC1014: the central store (%s) has not answered within %u ms; cookies stay, "
-                     "requests with a session get %s until it does",
-                     host->provider->name, host->conf->timeout_ms,
-                     host->conf->empty ? "none" : "503");
-    }
+    return sc_gate_failed(&host->rules.memory->gate, sc_mono(&sc_clock_system),
+                          apr_time_from_msec((apr_time_t)host->conf->retry_ms), job->is_try);
+}
+
+static void tell_hung(const sc_central_host_t *host)
+{
+    sc_central_count(host->rules.memory, central_outages, 1);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, host->server,
+                 "SC1014: the central store (%s) has not answered within %u ms; cookies stay, "
+                 "requests with a session get %s until it does",
+                 host->provider->name, host->conf->timeout_ms, host->conf->empty ? "none" : "503");
 }
 
 sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
@@ -374,6 +417,7 @@ sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
     apr_time_t now = sc_mono(&sc_clock_system);
     apr_time_t until = now + apr_time_from_msec((apr_time_t)host->conf->timeout_ms);
     pthread_cond_t done;
+    int first = 0;
 
     if (!jobs) {
         return run_here(host, job);
@@ -394,11 +438,14 @@ sc_job_t *sc_jobs_run(sc_central_host_t *host, sc_job_t *job)
             wait_until(&done, &jobs->mutex, until);
         }
         if (job->state != JOB_DONE) {
-            give_up(jobs, job);
+            first = give_up(jobs, job);
             job = NULL;
         }
     }
     (void)pthread_mutex_unlock(&jobs->mutex);
+    if (first) {
+        tell_hung(host);
+    }
     (void)pthread_cond_destroy(&done);
     if (job && job->outcome == SC_UNKNOWN) {
         sc_job_free(job);
