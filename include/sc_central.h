@@ -11,9 +11,9 @@
  *   - three answers: found, surely not there, and not known. A client of Redis or memcached says
  *     "not found" also when its server is dead, so absence is only believed while another key, the
  *     sentinel, can be seen before and behind it;
- *   - changes merge per attribute, by stamps (sc_session.h). The store has no compare-and-swap, so
- * a change is read, merged, written under a lock of this node, and looked at again later: what
- *     another node has overwritten meanwhile is merged in once more;
+ *   - changes merge per attribute, by stamps (sc_session.h). The store has no compare-and-swap:
+ *     a change is read, merged, written under a lock of this node, and looked at again later;
+ *     what another node has overwritten meanwhile is merged in once more;
  *   - the end of a session is a value, too, which late changes find;
  *   - a value is bound to its key and checked, so what somebody else has put there, or an answer
  *     that belongs to another question, is no session;
@@ -144,6 +144,8 @@ typedef struct sc_central_store_t {
     /** @return APR_SUCCESS; APR_ENOSPC: larger than the store takes; other: an error */
     apr_status_t (*put)(void *baton, const sc_central_key_t *key, const unsigned char *data,
                         apr_size_t len, apr_uint32_t ttl_s);
+    /** Forget a value. NULL: cannot. @return APR_SUCCESS or an error */
+    apr_status_t (*remove)(void *baton, const sc_central_key_t *key);
     /** Begin anew, with new connections: what is known of the server's state is out of date. NULL:
      *  cannot */
     void (*renew)(void *baton);

@@ -207,6 +207,9 @@ sc_outcome_t sc_central_write(const sc_central_t *c, const sc_central_store_t *s
     sc_buf_free(&b);
     if (rv == APR_SUCCESS) {
         sc_central_count(c->memory, central_writes, 1);
+        if (!c->local && __atomic_load_n(&c->memory->sentinel_put, __ATOMIC_RELAXED) == 0) {
+            (void)put_sentinel(c, store); /* before the store is full, say */
+        }
         return SC_DONE;
     }
     if (rv == APR_ENOSPC) {

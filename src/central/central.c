@@ -57,9 +57,8 @@ sc_stamp_t sc_central_stamp(const sc_central_t *c, const sc_stamp_t *than)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-/* What has ended here is dead, whatever another node has written over it in a race that was lost.
- */
-static int is_dead(const sc_central_t *c, const sc_central_key_t *key, sc_central_kind_t *kind)
+/* What has ended here is dead, whatever another node has written over it in a race it has won. */
+int sc_central_is_dead(const sc_central_t *c, const sc_central_key_t *key, sc_central_kind_t *kind)
 {
     apr_interval_time_t age;
     sc_recent_t what = sc_recent_get(c, key, &age);
@@ -76,7 +75,7 @@ static sc_outcome_t find(const sc_central_t *c, const sc_central_store_t *store,
     sc_outcome_t outcome = sc_central_read(c, store, key, value, v);
     sc_central_kind_t kind;
 
-    if (outcome == SC_FOUND && is_dead(c, key, &kind)) {
+    if (outcome == SC_FOUND && sc_central_is_dead(c, key, &kind)) {
         (void)sc_central_bury(c, store, key, kind);
         v->kind = kind;
         outcome = SC_ABSENT;
@@ -213,7 +212,7 @@ static sc_outcome_t change_to(const sc_central_t *c, const sc_central_store_t *s
     if (outcome == SC_DONE && !c->local && !(change->flags & SC_CHANGE_NEW) &&
         writer != c->memory->node) {
         /* another node is at it, too: look at once */
-        (void)sc_central_look(c, store, to, delta, value);
+        (void)sc_central_look_again(c, store, to, delta, value);
     }
     return outcome;
 }
@@ -274,11 +273,15 @@ sc_outcome_t sc_central_end(const sc_central_t *c, const sc_central_store_t *sto
     sc_outcome_t outcome = sc_central_bury(c, store, key, SC_CENTRAL_ENDED);
     sc_buf_t nothing;
 
-    sc_central_unlock(c, key, lock);
-    if (outcome == SC_DONE && !c->local) {
+    if (outcome == SC_FULL && store->remove && store->remove(store->baton, key) == APR_SUCCESS) {
+        /* no room to say that it has ended; what is not there is no session, either */
+        sc_recent_note(c, key, SC_RECENT_ENDED);
+        outcome = SC_DONE;
+    } else if (outcome == SC_DONE && !c->local) {
         sc_buf_init(&nothing, 0);
-        (void)sc_central_look(c, store, key, &nothing, value);
+        (void)sc_central_look_again(c, store, key, &nothing, value);
     }
+    sc_central_unlock(c, key, lock);
     return outcome;
 }
 

@@ -47,6 +47,13 @@ apr_uint32_t sc_central_ttl(const sc_central_t *c, apr_uint32_t max_idle_s);
 sc_outcome_t sc_central_bring(const sc_central_t *c, const sc_central_store_t *store,
                               const sc_central_key_t *key, const sc_buf_t *delta,
                               sc_central_value_t *v);
+/** As sc_central_look, with the lock held. */
+sc_outcome_t sc_central_look_again(const sc_central_t *c, const sc_central_store_t *store,
+                                   const sc_central_key_t *key, const sc_buf_t *delta,
+                                   sc_buf_t *value);
+/** Whether this node has ended the session; what the store says may have been written over it.
+ *  @param kind receives what to write */
+int sc_central_is_dead(const sc_central_t *c, const sc_central_key_t *key, sc_central_kind_t *kind);
 /** Write that a session has ended. */
 sc_outcome_t sc_central_bury(const sc_central_t *c, const sc_central_store_t *store,
                              const sc_central_key_t *key, sc_central_kind_t kind);

@@ -48,28 +48,33 @@ static int has_all(const sc_central_value_t *v, const sc_buf_t *delta)
     return 1;
 }
 
+sc_outcome_t sc_central_look_again(const sc_central_t *c, const sc_central_store_t *store,
+                                   const sc_central_key_t *key, const sc_buf_t *delta,
+                                   sc_buf_t *value)
+{
+    sc_central_kind_t kind = SC_CENTRAL_ENDED;
+    sc_central_value_t v;
+    sc_outcome_t outcome = sc_central_read(c, store, key, value, &v);
+    int dead = sc_central_is_dead(c, key, &kind) || delta->len == 0;
+
+    if (outcome != SC_FOUND) {
+        return outcome == SC_ABSENT ? SC_DONE : SC_UNKNOWN;
+    }
+    if (!dead && has_all(&v, delta)) {
+        return SC_DONE;
+    }
+    sc_central_count(c->memory, central_merges, 1);
+    outcome =
+        dead ? sc_central_bury(c, store, key, kind) : sc_central_bring(c, store, key, delta, &v);
+    return outcome == SC_DONE ? SC_DEGRADED : outcome;
+}
+
 sc_outcome_t sc_central_look(const sc_central_t *c, const sc_central_store_t *store,
                              const sc_central_key_t *key, const sc_buf_t *delta, sc_buf_t *value)
 {
-    sc_central_value_t v;
-    sc_outcome_t outcome = sc_central_read(c, store, key, value, &v);
+    apr_uint64_t lock = sc_central_lock(c, key);
+    sc_outcome_t outcome = sc_central_look_again(c, store, key, delta, value);
 
-    if (outcome == SC_ABSENT) {
-        return SC_DONE;
-    }
-    if (outcome != SC_FOUND || (delta->len > 0 && has_all(&v, delta))) {
-        return outcome == SC_FOUND ? SC_DONE : SC_UNKNOWN;
-    }
-    sc_central_count(c->memory, central_merges, 1);
-    if (delta->len > 0) {
-        outcome = sc_central_bring(c, store, key, delta, &v);
-    } else {
-        apr_interval_time_t age;
-
-        outcome =
-            sc_central_bury(c, store, key,
-                            sc_recent_get(c, key, &age) == SC_RECENT_RENAMED ? SC_CENTRAL_RENAMED
-                                                                             : SC_CENTRAL_ENDED);
-    }
-    return outcome == SC_DONE ? SC_DEGRADED : outcome;
+    sc_central_unlock(c, key, lock);
+    return outcome;
 }

@@ -235,6 +235,21 @@ static apr_status_t put(void *baton, const sc_central_key_t *key, const unsigned
     return outcome_of(use, rv);
 }
 
+static apr_status_t forget(void *baton, const sc_central_key_t *key)
+{
+    sc_socache_use_t *use = baton;
+    const sc_central_host_t *host = use->host;
+    apr_status_t rv = acquire(use);
+
+    if (rv == APR_SUCCESS) {
+        lock(host);
+        rv = host->provider->remove(use->instance->socache, host->server, key->b, sizeof(key->b),
+                                    use->pool);
+        unlock(host);
+    }
+    return outcome_of(use, rv);
+}
+
 static void renew(void *baton)
 {
     sc_socache_use_t *use = baton;
@@ -255,6 +270,7 @@ void sc_socache_functions(sc_socache_use_t *use, sc_central_store_t *out)
     out->baton = use;
     out->get = get;
     out->put = put;
+    out->remove = forget;
     out->renew = (use->host->traits & SC_SOCACHE_REOPEN) ? renew : NULL;
     out->wanted = wanted;
 }

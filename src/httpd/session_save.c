@@ -209,7 +209,7 @@ static apr_status_t end(request_rec *r, chain_t *chain, session_t *s)
         outcome = SC_DONE;
     }
     rv = settle(r, chain, s, outcome, &done);
-    if (done) {
+    if (done || outcome == SC_FULL) { /* a central store that refuses even this: as above */
         s->due = COOKIE_CLEAR;
     }
     return rv;

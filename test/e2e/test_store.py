@@ -468,6 +468,31 @@ def test_emptied_store_ends_sessions(farm, redis):
     node.wait_log("SC1012")
 
 
+def test_a_full_store(farm, redis):
+    """It answers and takes nothing: no new sessions, the others are there, logging out works."""
+    node = single(farm, redis.provider)
+    browser, leaving = node.client(), node.client()
+    browser.op("set=a:1")
+    leaving.op("set=b:1")
+    old = dict(leaving.cookies)
+    assert redis.call("CONFIG", "SET", "maxmemory-policy", "noeviction") == b"OK"
+    assert redis.call("CONFIG", "SET", "maxmemory", "1") == b"OK"
+    other = node.client()
+    other.op("set=c:1")
+    assert "SID" not in other.cookies
+    node.wait_log("SC0211")
+    assert browser.values() == {"a": "1"}
+    browser.op("set=a:2")
+    assert browser.values() == {"a": "1"}
+    leaving.op("clear")
+    assert "SID" not in leaving.cookies
+    assert node.client(cookies=old).values() == {}
+    assert redis.call("CONFIG", "SET", "maxmemory", "0") == b"OK"
+    assert browser.values("set=a:3") == {"a": "3"}
+    assert browser.values() == {"a": "3"}
+    assert count(node, "outages") == 0
+
+
 def test_starts_without_its_store(farm):
     one = Redis()
     try:

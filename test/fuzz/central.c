@@ -151,7 +151,7 @@ static void check_changed(const content_t *c)
 
 static void work(const sc_central_t *rules, content_t *c)
 {
-    sc_central_store_t store = {c, get, put, NULL, NULL};
+    sc_central_store_t store = {c, get, put, NULL, NULL, NULL};
     sc_buf_t value, attrs, delta;
     sc_central_value_t v;
     sc_change_t change;

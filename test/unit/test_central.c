@@ -132,6 +132,20 @@ static apr_status_t fake_put(void *baton, const sc_central_key_t *key, const uns
     return APR_SUCCESS;
 }
 
+static apr_status_t fake_remove(void *baton, const sc_central_key_t *key)
+{
+    fake_value_t *v = place_of(key);
+
+    (void)baton;
+    if (fake.dead || fake.down) {
+        return APR_ECONNREFUSED;
+    }
+    if (v) {
+        v->len = 0;
+    }
+    return v ? APR_SUCCESS : APR_NOTFOUND;
+}
+
 static void fake_renew(void *baton)
 {
     (void)baton;
@@ -192,6 +206,7 @@ static void begin(void)
     functions.baton = &fake;
     functions.get = fake_get;
     functions.put = fake_put;
+    functions.remove = fake_remove;
     functions.renew = fake_renew;
     functions.wanted = fake_wanted;
     CU_ASSERT_EQUAL_FATAL(sc_central_key(&key_a, "test", "app", 3, &a), APR_SUCCESS);
@@ -400,7 +415,12 @@ static void test_full_is_no_outage(void)
     fake.readonly = 1;
     CU_ASSERT_EQUAL(change(&rules, "a=2", 0), SC_FULL);
     CU_ASSERT_STRING_EQUAL(seen(&rules, &key_a), "a=1");
+    /* who logs out is logged out nevertheless */
+    CU_ASSERT_EQUAL(sc_central_end(&rules, &functions, &key_a, &value), SC_DONE);
+    CU_ASSERT_STRING_EQUAL(seen(&rules, &key_a), "-");
     fake.readonly = 0;
+    memset(&memory.recent, 0, sizeof(memory.recent));
+    CU_ASSERT_EQUAL(change(&rules, "a=1", SC_CHANGE_NEW), SC_DONE);
     fake.small = 1;
     CU_ASSERT_EQUAL(change(&rules,
                            "b=0123456789012345678901234567890123456789012345678901234567890"
@@ -551,6 +571,10 @@ static void test_dead_ids_stay_dead(void)
     CU_ASSERT_STRING_EQUAL(seen(&other, &key_a), "-");
     fake_set(&key_a, before.data, before.len, 100);
     CU_ASSERT_EQUAL(sc_central_look(&rules, &functions, &key_a, &nothing, &value), SC_DEGRADED);
+    CU_ASSERT_STRING_EQUAL(seen(&other, &key_a), "-");
+    /* nor does a second look at a change of before bring it back */
+    fake_set(&key_a, before.data, before.len, 100);
+    CU_ASSERT_EQUAL(sc_central_look(&rules, &functions, &key_a, &delta, &value), SC_DEGRADED);
     CU_ASSERT_STRING_EQUAL(seen(&other, &key_a), "-");
     end();
 }
