@@ -15,9 +15,11 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(sc_process_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(sc_process_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(sc_process_monitor, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_handler(sc_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_error_log(sc_process_log_written, NULL, NULL, APR_HOOK_MIDDLE);
+    sc_status_register(p);
     sc_provider_register(p);
     sc_balancer_register(p);
+    sc_api_register(p);
 }
 
 AP_DECLARE_MODULE(session_cluster) = {

@@ -14,6 +14,7 @@
 #define SC_BOARD_H
 
 #include "sc_base.h"
+#include "sc_notice.h"
 
 #define SC_URL_MAX 127
 #define SC_HOST_MAX 63
@@ -31,9 +32,24 @@ typedef enum sc_node_state_t {
     SC_NODE_JOINING,  /**< takes over state: a miss in the store is not a sure miss */
     SC_NODE_READY,    /**< knows all sessions it should know */
     SC_NODE_LEAVING,  /**< hands over what it holds, and says good-bye */
-    SC_NODE_MINORITY  /**< READY, but with fewer live members than SessionClusterQuorum asks for: it
+    SC_NODE_MINORITY, /**< READY, but with fewer live members than SessionClusterQuorum asks for: it
                            refuses sessions */
+    SC_NODE_DRAINING  /**< READY, but an administrator wants it to be free: it gets no new sessions,
+                           and gives away those of which it is the primary */
 } sc_node_state_t;
+
+/** Whether a node of that state knows all sessions that it should know, and stays. */
+static inline int sc_node_complete(apr_uint32_t state)
+{
+    return state == SC_NODE_READY || state == SC_NODE_MINORITY || state == SC_NODE_DRAINING;
+}
+
+/** Whether sessions of a node of that state are better served by another one, which balancers know:
+ *  it is about to leave, or is to be free. */
+static inline int sc_node_going(apr_uint32_t state)
+{
+    return state == SC_NODE_LEAVING || state == SC_NODE_DRAINING;
+}
 
 typedef enum sc_member_state_t {
     SC_MEMBER_ALIVE = 0,
@@ -66,6 +82,8 @@ typedef struct sc_board_member_t {
     apr_uint64_t queued_bytes;
     apr_time_t since; /**< mono time of its last change of state */
     apr_time_t heard; /**< mono time of the last sign of life */
+    apr_time_t owes;  /**< mono time at which what has been on its way to it for longest was sent,
+                         and  is not acknowledged yet; 0: nothing is */
 } sc_board_member_t;
 
 typedef struct sc_view_t {
@@ -134,6 +152,8 @@ typedef struct sc_view_t {
     X(tomcat_answers)     /* of these, answered and taken over to the end */                       \
     X(tomcat_refused)     /* answers cut off, too large or malformed */                            \
     X(tomcat_ignored)     /* locations in answers that could not be used */                        \
+    X(events_told)        /* told to listeners of other modules by the engine */                   \
+    X(events_lost)        /* not told: listeners are too slow */                                   \
     X(link_requests)      /* messages from the children */                                         \
     X(link_refused)       /* malformed ones */
 
@@ -196,6 +216,24 @@ typedef struct sc_board_peer_t {
     apr_time_t used;       /**< mono, to reuse the oldest entry */
 } sc_board_peer_t;
 
+/** What went on lately: how much these counters have risen. */
+#define SC_RATES(X)                                                                                \
+    X(created)                                                                                     \
+    X(changed)                                                                                     \
+    X(touches)                                                                                     \
+    X(replicated)                                                                                  \
+    X(applied)                                                                                     \
+    X(degraded)                                                                                    \
+    X(bytes_in)                                                                                    \
+    X(bytes_out)
+
+typedef struct sc_rates_t {
+    apr_uint64_t span; /**< within so many microseconds; 0: not known yet */
+#define SC_X(name) apr_uint64_t name;
+    SC_RATES(SC_X)
+#undef SC_X
+} sc_rates_t;
+
 typedef struct sc_board_t {
     apr_uint32_t engine_pid;      /**< 0: none yet */
     apr_uint32_t engine_starts;   /**< how many engines have used this mapping */
@@ -215,6 +253,10 @@ typedef struct sc_board_t {
     apr_uint32_t short_copies;      /**< sessions of this node with fewer backups than asked for and
                                          possible */
     apr_uint32_t moving;            /**< changes of location under way */
+    apr_uint32_t draining;          /**< 1: an administrator wants this node to be free; outlives
+                                         engines and restarts, not the mapping */
+    sc_rates_t rates;               /**< of the last seconds; words of their own, not one picture */
+    sc_notices_t notices;
     sc_counters_t count;
     sc_board_peer_t peer[SC_PEERS_MAX];
     apr_uint32_t view_gen;
@@ -249,8 +291,8 @@ int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t 
  * no live member of role node has it. For children, as above. */
 apr_uint32_t sc_board_route_state(const sc_board_t *board, const char *route, apr_size_t len);
 
-/** Whether a live member of role node announces that it takes over state (SC_NODE_JOINING) or
- *  leaves. For children, as above. */
+/** Whether a live member of role node announces that it takes over state (SC_NODE_JOINING), leaves
+ *  or is draining. For children, as above. */
 int sc_board_any_passing(const sc_board_t *board);
 
 /** Whether another member of role node is alive. For children, as above. */

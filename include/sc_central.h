@@ -168,7 +168,9 @@ typedef struct sc_central_t {
 } sc_central_t;
 
 /** How long a renamed session's old id says so, seconds. */
-#define SC_CENTRAL_RENAMED_S 30
+#define SC_CENTRAL_RENAMED_S 70
+/** Longest text that an old id keeps of the new one. */
+#define SC_CENTRAL_HEIR_MAX 64
 
 /* All outcomes are those of the engine's link: SC_UNKNOWN means that the store could not be asked,
  * or has not answered; SC_FULL that it answers but does not take the value. Each takes a buffer
@@ -185,11 +187,16 @@ sc_outcome_t sc_central_find(const sc_central_t *c, const sc_central_store_t *st
 sc_outcome_t sc_central_change(const sc_central_t *c, const sc_central_store_t *store,
                                const sc_central_key_t *key, const sc_change_t *change,
                                sc_buf_t *value, sc_buf_t *delta);
-/** SC_LINK_CHANGE_ID: the session gets another key, then a change; the old key says that it did. */
+/** SC_LINK_CHANGE_ID: the session gets another key, then a change; the old key says that it did.
+ *  @param heir what the old key says of the new one, see sc_central_heir; SC_CENTRAL_HEIR_MAX */
 sc_outcome_t sc_central_rename(const sc_central_t *c, const sc_central_store_t *store,
                                const sc_central_key_t *key, const sc_central_key_t *new_key,
-                               const sc_change_t *change, sc_buf_t *value, sc_buf_t *delta);
-/** SC_LINK_REMOVE: end a session. */
+                               const sc_change_t *change, const char *heir, sc_buf_t *value,
+                               sc_buf_t *delta);
+/** The text that a renamed session's old id keeps. @param out SC_CENTRAL_HEIR_MAX + 1 bytes
+ *  @return 1: there is one */
+int sc_central_heir_text(const sc_central_value_t *v, char *out);
+/** SC_LINK_REMOVE: end a session. One that is renamed stays so: SC_ABSENT. */
 sc_outcome_t sc_central_end(const sc_central_t *c, const sc_central_store_t *store,
                             const sc_central_key_t *key, sc_buf_t *value);
 

@@ -175,6 +175,7 @@ typedef struct sc_config_t {
         apr_uint32_t block_bytes;        /**< bytes of one block of a state transfer */
         apr_uint32_t tombstone_s;        /**< how long an invalidated id is remembered */
         apr_uint32_t expire_on_shutdown; /**< expireSessionsOnShutdown */
+        apr_uint32_t notify_replicated;  /**< notifyListenersOnReplication */
         apr_uint32_t digest_ms;          /**< pause between two comparisons with a peer; 0: none */
     } delta;                             /**< what both managers have */
     struct {

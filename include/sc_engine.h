@@ -11,6 +11,7 @@
 #define SC_ENGINE_H
 
 #include "sc_channel.h"
+#include "sc_events.h"
 #include "sc_manager.h"
 
 typedef struct sc_engine_t sc_engine_t;
@@ -27,6 +28,7 @@ typedef struct sc_engine_setup_t {
     int control_fd;              /**< SEQPACKET to the parent; -1: none (tests) */
     /** A message of the parent; fds are the callee's. */
     void (*control)(void *baton, const unsigned char *msg, apr_size_t len, int fd);
+    sc_tell_fn_t *tell; /**< what happens; with baton; NULL: nobody listens */
     void *baton;
 } sc_engine_setup_t;
 
@@ -37,6 +39,8 @@ apr_status_t sc_engine_run(sc_engine_t *e);
 /** End the loop. May be called from a signal handler.
  *  @param leave 1: good-bye to the members; 0: a successor takes over at once, say nothing */
 void sc_engine_stop(sc_engine_t *e, int leave);
+/** This node is about to be stopped and serves what is under way: see sc_manager_leave. */
+void sc_engine_leave(sc_engine_t *e);
 /** The loop, for watches of the process around it. */
 sc_loop_t *sc_engine_loop(sc_engine_t *e);
 

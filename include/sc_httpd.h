@@ -6,7 +6,8 @@
  *
  * config.c: directives -> sc_server_conf_t (one per process) and sc_dir_conf_t (per directory).
  * engine_process.c: the engine's process: fork, keep, respawn, replace. provider.c: sessions for
- * mod_session. cookie.c: the cookie. balancer*.c: lbmethod bysession. status.c: the status page.
+ * mod_session. cookie.c: the cookie. balancer*.c: lbmethod bysession. status*.c: the status page.
+ * listeners.c, api.c: for other modules.
  */
 #ifndef SC_HTTPD_H
 #define SC_HTTPD_H
@@ -88,12 +89,15 @@ typedef struct sc_dir_conf_t {
     const char *cookie_name;  /**< NULL: provider off here */
     const char *cookie_attrs; /**< NULL: the default ones */
     int cookie_set;
-    const char *context;        /**< NULL: the server's name */
-    int max_inactive_s;         /**< SC_UNSET: 1800 */
-    apr_array_header_t *filter; /**< ap_regex_t *: no touch for a matching URI; NULL: none */
-    int rotate;                 /**< SC_UNSET (On), 0, 1 */
-    const char *rotate_attr;    /**< a named attribute; NULL: mod_auth_form's user */
-    int backup_hint;            /**< SC_UNSET (Off), 0, 1 */
+    const char *context;              /**< NULL: the server's name */
+    int max_inactive_s;               /**< SC_UNSET: 1800 */
+    apr_array_header_t *filter;       /**< ap_regex_t *: no touch for a matching URI; NULL: none */
+    int rotate;                       /**< SC_UNSET (On), 0, 1 */
+    apr_array_header_t *rotate_attrs; /**< const char *: named attributes; NULL: mod_auth_form's
+                                         user */
+    int rotate_grace_s;               /**< SC_UNSET: 10 */
+    int backup_hint;                  /**< SC_UNSET (Off), 0, 1 */
+    int status_actions;               /**< SC_UNSET (Off), 0, 1 */
 } sc_dir_conf_t;
 
 /** The one object of this process: set by engine_process.c, read by all. */
@@ -132,6 +136,8 @@ const char *sc_config_context(request_rec *r, const sc_dir_conf_t *dir);
 int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 void sc_process_child_init(apr_pool_t *pchild, server_rec *s);
 int sc_process_monitor(apr_pool_t *p, server_rec *s);
+/** A line has been written to an error log, by this process. */
+void sc_process_log_written(const ap_errorlog_info *info, const char *line);
 
 /* ---- provider.c ----------------------------------------------------------------------------- */
 /** Register everything for mod_session; nothing when mod_session is not loaded. */
@@ -166,6 +172,10 @@ typedef struct sc_members_info_t {
 /** @return 0: there are not so many */
 int sc_balancer_info(int i, const sc_view_t *view, sc_members_info_t *out);
 
+/* ---- api.c ---------------------------------------------------------------------------------- */
+/** What other modules, expressions and log formats can ask for. */
+void sc_api_register(apr_pool_t *p);
+
 /* ---- balancer_memory.c ---------------------------------------------------------------------- */
 /** What requests of balancers have counted; a copy. @return 1; 0: no balancer here uses bysession,
  *  all are zero */
@@ -175,8 +185,12 @@ int sc_balancer_tallies(sc_tallies_t *out);
 /** What requests have counted of the central store; a copy. Zeroes without one. */
 void sc_central_counters(sc_central_counters_t *out);
 
-/* ---- status.c ------------------------------------------------------------------------------- */
+/* ---- status*.c ------------------------------------------------------------------------------ */
 /** Handler "session-cluster-status". */
 int sc_status_handler(request_rec *r);
+/** That, and the section on mod_status' page. */
+void sc_status_register(apr_pool_t *p);
+/** SessionClusterStatusActions */
+const char *sc_set_status_actions(cmd_parms *cmd, void *vdir, int on);
 
 #endif

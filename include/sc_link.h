@@ -37,8 +37,11 @@ typedef enum sc_link_op_t {
     SC_LINK_FETCH = 3,     /**< find a session that the store does not have, or not for sure */
     SC_LINK_CHANGE_ID = 4, /**< sc_change_t with new_id: rename and change in one operation */
     SC_LINK_TAKEOVER =
-        5,            /**< become primary of a session that is here (route of the cookie died) */
-    SC_LINK_PING = 6, /**< answered at once */
+        5,               /**< become primary of a session that is here (route of the cookie died) */
+    SC_LINK_PING = 6,    /**< answered at once */
+    SC_LINK_DRAIN = 7,   /**< no body: this node is to be free; SC_REFUSED: alone, or a balancer */
+    SC_LINK_UNDRAIN = 8, /**< no body: it serves as before */
+    SC_LINK_LAST = SC_LINK_UNDRAIN,
     SC_LINK_ANSWER = 0x100
 } sc_link_op_t;
 

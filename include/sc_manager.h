@@ -34,12 +34,44 @@ typedef struct sc_manager_down_t {
     void (*announce)(void *ctx, sc_node_state_t state);
 } sc_manager_down_t;
 
+typedef enum sc_session_what_t {
+    SC_SESSION_CREATED,
+    SC_SESSION_CHANGED,
+    SC_SESSION_DESTROYED,
+    SC_SESSION_PRIMARY /**< this node has become its primary */
+} sc_session_what_t;
+
+/** Why a session is gone. */
+typedef enum sc_session_reason_t {
+    SC_GONE_NOT,
+    SC_GONE_INVALIDATED,
+    SC_GONE_IDLE,
+    SC_GONE_SHUTDOWN, /**< expireSessionsOnShutdown */
+    SC_GONE_MOVED,    /**< another node is its primary now; replicated: a copy is not held here any
+                           more */
+    SC_GONE_RENAMED   /**< it goes on under a new id */
+} sc_session_reason_t;
+
+typedef struct sc_session_event_t {
+    sc_session_what_t what;
+    sc_session_reason_t reason; /**< DESTROYED */
+    const char *context;
+    sc_id_t id;
+    sc_id_t heir;        /**< RENAMED: its new id */
+    const char *primary; /**< route, before it was gone; "": not known */
+    int replicated;      /**< 1: another node did it */
+} sc_session_event_t;
+
 /** Answers go up through this. */
 typedef struct sc_manager_up_t {
     void *ctx;
     /** End of a request. wait_us: how long it waited for acknowledgements. */
     void (*answer)(void *ctx, const sc_link_call_t *call, sc_outcome_t outcome,
                    apr_interval_time_t wait_us);
+    /** Something has happened to a session. Not told: what a child has asked for, but for
+     *  SC_SESSION_PRIMARY, and without config->delta.notify_replicated what is replicated. Called
+     *  in the middle of it: only take note. NULL: nobody listens. */
+    void (*event)(void *ctx, const sc_session_event_t *event);
 } sc_manager_up_t;
 
 typedef struct sc_manager_config_t {
@@ -61,6 +93,10 @@ apr_status_t sc_manager_create(sc_manager_t **m, const sc_manager_config_t *cfg,
 /** Begin: timers for touches and expiry. With membership the node is JOINING until settled and,
  *  if there are others, until their state has come; stand-alone it is READY at once. */
 void sc_manager_start(sc_manager_t *m);
+/** This node will leave: from now on it is announced as LEAVING, so that balancers send it nothing
+ * new and members choose other backups; what it holds it serves, changes and replicates as before.
+ */
+void sc_manager_leave(sc_manager_t *m);
 /** Before the engine leaves for good: expireSessionsOnShutdown, state LEAVING. */
 void sc_manager_stop(sc_manager_t *m);
 /** After sc_manager_stop: whether it still hands over what this node holds (backup manager). */
@@ -78,6 +114,13 @@ int sc_manager_busy(const sc_manager_t *m);
  */
 void sc_manager_request(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op, int again,
                         const unsigned char *body, apr_size_t len);
+
+/** An administrator wants this node to be free, or not any more (drain.c); SC_LINK_DRAIN and
+ *  SC_LINK_UNDRAIN do the same. @return APR_ENOTIMPL: a balancer, alone, or about to leave */
+apr_status_t sc_manager_drain(sc_manager_t *m, int on);
+
+/** For the board: what the manager knows of the members in a view. */
+void sc_manager_view(const sc_manager_t *m, sc_view_t *view);
 
 /* what the channel says: contracts as in sc_channel_up_t */
 apr_status_t sc_manager_record(sc_manager_t *m, const sc_member_t *from, const void *bytes,

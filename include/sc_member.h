@@ -17,8 +17,9 @@
  * is nothing to tell: they are 0. An URL, weight or lbset that no balancer may use does not make a
  * member worse in anything else: they are left out (bad_url).
  * Said is the node's wall clock in heartbeats by multicast. The flags are
- * SC_MEMBER_* and 0x40, which makes a node of state READY one of state MINORITY; that state itself
- * is not written, because earlier versions refuse a mark with it.
+ * SC_MEMBER_*, and 0x40 or 0x80, which makes a node of state READY one of state MINORITY or
+ * DRAINING; those states themselves are not written, because earlier versions refuse a mark with
+ * them.
  */
 #ifndef SC_MEMBER_H
 #define SC_MEMBER_H

@@ -71,6 +71,10 @@ typedef struct sc_text_t {
 #define SC_DEAD_RENAMED 1u
 #define SC_DEAD_IDLE 2u
 
+/** The new id of a session whose tombstone says SC_DEAD_RENAMED. @return 0: it says something else
+ */
+int sc_record_heir(const sc_record_t *rec, sc_id_t *heir);
+
 /* ---- whole sessions ------------------------------------------------------------------------- */
 
 /** Highest epoch that a message may carry: it rises by one with each change of location. */

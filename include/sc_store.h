@@ -230,6 +230,14 @@ apr_status_t sc_store_get(const sc_store_t *store, apr_uint16_t context, const s
  */
 apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body, apr_size_t len);
 
+/** What a record was and what it has become. @param before NULL: there was none @param after NULL:
+ *  there is none any more */
+typedef void sc_store_watch_fn_t(void *baton, const sc_record_t *before, const sc_record_t *after);
+/** Have a function called after each change of a record that can be seen, from within the functions
+ *  that make it: put, remove, set_location. It must not write to the store. One at a time; NULL:
+ *  none. Touches are no such changes. */
+void sc_store_watch(sc_store_t *store, sc_store_watch_fn_t *fn, void *baton);
+
 /** Forget a session or tombstone altogether. @return APR_SUCCESS or APR_NOTFOUND */
 apr_status_t sc_store_remove(sc_store_t *store, apr_uint16_t context, const sc_id_t *id);
 

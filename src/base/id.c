@@ -33,16 +33,16 @@ apr_status_t sc_random(void *bytes, apr_size_t n)
     return APR_SUCCESS;
 }
 
-/* Value of an upper-case hex digit, -1 for everything else; independent of the locale. */
+/* Values of upper-case hex digits plus one, 0 for everything else; independent of the locale. Ids
+ * are parsed for each request. */
+static const unsigned char hex_values[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
+
 static int hex_value(char c)
 {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
+    return hex_values[(unsigned char)c] - 1;
 }
 
 apr_status_t sc_id_parse(sc_id_t *id, const char *text, apr_size_t len)

@@ -15,6 +15,8 @@
 /** A read that a change was made on is good for so long. */
 #define FRESH apr_time_from_msec(100)
 #define FRESH_TRIES 3
+/** In the value of an id that was changed: what it says of the new one. */
+#define HEIR "heir"
 /** Removed attributes are remembered so long, for changes that were under way. */
 #define REMOVAL_MEMORY_MS 60000
 
@@ -76,7 +78,7 @@ static sc_outcome_t find(const sc_central_t *c, const sc_central_store_t *store,
     sc_central_kind_t kind;
 
     if (outcome == SC_FOUND && sc_central_is_dead(c, key, &kind)) {
-        (void)sc_central_bury(c, store, key, kind);
+        (void)sc_central_bury(c, store, key, kind, "");
         v->kind = kind;
         outcome = SC_ABSENT;
     }
@@ -232,13 +234,14 @@ sc_outcome_t sc_central_change(const sc_central_t *c, const sc_central_store_t *
  * is nobody's. */
 sc_outcome_t sc_central_rename(const sc_central_t *c, const sc_central_store_t *store,
                                const sc_central_key_t *key, const sc_central_key_t *new_key,
-                               const sc_change_t *change, sc_buf_t *value, sc_buf_t *delta)
+                               const sc_change_t *change, const char *heir, sc_buf_t *value,
+                               sc_buf_t *delta)
 {
     apr_uint64_t lock = sc_central_lock(c, key);
     sc_outcome_t outcome = change_to(c, store, key, new_key, change, value, delta);
 
     if (outcome == SC_DONE) {
-        outcome = sc_central_bury(c, store, key, SC_CENTRAL_RENAMED);
+        outcome = sc_central_bury(c, store, key, SC_CENTRAL_RENAMED, heir);
     }
     sc_central_unlock(c, key, lock);
     return outcome;
@@ -246,20 +249,57 @@ sc_outcome_t sc_central_rename(const sc_central_t *c, const sc_central_store_t *
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
+static void put_heir(sc_buf_t *body, const char *heir, const sc_stamp_t *stamp)
+{
+    sc_attr_t a;
+
+    memset(&a, 0, sizeof(a));
+    a.name = HEIR;
+    a.name_len = sizeof(HEIR) - 1;
+    a.value = heir;
+    a.value_len = strlen(heir);
+    a.stamp = *stamp;
+    sc_attr_put(body, &a);
+}
+
+int sc_central_heir_text(const sc_central_value_t *v, char *out)
+{
+    sc_attr_t a;
+    sc_rd_t r;
+
+    sc_rd_init(&r, v->body, v->body_len);
+    if (v->kind != SC_CENTRAL_RENAMED || sc_attr_get(&r, &a) != APR_SUCCESS ||
+        (a.flags & SC_ATTR_REMOVED) || a.value_len > SC_CENTRAL_HEIR_MAX ||
+        sc_attr_name_cmp(a.name, a.name_len, HEIR, sizeof(HEIR) - 1) != 0) {
+        return 0;
+    }
+    memcpy(out, a.value, a.value_len);
+    out[a.value_len] = '\0';
+    return 1;
+}
+
 sc_outcome_t sc_central_bury(const sc_central_t *c, const sc_central_store_t *store,
-                             const sc_central_key_t *key, sc_central_kind_t kind)
+                             const sc_central_key_t *key, sc_central_kind_t kind, const char *heir)
 {
     sc_stamp_t none = {0, 0};
     sc_outcome_t outcome;
     sc_central_value_t v;
+    sc_buf_t body;
 
     memset(&v, 0, sizeof(v));
     v.kind = kind;
     v.writer = c->memory->node;
     v.accessed_ms = sc_central_wall_ms(c);
     v.stamp = sc_central_stamp(c, &none);
+    sc_buf_init(&body, 256);
+    if (*heir) {
+        put_heir(&body, heir, &v.stamp);
+        v.body = body.data;
+        v.body_len = body.len;
+    }
     outcome = sc_central_write(c, store, key, &v,
                                kind == SC_CENTRAL_RENAMED ? SC_CENTRAL_RENAMED_S : c->tombstone_s);
+    sc_buf_free(&body);
     if (outcome == SC_DONE) {
         sc_recent_note(c, key, kind == SC_CENTRAL_RENAMED ? SC_RECENT_RENAMED : SC_RECENT_ENDED);
     }
@@ -270,9 +310,15 @@ sc_outcome_t sc_central_end(const sc_central_t *c, const sc_central_store_t *sto
                             const sc_central_key_t *key, sc_buf_t *value)
 {
     apr_uint64_t lock = sc_central_lock(c, key);
-    sc_outcome_t outcome = sc_central_bury(c, store, key, SC_CENTRAL_ENDED);
+    sc_central_value_t v;
+    sc_outcome_t outcome = sc_central_read(c, store, key, value, &v);
     sc_buf_t nothing;
 
+    if (outcome == SC_ABSENT && v.kind == SC_CENTRAL_RENAMED) {
+        sc_central_unlock(c, key, lock);
+        return SC_ABSENT;
+    }
+    outcome = sc_central_bury(c, store, key, SC_CENTRAL_ENDED, "");
     if (outcome == SC_FULL && store->remove && store->remove(store->baton, key) == APR_SUCCESS) {
         /* no room to say that it has ended; what is not there is no session, either */
         sc_recent_note(c, key, SC_RECENT_ENDED);

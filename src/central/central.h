@@ -54,8 +54,8 @@ sc_outcome_t sc_central_look_again(const sc_central_t *c, const sc_central_store
 /** Whether this node has ended the session; what the store says may have been written over it.
  *  @param kind receives what to write */
 int sc_central_is_dead(const sc_central_t *c, const sc_central_key_t *key, sc_central_kind_t *kind);
-/** Write that a session has ended. */
+/** Write that a session has ended. @param heir of a renamed one; "": not known */
 sc_outcome_t sc_central_bury(const sc_central_t *c, const sc_central_store_t *store,
-                             const sc_central_key_t *key, sc_central_kind_t kind);
+                             const sc_central_key_t *key, sc_central_kind_t kind, const char *heir);
 
 #endif

@@ -64,8 +64,8 @@ sc_outcome_t sc_central_look_again(const sc_central_t *c, const sc_central_store
         return SC_DONE;
     }
     sc_central_count(c->memory, central_merges, 1);
-    outcome =
-        dead ? sc_central_bury(c, store, key, kind) : sc_central_bring(c, store, key, delta, &v);
+    outcome = dead ? sc_central_bury(c, store, key, kind, "")
+                   : sc_central_bring(c, store, key, delta, &v);
     return outcome == SC_DONE ? SC_DEGRADED : outcome;
 }
 

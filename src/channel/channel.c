@@ -16,319 +16,60 @@
 
 #include <apr_strings.h>
 
-#include "envelope.h"
-#include "foreign.h"
-#include "outbox.h"
-#include "sc_channel.h"
-#include "sc_membership.h"
+#include "group_channel.h"
 
-/* One place of a view is this node's own. */
-#define PEERS_MAX (SC_MEMBERS_MAX - 1)
-#define REFUSED_LOG_INTERVAL apr_time_from_sec(10)
-/* Alive times come from the network; more than this (68 years) is as old as anything can be. */
-#define ALIVE_MAX_MS (APR_INT64_C(0x7fffffff) * 1000)
+/* ---- the chain's ends ------------------------------------------------------------------------ */
 
-typedef struct peer_t {
-    sc_member_t member;
-    sc_outbox_t *outbox;
-    sc_stream_t stream;
-    int suspect;
-    apr_time_t since;   /* of its last change of state */
-    apr_time_t heard;   /* its last message; heartbeats are membership's */
-    apr_time_t started; /* of its engine, on our clock */
-} peer_t;
-
-struct sc_channel_t {
-    sc_channel_up_t up;
-    sc_channel_config_t cfg;
-    sc_chain_env_t env;
-    apr_uint64_t serial;
-    sc_member_t local;
-    sc_membership_t membership;
-    sc_interceptor_t links[SC_INTERCEPTORS_MAX + 2]; /* first: top, last: bottom */
-    apr_size_t nlinks;
-    sc_post_office_t office;
-    peer_t *peers[PEERS_MAX]; /* oldest first */
-    apr_size_t npeers;
-    sc_foreign_t foreign;
-    int started;
-    apr_time_t since;
-    sc_log_limit_t stranger_log;
-    sc_log_limit_t record_log;
-    sc_log_limit_t full_log;
-    sc_log_limit_t url_log;
+static const sc_interceptor_class_t top_class = {
+    .name = "top",
+    .received = sc_top_received,
+    .member_added = sc_top_member_added,
+    .member_changed = sc_top_member_changed,
+    .member_gone = sc_top_member_gone,
+    .member_suspected = sc_top_member_suspected,
+    .settled = sc_top_settled,
 };
 
-#define COUNT(ch, name) SC_CHAIN_COUNT(&(ch)->env, name)
-
-static sc_interceptor_t *bottom_of(sc_channel_t *ch)
+static void bottom_send(sc_interceptor_t *self, const sc_outgoing_t *out)
 {
-    return &ch->links[ch->nlinks - 1];
+    const sc_transport_t *t = self->env->transport;
+
+    t->send(t->ctx, out->to, out->lane, &out->packet, out->done, out->baton);
 }
 
-static apr_time_t now_of(const sc_channel_t *ch)
+static const sc_interceptor_class_t bottom_class = {
+    .name = "bottom",
+    .send = bottom_send,
+};
+
+static void membership_added(void *baton, const sc_member_t *m)
 {
-    return sc_mono(ch->cfg.clock);
+    sc_pass_member_added(sc_channel_bottom(baton), m);
 }
 
-/* ---- the table of members ------------------------------------------------------------------- */
-
-static peer_t *find_peer(const sc_channel_t *ch, const sc_member_t *m)
+static void membership_changed(void *baton, const sc_member_t *m)
 {
-    apr_size_t i;
-
-    for (i = 0; i < ch->npeers; i++) {
-        if (sc_member_same(&ch->peers[i]->member, m)) {
-            return ch->peers[i];
-        }
-    }
-    return NULL;
+    sc_pass_member_changed(sc_channel_bottom(baton), m);
 }
 
-static int older(const peer_t *a, const peer_t *b)
+static void membership_gone(void *baton, const sc_member_t *m, int goodbye)
 {
-    if (a->started != b->started) {
-        return a->started < b->started;
-    }
-    return sc_member_order(&a->member, &b->member) < 0;
+    sc_pass_member_gone(sc_channel_bottom(baton), m, goodbye);
 }
 
-static peer_t *insert_peer(sc_channel_t *ch, const sc_member_t *m)
+static void membership_foreign(void *baton, const sc_member_t *m)
 {
-    apr_time_t now = now_of(ch);
-    apr_uint64_t alive = m->alive_ms < ALIVE_MAX_MS ? m->alive_ms : ALIVE_MAX_MS;
-    peer_t *peer = calloc(1, sizeof(*peer));
-    apr_size_t i;
-
-    if (peer == NULL) {
-        return NULL;
-    }
-    peer->outbox = sc_outbox_create(&ch->office, m);
-    if (peer->outbox == NULL) {
-        free(peer);
-        return NULL;
-    }
-    peer->member = *m;
-    peer->since = peer->heard = now;
-    peer->started = now - apr_time_from_msec(alive);
-    for (i = ch->npeers; i > 0 && older(peer, ch->peers[i - 1]); i--) {
-        ch->peers[i] = ch->peers[i - 1];
-    }
-    ch->peers[i] = peer;
-    ch->npeers++;
-    return peer;
+    /* membership has counted and logged it, and keeps it out */
+    (void)baton;
+    (void)m;
 }
 
-/** Out of the table, and nothing more is sent to it; the caller frees it. */
-static void detach_peer(sc_channel_t *ch, peer_t *peer)
+static void membership_settled(void *baton)
 {
-    apr_size_t i = 0;
-
-    while (ch->peers[i] != peer) {
-        i++;
-    }
-    ch->npeers--;
-    memmove(&ch->peers[i], &ch->peers[i + 1], (ch->npeers - i) * sizeof(ch->peers[0]));
-    sc_outbox_destroy(peer->outbox);
+    sc_pass_settled(sc_channel_bottom(baton));
 }
 
-/* ---- top of the chain: membership ----------------------------------------------------------- */
-
-static void top_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye);
-
-/** One that is known with our mark comes without it, or the other way round: a link below, which
- *  does not care for marks, has kept it. What it was is gone. @return 1: so it was */
-static int was_other_kind(sc_interceptor_t *self, const sc_member_t *m)
-{
-    sc_channel_t *ch = self->state;
-
-    if (m->ours ? sc_foreign_find(&ch->foreign, m) == NULL : find_peer(ch, m) == NULL) {
-        return 0;
-    }
-    top_member_gone(self, m, 0);
-    return 1;
-}
-
-/** What a member announces to balancers, and none of them may use, is noticed once. */
-static void note_bad_url(sc_channel_t *ch, const sc_member_t *m, int noted)
-{
-    char name[SC_MEMBER_NAME];
-    apr_uint64_t before = 0;
-
-    if (!m->bad_url || noted) {
-        return;
-    }
-    COUNT(ch, urls_refused);
-    if (sc_log_allowed(&ch->url_log, now_of(ch), REFUSED_LOG_INTERVAL, &before)) {
-        sc_log(ch->cfg.log, SC_LOG_WARNING, 0,
-               "SC0414: member %s announces an URL that no balancer may send requests to; it is "
-               "left out (%" APR_UINT64_T_FMT " more before it)",
-               sc_member_name(m, name), before);
-    }
-}
-
-static void top_member_added(sc_interceptor_t *self, const sc_member_t *m)
-{
-    sc_channel_t *ch = self->state;
-    char name[SC_MEMBER_NAME];
-    peer_t *peer;
-
-    (void)was_other_kind(self, m);
-    if (!m->ours) {
-        /* one that is not accepted comes up here when an interceptor knows it */
-        if (ch->cfg.config->mcast.accept_foreign && !sc_foreign_added(&ch->foreign, m)) {
-            ch->membership.cls->dropped(&ch->membership, m);
-        }
-        return;
-    }
-    if (find_peer(ch, m) != NULL) {
-        return;
-    }
-    peer = ch->npeers < PEERS_MAX ? insert_peer(ch, m) : NULL;
-    if (peer == NULL) {
-        if (sc_log_allowed(&ch->full_log, now_of(ch), REFUSED_LOG_INTERVAL, NULL)) {
-            sc_log(ch->cfg.log, SC_LOG_ERROR, 0,
-                   "SC0401: member %s is left out: there are %d members already, this one included",
-                   sc_member_name(m, name), SC_MEMBERS_MAX);
-        }
-        ch->membership.cls->dropped(&ch->membership, m);
-        return;
-    }
-    sc_log(ch->cfg.log, SC_LOG_NOTICE, 0, "SC0402: member %s joined", sc_member_name(m, name));
-    note_bad_url(ch, m, 0);
-    ch->up.member_added(ch->up.baton, &peer->member);
-}
-
-static void top_member_changed(sc_interceptor_t *self, const sc_member_t *m)
-{
-    sc_channel_t *ch = self->state;
-    peer_t *peer = find_peer(ch, m);
-
-    if (was_other_kind(self, m)) {
-        top_member_added(self, m);
-    } else if (peer != NULL) {
-        note_bad_url(ch, m, peer->member.bad_url);
-        peer->member = *m;
-        ch->up.member_changed(ch->up.baton, &peer->member);
-    } else {
-        sc_foreign_changed(&ch->foreign, m);
-    }
-}
-
-static void top_member_suspected(sc_interceptor_t *self, const sc_member_t *m, int suspect)
-{
-    sc_channel_t *ch = self->state;
-    char name[SC_MEMBER_NAME];
-    peer_t *peer = find_peer(ch, m);
-
-    if (peer == NULL || peer->suspect == suspect) {
-        sc_foreign_suspected(&ch->foreign, m, suspect);
-        return;
-    }
-    peer->suspect = suspect;
-    peer->since = now_of(ch);
-    sc_log(ch->cfg.log, suspect ? SC_LOG_WARNING : SC_LOG_NOTICE, 0, "SC0403: member %s is %s",
-           sc_member_name(m, name), suspect ? "suspect" : "no longer suspect");
-    ch->up.member_changed(ch->up.baton, &peer->member);
-}
-
-static void top_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye)
-{
-    sc_channel_t *ch = self->state;
-    char name[SC_MEMBER_NAME];
-    peer_t *peer = find_peer(ch, m);
-
-    if (peer == NULL) {
-        sc_foreign_gone(&ch->foreign, m, goodbye);
-        return;
-    }
-    detach_peer(ch, peer);
-    ch->env.transport->forget(ch->env.transport->ctx, &peer->member);
-    sc_log(ch->cfg.log, goodbye ? SC_LOG_NOTICE : SC_LOG_WARNING, 0, "SC0404: member %s %s",
-           sc_member_name(&peer->member, name), goodbye ? "left" : "is gone");
-    ch->up.member_gone(ch->up.baton, &peer->member, goodbye);
-    free(peer);
-}
-
-static void top_settled(sc_interceptor_t *self)
-{
-    sc_channel_t *ch = self->state;
-
-    ch->up.settled(ch->up.baton);
-}
-
-/* ---- top of the chain: messages ------------------------------------------------------------- */
-
-/** Apply all records. @return the first error */
-static apr_status_t apply_records(sc_channel_t *ch, const peer_t *peer, const sc_envelope_t *e)
-{
-    apr_status_t result = APR_SUCCESS;
-    sc_rd_t r;
-
-    sc_rd_init(&r, e->records, e->records_len);
-    while (sc_rd_left(&r) > 0) {
-        apr_size_t n;
-        const unsigned char *p = sc_get_str(&r, sc_rd_left(&r), &n);
-        apr_status_t rv = ch->up.record(ch->up.baton, &peer->member, p, n);
-
-        if (result == APR_SUCCESS) {
-            result = rv;
-        }
-    }
-    return result;
-}
-
-static apr_status_t envelope_received(sc_channel_t *ch, peer_t *peer, const sc_envelope_t *e)
-{
-    sc_arrival_t arrival = sc_stream_arrived(&peer->stream, e);
-    apr_status_t rv;
-
-    peer->heard = now_of(ch);
-    if (arrival == SC_ARRIVAL_GAP) {
-        COUNT(ch, gaps);
-        ch->up.gap(ch->up.baton, &peer->member);
-    }
-    rv = apply_records(ch, peer, e);
-    if (rv != APR_SUCCESS || arrival == SC_ARRIVAL_LATE) {
-        return rv;
-    }
-    sc_stream_processed(&peer->stream, e);
-    if (!peer->stream.behind) {
-        ch->up.progress(ch->up.baton, &peer->member, e->lsn);
-    }
-    return APR_SUCCESS;
-}
-
-/** An envelope that cannot be read, or whose sender is not in the view. */
-static apr_status_t refuse(sc_channel_t *ch, const sc_packet_t *packet, const peer_t *peer)
-{
-    char name[SC_MEMBER_NAME];
-    apr_uint64_t more = 0;
-
-    if (packet->from.ours && peer == NULL) {
-        /* not heard yet, or dropped: it will be told apart from a loss by FAIL_ACK and the gap */
-        COUNT(ch, ignored);
-        return APR_EGENERAL;
-    }
-    if (peer == NULL) {
-        COUNT(ch, frames_refused);
-        if (sc_log_allowed(&ch->stranger_log, now_of(ch), REFUSED_LOG_INTERVAL, &more)) {
-            sc_log(ch->cfg.log, SC_LOG_WARNING, 0,
-                   "SC0405: session messages of a member without this cluster's mark, %s, were "
-                   "refused (%" APR_UINT64_T_FMT " more before)",
-                   sc_member_name(&packet->from, name), more);
-        }
-        return APR_EGENERAL;
-    }
-    COUNT(ch, records_refused);
-    if (sc_log_allowed(&ch->record_log, now_of(ch), REFUSED_LOG_INTERVAL, &more)) {
-        sc_log(ch->cfg.log, SC_LOG_WARNING, 0,
-               "SC0406: session messages of member %s could not be read (%" APR_UINT64_T_FMT
-               " more before); does it run another version?",
-               sc_member_name(&packet->from, name), more);
-    }
-    return APR_EINVAL;
-}
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void message_sent(void *baton, apr_status_t rv)
 {
@@ -351,7 +92,7 @@ static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *by
     out.lane = SC_LANE_DATA;
     out.done = done != NULL ? done : message_sent;
     out.baton = baton;
-    COUNT(ch, messages_out);
+    SC_CHANNEL_COUNT(ch, messages_out);
     sc_pass_send(&ch->links[0], &out);
 }
 
@@ -359,175 +100,6 @@ static void foreign_send(void *ctx, const sc_member_t *to, const void *bytes, ap
                          apr_uint32_t options)
 {
     send_message(ctx, to, bytes, len, options, NULL, NULL);
-}
-
-/** From a member without our mark. @return APR_SUCCESS; it is none that is accepted: APR_EGENERAL
- */
-static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet)
-{
-    sc_foreign_member_t *from;
-
-    if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
-        return sc_foreign_object(&ch->foreign, packet);
-    }
-    from = sc_foreign_find(&ch->foreign, &packet->from);
-    if (from == NULL) {
-        COUNT(ch, ignored);
-        return APR_EGENERAL;
-    }
-    from->heard = now_of(ch);
-    COUNT(ch, messages_in);
-    ch->up.message(ch->up.baton, packet);
-    return APR_SUCCESS;
-}
-
-static apr_status_t top_received(sc_interceptor_t *self, const sc_packet_t *packet)
-{
-    sc_channel_t *ch = self->state;
-    int envelope = (packet->options & SC_OPT_BYTE_MESSAGE) != 0 &&
-                   sc_envelope_is(packet->body, packet->body_len);
-    sc_envelope_t e;
-    peer_t *peer;
-
-    if (!packet->from.ours && !envelope) {
-        return foreign_received(ch, packet);
-    }
-    if (!(packet->options & SC_OPT_BYTE_MESSAGE)) {
-        return APR_SUCCESS; /* a Java object: nothing that this node understands */
-    }
-    if (!envelope) {
-        COUNT(ch, messages_in);
-        ch->up.message(ch->up.baton, packet);
-        return APR_SUCCESS;
-    }
-    if (packet->options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
-        COUNT(ch, frames_refused); /* no session travels in a datagram */
-        return APR_EGENERAL;
-    }
-    peer = packet->from.ours ? find_peer(ch, &packet->from) : NULL;
-    if (peer == NULL || sc_envelope_get(&e, packet->body, packet->body_len) != APR_SUCCESS ||
-        e.store_id != peer->member.store_id) {
-        return refuse(ch, packet, peer);
-    }
-    return envelope_received(ch, peer, &e);
-}
-
-static const sc_interceptor_class_t top_class = {
-    .name = "top",
-    .received = top_received,
-    .member_added = top_member_added,
-    .member_changed = top_member_changed,
-    .member_gone = top_member_gone,
-    .member_suspected = top_member_suspected,
-    .settled = top_settled,
-};
-
-/* ---- bottom of the chain -------------------------------------------------------------------- */
-
-static void bottom_send(sc_interceptor_t *self, const sc_outgoing_t *out)
-{
-    const sc_transport_t *t = self->env->transport;
-
-    t->send(t->ctx, out->to, out->lane, &out->packet, out->done, out->baton);
-}
-
-static const sc_interceptor_class_t bottom_class = {
-    .name = "bottom",
-    .send = bottom_send,
-};
-
-static void membership_added(void *baton, const sc_member_t *m)
-{
-    sc_pass_member_added(bottom_of(baton), m);
-}
-
-static void membership_changed(void *baton, const sc_member_t *m)
-{
-    sc_pass_member_changed(bottom_of(baton), m);
-}
-
-static void membership_gone(void *baton, const sc_member_t *m, int goodbye)
-{
-    sc_pass_member_gone(bottom_of(baton), m, goodbye);
-}
-
-static void membership_foreign(void *baton, const sc_member_t *m)
-{
-    /* membership has counted and logged it, and keeps it out */
-    (void)baton;
-    (void)m;
-}
-
-static void membership_settled(void *baton)
-{
-    sc_pass_settled(bottom_of(baton));
-}
-
-/** A message in a datagram: only from somebody who is known, and never membership's. */
-static apr_status_t datagram_packet(sc_channel_t *ch, const sc_packet_t *packet)
-{
-    if (find_peer(ch, &packet->from) == NULL &&
-        sc_foreign_find(&ch->foreign, &packet->from) == NULL) {
-        COUNT(ch, ignored);
-        return APR_EGENERAL;
-    }
-    return sc_pass_received(bottom_of(ch), packet);
-}
-
-static apr_status_t transport_packet(void *baton, const sc_packet_t *packet)
-{
-    sc_channel_t *ch = baton;
-
-    if (!ch->started || sc_member_same(&packet->from, &ch->local)) {
-        return ch->started ? APR_SUCCESS : APR_EGENERAL;
-    }
-    if (packet->options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
-        return datagram_packet(ch, packet);
-    }
-    if (ch->membership.cls->packet(&ch->membership, packet)) {
-        return APR_SUCCESS;
-    }
-    return sc_pass_received(bottom_of(ch), packet);
-}
-
-/** Messages to the whole group: whole frames, one behind the other (tribes-protocol 1.7). */
-static void group_frames(sc_channel_t *ch, const void *bytes, apr_size_t len)
-{
-    const unsigned char *data;
-    sc_frame_kind_t kind;
-    sc_packet_t packet;
-    sc_parser_t parser;
-    apr_size_t n;
-
-    sc_parser_init(&parser, len);
-    sc_put(&parser.in, bytes, len);
-    while (sc_parser_next(&parser, &kind, &data, &n) == APR_SUCCESS && kind == SC_FRAME_DATA &&
-           sc_packet_get(&packet, data, n) == APR_SUCCESS) {
-        packet.options |= SC_OPT_MULTICAST; /* whatever it says: it came so */
-        (void)transport_packet(ch, &packet);
-        sc_parser_done(&parser);
-    }
-    sc_parser_free(&parser);
-}
-
-static void transport_datagram(void *baton, const void *bytes, apr_size_t len)
-{
-    sc_channel_t *ch = baton;
-
-    if (!ch->started) {
-        return;
-    }
-    ch->membership.cls->datagram(&ch->membership, bytes, len);
-    if (sc_frame_is(bytes, len)) {
-        group_frames(ch, bytes, len);
-    }
-}
-
-sc_transport_up_t sc_channel_transport_up(sc_channel_t *ch)
-{
-    sc_transport_up_t up = {ch, transport_packet, transport_datagram};
-
-    return up;
 }
 
 /* ---- making a channel ----------------------------------------------------------------------- */
@@ -671,7 +243,7 @@ apr_status_t sc_channel_create(sc_channel_t **out, const sc_channel_config_t *cf
     ch->foreign.membership = &ch->membership;
     ch->foreign.send = foreign_send;
     ch->foreign.ctx = ch;
-    ch->since = now_of(ch);
+    ch->since = sc_channel_now(ch);
     ch->membership.cls = kind;
     ch->membership.env = &ch->env;
     ch->membership.local = &ch->local;
@@ -732,9 +304,9 @@ void sc_channel_stop(sc_channel_t *ch)
         ch->started = 0;
     }
     while (ch->npeers > 0) {
-        peer_t *peer = ch->peers[ch->npeers - 1];
+        sc_channel_peer_t *peer = ch->peers[ch->npeers - 1];
 
-        detach_peer(ch, peer);
+        sc_channel_detach(ch, peer);
         free(peer);
     }
     sc_foreign_clear(&ch->foreign);
@@ -766,7 +338,7 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
                              apr_size_t len, apr_uint32_t options, sc_posted_fn_t *done,
                              void *baton)
 {
-    peer_t *peer = find_peer(ch, to);
+    sc_channel_peer_t *peer = sc_channel_peer(ch, to);
 
     if (peer == NULL) {
         return APR_NOTFOUND;
@@ -777,7 +349,7 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
 apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
                              apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton)
 {
-    const peer_t *peer = find_peer(ch, to);
+    const sc_channel_peer_t *peer = sc_channel_peer(ch, to);
     const sc_foreign_member_t *foreign = sc_foreign_find(&ch->foreign, to);
 
     if (peer == NULL && foreign == NULL) {
@@ -808,7 +380,7 @@ void sc_channel_set_udp_port(sc_channel_t *ch, apr_uint32_t port)
 
 void sc_channel_resynced(sc_channel_t *ch, const sc_member_t *from)
 {
-    peer_t *peer = find_peer(ch, from);
+    sc_channel_peer_t *peer = sc_channel_peer(ch, from);
 
     if (peer != NULL) {
         peer->stream.behind = 0;
@@ -870,10 +442,10 @@ void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)
     view_member(&ch->local, &view->member[0]);
     view->member[0].self = 1;
     view->member[0].since = ch->since;
-    view->member[0].heard = now_of(ch);
+    view->member[0].heard = sc_channel_now(ch);
     view->count = 1;
     for (i = 0; i < ch->npeers; i++) {
-        const peer_t *peer = ch->peers[i];
+        const sc_channel_peer_t *peer = ch->peers[i];
         sc_board_member_t *b = &view->member[view->count++];
         apr_uint64_t bytes = 0;
         apr_uint32_t frames = 0;
@@ -885,6 +457,7 @@ void sc_channel_view(const sc_channel_t *ch, sc_view_t *view)
         b->heard = heard > peer->heard ? heard : peer->heard;
         t->queued(t->ctx, &peer->member, &bytes, &frames);
         sc_outbox_queued(peer->outbox, &b->queued_bytes, &b->queued);
+        b->owes = sc_outbox_since(peer->outbox);
         b->queued_bytes += bytes;
         b->queued += frames;
     }

@@ -30,19 +30,23 @@ static const unsigned char our_mark[4] = {'S', 'C', 'M', '1'};
  * are themselves in its place: ready.
  */
 #define MARK_MINORITY 0x40u
+/** The same for SC_NODE_DRAINING. */
+#define MARK_DRAINING 0x80u
 
 static void mark_put(sc_buf_t *b, const sc_member_t *m)
 {
-    int minority = m->node_state == SC_NODE_MINORITY;
+    apr_uint32_t mark = m->node_state == SC_NODE_MINORITY   ? MARK_MINORITY
+                        : m->node_state == SC_NODE_DRAINING ? MARK_DRAINING
+                                                            : 0;
 
     sc_put(b, our_mark, sizeof(our_mark));
     sc_put_u8(b, m->version);
     sc_put_u8(b, m->role);
-    sc_put_u8(b, minority ? SC_NODE_READY : m->node_state);
+    sc_put_u8(b, mark ? SC_NODE_READY : m->node_state);
     sc_put_u64(b, m->store_id);
     sc_put_str(b, m->route, strlen(m->route));
     sc_put_str(b, m->url, strlen(m->url));
-    sc_put_varint(b, m->flags | (minority ? MARK_MINORITY : 0));
+    sc_put_varint(b, m->flags | mark);
     if (m->said_ms != 0 || m->weight != 0 || m->lbset != 0) {
         sc_put_varint(b, m->said_ms);
     }
@@ -125,10 +129,10 @@ static apr_status_t mark_get(sc_member_t *m)
         (m->role == SC_ROLE_NODE && m->route[0] == '\0')) {
         return APR_EINVAL;
     }
-    if ((m->flags & MARK_MINORITY) && m->node_state == SC_NODE_READY) {
-        m->node_state = SC_NODE_MINORITY;
+    if (m->node_state == SC_NODE_READY && (m->flags & (MARK_MINORITY | MARK_DRAINING))) {
+        m->node_state = m->flags & MARK_MINORITY ? SC_NODE_MINORITY : SC_NODE_DRAINING;
     }
-    m->flags &= ~MARK_MINORITY;
+    m->flags &= ~(MARK_MINORITY | MARK_DRAINING);
     m->ours = 1;
     return APR_SUCCESS;
 }

@@ -62,6 +62,7 @@ struct sc_outbox_t {
     envelope_t *flying;
     apr_uint64_t waiting_bytes;
     apr_uint64_t flying_bytes;
+    apr_time_t flying_since; /* the one that was sent first of those in flight */
     apr_uint32_t waiting_records;
     sc_timer_t reveal;
 };
@@ -163,6 +164,9 @@ static void send_first(sc_outbox_t *box)
     }
     box->waiting_bytes -= size;
     box->waiting_records -= e->records;
+    if (box->flying == NULL) {
+        box->flying_since = sc_mono(box->po->env->clock);
+    }
     e->next = box->flying;
     box->flying = e;
     box->flying_bytes += size;
@@ -449,4 +453,9 @@ void sc_outbox_queued(const sc_outbox_t *box, apr_uint64_t *bytes, apr_uint32_t 
 {
     *bytes = box->waiting_bytes;
     *records = box->waiting_records;
+}
+
+apr_time_t sc_outbox_since(const sc_outbox_t *box)
+{
+    return box->flying != NULL ? box->flying_since : 0;
 }

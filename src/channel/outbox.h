@@ -49,5 +49,7 @@ apr_status_t sc_outbox_post(sc_outbox_t *box, const void *bytes, apr_size_t len,
                             void *baton);
 /** Bytes and records that wait for their turn; what is in flight is the transport's. */
 void sc_outbox_queued(const sc_outbox_t *box, apr_uint64_t *bytes, apr_uint32_t *records);
+/** Since when something has been in flight without a pause; 0: nothing is. */
+apr_time_t sc_outbox_since(const sc_outbox_t *box);
 
 #endif

@@ -17,6 +17,7 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
+#include "notices.h"
 #include "sc_engine.h"
 #include "sc_store.h"
 #include "sc_tomcat.h"
@@ -30,6 +31,8 @@
 /** A request may carry a whole session, with names and lengths around it. */
 #define LINK_SLACK (64 * 1024)
 #define CONTROL_MAX 64
+/** What listeners may take at the end. */
+#define TELL_TIME apr_time_from_msec(500)
 
 struct sc_engine_t {
     const sc_engine_setup_t *setup;
@@ -40,12 +43,15 @@ struct sc_engine_t {
     sc_channel_t *channel;
     sc_net_t *net;
     sc_tomcat_t *tomcat; /* NULL: none is followed */
+    sc_events_t *events; /* NULL: nobody listens */
     sc_board_t *board;
     sc_timer_t refresh;
     sc_watch_t control;
     int settled;
     volatile int leave;
     sc_log_limit_t refused_log;
+    sc_uid_t goodbye; /* of the member that leaves just now */
+    sc_samples_t samples;
     sc_view_t view; /* scratch of publish(): too large for the stack */
     sc_view_t old;
 };
@@ -83,18 +89,22 @@ static int is_settled(const sc_engine_t *e, const sc_board_member_t *was)
 static void keep_gone(sc_engine_t *e, apr_time_t now)
 {
     for (apr_uint32_t i = 0; i < e->old.count && e->view.count < SC_MEMBERS_MAX; i++) {
-        sc_board_member_t *was = &e->old.member[i];
+        const sc_board_member_t *was = &e->old.member[i];
+        sc_board_member_t *is = &e->view.member[e->view.count];
         if (was->self || !was->route[0] || in_view(&e->view, was) ||
             (was->foreign && e->tomcat == NULL)) {
             continue;
         }
+        *is = *was;
         if (is_settled(e, was) && was->state != SC_MEMBER_GONE) {
-            was->state = SC_MEMBER_GONE;
-            was->since = now;
+            is->state = SC_MEMBER_GONE;
+            is->since = now;
         }
-        was->queued = 0;
-        was->queued_bytes = 0;
-        e->view.member[e->view.count++] = *was;
+        is->queued = 0;
+        is->queued_bytes = 0;
+        is->owes = 0;
+        is->lagging = is->leased = 0;
+        e->view.count++;
     }
 }
 
@@ -129,7 +139,10 @@ static void publish(sc_engine_t *e)
     if (e->tomcat != NULL) {
         sc_tomcat_view(e->tomcat, &e->view);
     }
+    sc_manager_view(e->manager, &e->view);
     keep_gone(e, now);
+    sc_notices_of_views(&e->board->notices, sc_wall(e->setup->clock), &e->old, &e->view,
+                        &e->goodbye);
     e->view.changes = e->old.changes + (apr_uint32_t)view_changed(&e->old, &e->view);
     sc_board_publish(e->board, &e->view);
 }
@@ -139,6 +152,7 @@ static void refresh_due(void *baton, apr_time_t now)
     sc_engine_t *e = baton;
 
     publish(e);
+    sc_samples_take(&e->samples, e->board, now);
     (void)sc_timer_set(sc_loop_timers(e->loop), &e->refresh, now + REFRESH_INTERVAL, refresh_due,
                        e);
 }
@@ -188,6 +202,20 @@ static void manager_answer(void *ctx, const sc_link_call_t *call, sc_outcome_t o
     }
     bytes[n++] = (unsigned char)v;
     (void)sc_link_answer(e->link, call, bytes, n);
+}
+
+static void manager_event(void *ctx, const sc_session_event_t *event)
+{
+    sc_engine_t *e = ctx;
+
+    sc_events_session(e->events, event);
+}
+
+static void tell_member(sc_engine_t *e, sc_happened_t happened, const sc_member_t *m, int goodbye)
+{
+    if (e->events != NULL) {
+        sc_events_member(e->events, happened, m, goodbye);
+    }
 }
 
 /* ---- manager <-> channel --------------------------------------------------------------------- */
@@ -245,6 +273,7 @@ static void up_member_added(void *baton, const sc_member_t *m)
 
     publish(e);
     sc_manager_member_added(e->manager, m);
+    tell_member(e, SC_HAPPENED_JOINED, m, 0);
 }
 
 static void up_member_changed(void *baton, const sc_member_t *m)
@@ -259,8 +288,13 @@ static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
 {
     sc_engine_t *e = baton;
 
+    if (goodbye) {
+        e->goodbye = m->uid;
+    }
     publish(e);
+    memset(&e->goodbye, 0, sizeof(e->goodbye));
     sc_manager_member_gone(e->manager, m, goodbye);
+    tell_member(e, SC_HAPPENED_LEFT, m, goodbye);
 }
 
 static apr_uint64_t up_lsn(void *baton)
@@ -408,6 +442,8 @@ static apr_status_t prepare_store(sc_engine_t *e, sc_uid_t *uid)
     sc_board_set(e->board->engine_starts, e->board->engine_starts + 1);
     sc_board_set(e->board->engine_started, sc_mono(e->setup->clock));
     sc_board_set(e->board->engine_pid, (apr_uint32_t)getpid());
+    sc_notice_add(&e->board->notices, sc_wall(e->setup->clock), SC_NOTICE_engine_started, NULL,
+                  found.kept);
     return APR_SUCCESS;
 }
 
@@ -463,6 +499,10 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
     sc_board_set(e->board->node_state, SC_NODE_STARTING);
 
     rv = sc_loop_create(&e->loop, LINK_CONNS + 1024, setup->clock, pool);
+    if (rv == APR_SUCCESS && setup->tell != NULL) {
+        rv = sc_events_create(&e->events, e->loop, setup->log, e->board, setup->tell, setup->baton,
+                              pool);
+    }
     if (rv == APR_SUCCESS) {
         rv = prepare_store(e, &uid);
     }
@@ -482,6 +522,7 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
         mc.down.announce = down_announce;
         mc.up.ctx = e;
         mc.up.answer = manager_answer;
+        mc.up.event = e->events != NULL ? manager_event : NULL;
         rv = sc_manager_create(&e->manager, &mc, pool);
     }
     if (rv == APR_SUCCESS) {
@@ -554,6 +595,9 @@ apr_status_t sc_engine_run(sc_engine_t *e)
         sc_net_drain(e->net, DRAIN_TIME);
         sc_board_set(e->board->node_state, SC_NODE_DOWN);
     }
+    if (e->events != NULL) {
+        sc_events_flush(e->events, TELL_TIME);
+    }
     sc_link_server_close(e->link);
     sc_net_close(e->net);
     return rv;
@@ -563,6 +607,11 @@ void sc_engine_stop(sc_engine_t *e, int leave)
 {
     e->leave = leave;
     sc_loop_stop(e->loop);
+}
+
+void sc_engine_leave(sc_engine_t *e)
+{
+    sc_manager_leave(e->manager);
 }
 
 sc_loop_t *sc_engine_loop(sc_engine_t *e)

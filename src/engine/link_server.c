@@ -304,7 +304,7 @@ static int find_open(const sc_link_conn_t *c, apr_uint32_t serial)
 /** Why a request must not be served, or NULL. */
 static const char *fault_of(const sc_link_conn_t *c, const sc_link_head_t *head)
 {
-    if (head->op < SC_LINK_CHANGE || head->op > SC_LINK_PING) {
+    if (head->op < SC_LINK_CHANGE || head->op > SC_LINK_LAST) {
         return "unknown operation";
     }
     if ((head->flags & ~SC_LINK_AGAIN) != 0) {

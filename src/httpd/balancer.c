@@ -98,10 +98,15 @@ static proxy_worker *ask_inner(balancer_side_t *side, proxy_balancer *balancer, 
     return side->best ? side->best(balancer, r, less_busy, NULL) : NULL;
 }
 
-/* The same balancer with some of its workers only: those whose members announce neither of two
- * states. */
+static int is_passing(apr_uint32_t state)
+{
+    return state == SC_NODE_JOINING || sc_node_going(state);
+}
+
+/* The same balancer with some of its workers only: those whose members do not announce a state of
+ * some kind. */
 static proxy_worker *ask_without(balancer_side_t *side, proxy_balancer *balancer, request_rec *r,
-                                 apr_uint32_t one, apr_uint32_t other)
+                                 int (*is_kind)(apr_uint32_t state))
 {
     const sc_board_t *board = sc_httpd()->board;
     proxy_balancer some = *balancer;
@@ -112,7 +117,7 @@ static proxy_worker *ask_without(balancer_side_t *side, proxy_balancer *balancer
         proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
         apr_uint32_t state = sc_board_route_state(board, w->s->route, strlen(w->s->route));
 
-        if (state == SC_NODE_DOWN || (state != one && state != other)) {
+        if (!is_kind(state)) {
             APR_ARRAY_PUSH(some.workers, proxy_worker *) = w;
         }
     }
@@ -125,8 +130,8 @@ static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, r
     proxy_worker *chosen = NULL;
 
     if (board && sc_board_any_passing(board)) {
-        chosen = ask_without(side, balancer, r, SC_NODE_JOINING, SC_NODE_LEAVING);
-        chosen = chosen ? chosen : ask_without(side, balancer, r, SC_NODE_LEAVING, SC_NODE_LEAVING);
+        chosen = ask_without(side, balancer, r, is_passing);
+        chosen = chosen ? chosen : ask_without(side, balancer, r, sc_node_going);
     }
     return chosen ? chosen : ask_inner(side, balancer, r);
 }
@@ -446,6 +451,12 @@ static void refresh(balancer_side_t *side, request_rec *r)
 /* ---- hooks ------------------------------------------------------------------------------------
  */
 
+/* mod_proxy compares without regard to case; almost always that makes no difference. */
+static int begins_with(const char *text, const char *with, apr_size_t len)
+{
+    return strncmp(text, with, len) == 0 || ap_cstr_casecmpn(text, with, len) == 0;
+}
+
 /* Where mod_proxy will send the request, when that is a balancer: the URL that its handler will put
  * together. */
 static const char *balancer_url(request_rec *r)
@@ -456,10 +467,9 @@ static const char *balancer_url(request_rec *r)
         return NULL;
     }
     if (!r->proxyreq && r->handler &&
-        ap_cstr_casecmpn(r->handler, BALANCER_URL, sizeof(BALANCER_URL) - 1) == 0) {
+        begins_with(r->handler, BALANCER_URL, sizeof(BALANCER_URL) - 1)) {
         url = apr_pstrcat(r->pool, r->handler + 6, r->filename, NULL);
-    } else if (r->proxyreq &&
-               ap_cstr_casecmpn(r->filename, BALANCER_URL, sizeof(BALANCER_URL) - 1) == 0) {
+    } else if (r->proxyreq && begins_with(r->filename, BALANCER_URL, sizeof(BALANCER_URL) - 1)) {
         url = r->filename + 6;
     }
     /* some releases of mod_proxy add the query here already, others later */
@@ -477,7 +487,7 @@ static const proxy_balancer *bysession(const balancer_side_t *side, request_rec 
         const proxy_balancer *b = &APR_ARRAY_IDX(conf->balancers, i, const proxy_balancer);
         apr_size_t len = strlen(b->s->name);
 
-        if (ap_cstr_casecmpn(url, b->s->name, len) == 0 && strchr("/?", url[len])) {
+        if (begins_with(url, b->s->name, len) && strchr("/?", url[len])) {
             return b->lbmethod == &side->method ? b : NULL;
         }
     }

@@ -72,6 +72,8 @@ typedef struct attempts_t {
 typedef struct ticket_t {
     const char *id;
     apr_size_t id_len;
+    int ours; /**< the id is like this module's: key is its value */
+    sc_id_t key;
     const char *route; /**< NULL or "": none. As it stands there, also when it is ranked */
     const char *hint;  /**< the backup's route as the cookie says; "": none */
     int nranked;       /**< routes in the id, SessionClusterBalancerMethod rankedDelimiter=; 0: one

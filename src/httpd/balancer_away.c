@@ -6,9 +6,9 @@
  *
  *  - those that have ended (logout, expiry), as the nodes have told. The cookie that is left pins
  *    its browser to nothing: it is balanced like a new one
- *  - those of a node that is about to leave, or whose worker is draining, as soon as another node
- * is there to serve them; and those of a node that has only just come and takes over sessions, as
- *    long as another one knows better
+ *  - those of a node that is about to leave or drains, or whose worker does, as soon as another
+ * node is there to serve them; and those of a node that has only just come and takes over sessions,
+ * as long as another one knows better
  *
  * mod_proxy_balancer looks for the route in the URL, its query and the Cookie header, takes its
  * worker, and asks nobody. So for as long as it looks, these requests show it none of them: a hook
@@ -43,7 +43,7 @@ static int is_passing(const ticket_t *t, located_t located, const sc_record_t *r
     }
     state = sc_board_route_state(h->board, t->route, strlen(t->route));
     if (state != SC_NODE_JOINING || located != LOCATED_LIVE) {
-        return state == SC_NODE_JOINING || state == SC_NODE_LEAVING;
+        return state == SC_NODE_JOINING || sc_node_going(state);
     }
     return sc_store_route(h->store, t->route, strlen(t->route), 0, &route) != APR_SUCCESS ||
            sc_record_holder(rec, route) == SC_HOLDER_NONE;

@@ -189,8 +189,7 @@ static int is_placed(const managed_t *m, const sc_board_member_t *b)
 static int may_join(const sc_board_member_t *b)
 {
     return b->state == SC_MEMBER_ALIVE &&
-           (b->node_state == SC_NODE_JOINING || b->node_state == SC_NODE_READY ||
-            b->node_state == SC_NODE_MINORITY);
+           (b->node_state == SC_NODE_JOINING || sc_node_complete(b->node_state));
 }
 
 static int has_handler(const char *url)

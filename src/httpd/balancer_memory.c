@@ -30,7 +30,7 @@ APLOG_USE_MODULE(session_cluster);
 
 #define RETAINED_KEY "mod_session_cluster:balancer"
 /** Another layout is another memory, after an upgrade of the module. */
-#define LAYOUT 1
+#define LAYOUT 2
 #define SETS 64
 #define WAYS 8
 
@@ -42,9 +42,15 @@ typedef struct failure_t {
     apr_time_t at[SC_FAILURES_MAX]; /**< mono: when nodes failed, the last one first */
 } failure_t;
 
+/** What all requests write stands apart from what all requests read. */
+#define LINE 64
+
 struct sc_balancer_memory_t {
+    union {
+        sc_tallies_t tallies;
+        char lines[(sizeof(sc_tallies_t) + 2 * LINE - 1) / LINE * LINE]; /**< and one to spare */
+    };
     apr_uint64_t layout;
-    sc_tallies_t tallies;
     apr_time_t until; /**< mono: nobody at all is refused from then on */
     unsigned char secret[APR_SIPHASH_KSIZE];
     pthread_mutex_t mutex; /**< for changes of what follows */

@@ -62,19 +62,16 @@ static void sc_tally_choice(choice_t choice)
 static int node_failed(const attempts_t *a, int status)
 {
     request_rec *r = a->r;
+    int failed = 0;
 
-    if (apr_table_get(r->notes, "proxy-error-override") ||
-        apr_table_get(r->notes, "proxy_timedout")) {
-        return 0;
-    }
     if (status == HTTP_BAD_GATEWAY || status == HTTP_INTERNAL_SERVER_ERROR) {
-        return a->sent || strncmp(r->filename, "proxy:http", 10) != 0;
+        failed = a->sent || strncmp(r->filename, "proxy:http", 10) != 0;
+    } else if ((status == OK || status == DONE) && a->sent) {
+        failed = !apr_table_get(r->notes, "proxy-status") ||
+                 (r->no_cache && !a->was_no_cache && !r->connection->aborted);
     }
-    if ((status == OK || status == DONE) && a->sent) {
-        return !apr_table_get(r->notes, "proxy-status") ||
-               (r->no_cache && !a->was_no_cache && !r->connection->aborted);
-    }
-    return 0;
+    return failed && !apr_table_get(r->notes, "proxy-error-override") &&
+           !apr_table_get(r->notes, "proxy_timedout");
 }
 
 static void note_failure(attempts_t *a)

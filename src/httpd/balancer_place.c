@@ -11,7 +11,7 @@
  *  2. what the cookie says: the further routes of a ranked id, the hint. It is the client's, so it
  *     chooses a worker, as the route in it does, and nothing else
  *  3. the order in which the nodes choose backups (sc_placement_backups): over the live members of
- *     the view, with their domains
+ *     the view, with their domains; over nodes or over Tomcats, of which the cookie's is one
  *  4. the order of sc_placement.h over the workers' routes, for those that the view does not know,
  *     and where there is no view at all
  *
@@ -87,6 +87,7 @@ static void take_hint(ticket_t *t, apr_pool_t *p)
     }
     t->hint = apr_pstrmemdup(p, t->id + SC_ID_HEX + 1, t->id_len - SC_ID_HEX - 1);
     t->id_len = SC_ID_HEX;
+    t->ours = sc_id_parse(&t->key, t->id, t->id_len) == APR_SUCCESS;
 }
 
 /* WildFly's ranked ids: "ID.node1.node2.node3", best first. */
@@ -109,6 +110,14 @@ static void take_ranked(ticket_t *t, apr_pool_t *p)
     }
 }
 
+static int is_id_char(char c)
+{
+    char lower = (char)(c | 0x20);
+
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') ||
+           strchr("-_.~+/=:!*@$", c) != NULL;
+}
+
 /* Ids of all applications are of letters, digits and a few signs, and not long. */
 static int is_plausible(const ticket_t *t)
 {
@@ -116,7 +125,7 @@ static int is_plausible(const ticket_t *t)
         return 0;
     }
     for (apr_size_t i = 0; i < t->id_len; i++) {
-        if (!apr_isalnum(t->id[i]) && !strchr("-_.~+/=:!*@$", t->id[i])) {
+        if (!is_id_char(t->id[i])) {
             return 0;
         }
     }
@@ -150,7 +159,8 @@ int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, 
         t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
         t->route = dot ? dot + 1 : NULL;
     }
-    if (!is_plausible(t)) {
+    t->ours = sc_id_parse(&t->key, t->id, t->id_len) == APR_SUCCESS;
+    if (!t->ours && !is_plausible(t)) {
         memset(t, 0, sizeof(*t));
         return 0;
     }
@@ -172,7 +182,6 @@ static int has_route(const proxy_balancer *balancer, const char *route)
 int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts_t *a)
 {
     const sc_view_t *view;
-    sc_id_t id;
     int known = t->hint[0] && has_route(balancer, t->hint);
 
     for (int i = 0; !known && i < t->nranked; i++) {
@@ -183,7 +192,7 @@ int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts
         view = known ? NULL : sc_attempts_view(a);
         known = known || (view && sc_standing(view, t->route, NULL) != STANDING_UNKNOWN);
     }
-    return t->id_len && (known || sc_id_parse(&id, t->id, t->id_len) == APR_SUCCESS);
+    return t->id_len && (known || t->ours);
 }
 
 /* ---- what a request has tried -----------------------------------------------------------------
@@ -289,15 +298,14 @@ located_t sc_locate(const ticket_t *t, sc_record_t *rec)
 {
     const sc_httpd_t *h = sc_httpd();
     located_t found = LOCATED_NOWHERE;
-    sc_id_t id;
 
-    if (!h->store || sc_id_parse(&id, t->id, t->id_len) != APR_SUCCESS) {
+    if (!h->store || !t->ours) {
         return LOCATED_NOWHERE;
     }
     /* An id has one session in all but the strangest configurations; in those the first context
      * that knows it decides, everywhere. */
     for (apr_uint16_t i = 0; *sc_store_context_name(h->store, i); i++) {
-        if (sc_store_locate(h->store, i, &id, rec) != APR_SUCCESS) {
+        if (sc_store_locate(h->store, i, &t->key, rec) != APR_SUCCESS) {
             continue;
         }
         if (!(rec->flags & SC_REC_TOMBSTONE)) {
@@ -336,30 +344,40 @@ static const char *own_route(const ticket_t *t)
     return t->nranked > 0 ? t->ranked[0] : t->route ? t->route : "";
 }
 
+/* The member that the cookie names: the newest one of that route, dead or not. */
+static const sc_board_member_t *named(const place_t *p, const char *route)
+{
+    const sc_board_member_t *found = NULL;
+
+    for (apr_uint32_t i = 0; p->view && i < p->view->count; i++) {
+        const sc_board_member_t *m = &p->view->member[i];
+
+        if (m->role == SC_ROLE_NODE && m->route[0] && strcmp(m->route, route) == 0 &&
+            (!found || m->since > found->since)) {
+            found = m;
+        }
+    }
+    return found;
+}
+
 /* In which order the nodes would choose backups for the session if the cookie's node was its
- * primary; so the first of these is where the backup is when nothing has been told of it. */
+ * primary; so the first of these is where the backup is when nothing has been told of it. A
+ * balancer may follow nodes and Tomcats: neither know the others, nor have their sessions. */
 static void find_order(place_t *p)
 {
     const char *route = own_route(p->ticket);
-    sc_candidate_t primary = {route, ""};
+    const sc_board_member_t *own = named(p, route);
+    sc_candidate_t primary = {route, own ? own->domain : ""}; /* its rack counts */
     sc_candidate_t c[SC_MEMBERS_MAX];
     apr_size_t chosen[SC_MEMBERS_MAX];
     apr_size_t n = 0;
-    apr_time_t newest = 0;
 
     for (apr_uint32_t i = 0; p->view && i < p->view->count && i < SC_MEMBERS_MAX; i++) {
         const sc_board_member_t *m = &p->view->member[i];
 
-        if (m->role != SC_ROLE_NODE || !m->route[0]) {
-            continue;
-        }
-        if (strcmp(m->route, route) == 0) { /* its rack counts, dead or not */
-            if (!newest || m->since > newest) {
-                primary.domain = m->domain;
-                newest = m->since;
-            }
-        } else if (m->state != SC_MEMBER_GONE && m->node_state == SC_NODE_READY &&
-                   !(m->flags & SC_MEMBER_NO_BACKUPS)) {
+        if (m->role == SC_ROLE_NODE && m->route[0] && strcmp(m->route, route) != 0 &&
+            m->state != SC_MEMBER_GONE && m->node_state == SC_NODE_READY &&
+            !(m->flags & SC_MEMBER_NO_BACKUPS) && (!own || m->foreign == own->foreign)) {
             c[n].route = m->route;
             c[n++].domain = m->domain;
         }

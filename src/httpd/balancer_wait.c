@@ -10,18 +10,20 @@
  * at once and may try again, on another node.
  *
  * A request is on the list from when it has been sent until its answer begins to come. What is
- * listed is a descriptor of the connection that is the list's own, so it is that connection
- * whatever mod_proxy does with its own one meanwhile.
+ * listed is mod_proxy's own descriptor of the connection, so it must leave the list before that is
+ * closed: its number may be another connection's a moment later. mod_proxy closes one by clearing
+ * the pool that the connection and its socket are of, in all its paths, also when the child ends.
+ * The pool of the record that mod_proxy_http reads the answer into is a part of that pool, so a
+ * cleanup of it runs before the socket's, or earlier, when mod_proxy_http gives the connection
+ * back. A connection that is not made so is not listed.
  *
  * The thread believes the view on the terms on which workers are marked down: the engine works, and
  * another node is alive. One that has lost the network itself ends nothing.
  */
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "balancer.h"
 
@@ -40,7 +42,9 @@ APLOG_USE_MODULE(session_cluster);
 typedef struct wait_t {
     struct wait_t *next, **from; /**< from: what points to it; NULL: not on the list */
     struct waits_t *list;
-    int fd; /**< -1: closed */
+    apr_pool_t *pool; /**< of the answer: ends before the descriptor does; NULL: it has, or this has
+                           left the list */
+    int fd;           /**< good as long as this is on the list */
     const char *route;
 } wait_t;
 
@@ -72,10 +76,6 @@ static void leave(wait_t *w)
             w->next->from = w->from;
         }
         w->from = NULL;
-    }
-    if (w->fd >= 0) {
-        (void)close(w->fd);
-        w->fd = -1;
     }
 }
 
@@ -127,31 +127,38 @@ static apr_status_t done(void *baton)
 {
     wait_t *w = baton;
 
+    w->pool = NULL;
     (void)apr_thread_mutex_lock(w->list->mutex);
     leave(w);
     (void)apr_thread_mutex_unlock(w->list->mutex);
     return APR_SUCCESS;
 }
 
+/* Whichever comes first of this, the answer and its record's end. */
+static apr_status_t request_ends(void *baton)
+{
+    wait_t *w = baton;
+
+    return w->pool ? apr_pool_cleanup_run(w->pool, w, done) : APR_SUCCESS;
+}
+
 static apr_status_t answer_begins(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     ap_filter_t *next = f->next;
 
-    apr_pool_cleanup_run(f->r->pool, f->ctx, done);
+    (void)request_ends(f->ctx);
     ap_remove_output_filter(f);
     return ap_pass_brigade(next, bb);
 }
 
-static void enlist(waits_t *list, request_rec *r, int fd, const char *route)
+static void enlist(waits_t *list, request_rec *r, apr_pool_t *pool, int fd, const char *route)
 {
     wait_t *w = apr_palloc(r->pool, sizeof(*w));
 
     w->list = list;
+    w->pool = pool;
     w->route = route;
-    w->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (w->fd < 0) {
-        return; /* then it waits as long as mod_proxy says */
-    }
+    w->fd = fd;
     (void)apr_thread_mutex_lock(list->mutex);
     w->next = list->first;
     w->from = &list->first;
@@ -163,8 +170,17 @@ static void enlist(waits_t *list, request_rec *r, int fd, const char *route)
         (void)apr_thread_cond_signal(list->some);
     }
     (void)apr_thread_mutex_unlock(list->mutex);
-    apr_pool_cleanup_register(r->pool, w, done, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pool, w, done, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(r->pool, w, request_ends, apr_pool_cleanup_null);
     ap_add_output_filter_handle(list->filter, w, r, r->connection);
+}
+
+/* Whether the record of an answer is of a pool that is gone before the connection's socket is. */
+static int ends_first(const request_rec *answer, apr_socket_t *sock)
+{
+    apr_pool_t *pool = answer->connection->pool;
+
+    return apr_socket_pool_get(sock) == pool && apr_pool_parent_get(answer->pool) == pool;
 }
 
 /* The request has been sent, its answer is about to be read: `answer` is what mod_proxy reads it
@@ -173,7 +189,7 @@ static int create_req(request_rec *r, request_rec *answer)
 {
     const sc_httpd_t *h = sc_httpd();
     attempts_t *a = sc_attempts(r);
-    const char *route = apr_table_get(r->subprocess_env, "BALANCER_WORKER_ROUTE");
+    const char *route;
     apr_socket_t *sock;
     apr_os_sock_t fd;
 
@@ -182,10 +198,14 @@ static int create_req(request_rec *r, request_rec *answer)
     }
     a->sent = 1;
     a->was_no_cache = r->no_cache;
-    sock = h->waits && route && route[0] ? ap_get_conn_socket(answer->connection) : NULL;
-    if (sock && apr_os_sock_get(&fd, sock) == APR_SUCCESS &&
+    if (!h->waits) {
+        return OK;
+    }
+    route = apr_table_get(r->subprocess_env, "BALANCER_WORKER_ROUTE");
+    sock = route && route[0] ? ap_get_conn_socket(answer->connection) : NULL;
+    if (sock && ends_first(answer, sock) && apr_os_sock_get(&fd, sock) == APR_SUCCESS &&
         sc_board_route_state(h->board, route, strlen(route)) != SC_NODE_DOWN) {
-        enlist(h->waits, r, fd, route);
+        enlist(h->waits, r, answer->pool, fd, route);
     }
     return OK;
 }

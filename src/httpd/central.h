@@ -94,6 +94,7 @@ struct sc_job_t {
     sc_job_op_t op;
     sc_central_key_t key;
     sc_central_key_t new_key;
+    char heir[SC_CENTRAL_HEIR_MAX + 1]; /**< RENAME */
     sc_buf_t change; /**< encoded, sc_change_put; of LOOK: what has been changed */
     /* answered */
     sc_outcome_t outcome;

@@ -21,22 +21,58 @@ static apr_status_t key_of(sc_central_key_t *key, const char *context, const sc_
 }
 
 /** @return the job that has found out, to be freed; NULL: not known */
-static sc_job_t *look_up(const session_t *s, sc_central_key_t *key)
+static sc_job_t *look_up(const session_t *s, const sc_id_t *id, sc_central_key_t *key)
 {
-    if (key_of(key, s->context, &s->id) != APR_SUCCESS) {
+    if (key_of(key, s->context, id) != APR_SUCCESS) {
         return NULL;
     }
     return sc_jobs_run(sc_httpd()->central, sc_job_make(SC_JOB_FIND, key));
 }
 
-int sc_central_renamed(const session_t *s)
+/* ---- ids that were changed ------------------------------------------------------------------- */
+
+/* Whoever reads the store shall not learn from an old id which one is in use now. So it is covered
+ * with what only follows from the old one itself, which is not in the store. */
+static apr_status_t cover(const char *context, const sc_id_t *old, sc_id_t *id)
 {
+    sc_central_key_t pad;
+    char text[SC_CONTEXT_MAX + 8];
+    apr_status_t rv;
+
+    apr_snprintf(text, sizeof(text), "heir:%s", context);
+    rv = key_of(&pad, text, old);
+    for (int i = 0; i < SC_ID_LEN; i++) {
+        id->b[i] ^= pad.b[i];
+    }
+    return rv;
+}
+
+int sc_central_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir)
+{
+    char text[SC_CENTRAL_HEIR_MAX + 1];
     sc_central_key_t key;
-    sc_job_t *job = look_up(s, &key);
-    int renamed = job && job->outcome == SC_ABSENT && job->v.kind == SC_CENTRAL_RENAMED;
+    sc_job_t *job = look_up(s, id, &key);
+    int known = job && job->outcome == SC_ABSENT && sc_central_heir_text(&job->v, text) &&
+                sc_id_parse(heir, text, strlen(text)) == APR_SUCCESS &&
+                cover(s->context, id, heir) == APR_SUCCESS;
 
     sc_job_free(job);
-    return renamed;
+    return known;
+}
+
+int sc_central_other(const session_t *s, const sc_id_t *id, sc_stored_t *stored)
+{
+    sc_central_key_t key;
+    sc_job_t *job = look_up(s, id, &key);
+    int found = !job ? -1 : job->outcome == SC_FOUND;
+
+    memset(stored, 0, sizeof(*stored));
+    if (found == 1) {
+        stored->body = apr_pmemdup(s->z.pool, job->v.body, job->v.body_len);
+        stored->rec.body_len = (apr_uint32_t)job->v.body_len;
+    }
+    sc_job_free(job);
+    return found;
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -55,6 +91,13 @@ static sc_job_t *job_of(sc_link_op_t op, const sc_change_t *change, const sc_cen
          key_of(&job->new_key, context, &change->new_id) != APR_SUCCESS)) {
         sc_job_free(job);
         return NULL;
+    }
+    if (op == SC_LINK_CHANGE_ID) {
+        sc_id_t heir = change->new_id;
+
+        if (cover(context, &change->id, &heir) == APR_SUCCESS) {
+            (void)sc_id_format(&heir, job->heir);
+        }
     }
     return job;
 }
@@ -140,16 +183,37 @@ static int found(request_rec *r, session_t *s, const sc_job_t *job, const sc_cen
     return 1;
 }
 
+int sc_central_take(request_rec *r, session_t *s, const sc_stored_t *stored, const char *route)
+{
+    if (sc_session_take(s, stored->body, stored->rec.body_len) != APR_SUCCESS) {
+        apr_table_clear(s->z.entries);
+        return 0;
+    }
+    s->state = SESSION_LOADED;
+    bind_route(s, route);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-cache, private");
+    return 1;
+}
+
+/* Whether the id was changed within the time for which old ones are worth something. A clock of
+ * another node that is ahead makes it longer, but for no longer than the store remembers it. */
+static int is_recent(const session_t *s, const sc_central_value_t *v)
+{
+    apr_time_t changed = apr_time_from_msec((apr_time_t)v->accessed_ms);
+
+    return v->kind == SC_CENTRAL_RENAMED && changed + sc_rotation_grace(s->dir) > apr_time_now();
+}
+
 central_found_t sc_central_load(request_rec *r, session_t *s, const char *route, int filtered)
 {
     central_found_t result = CENTRAL_UNKNOWN;
     sc_central_key_t key;
-    sc_job_t *job = look_up(s, &key);
+    sc_job_t *job = look_up(s, &s->id, &key);
 
     if (job && job->outcome == SC_FOUND) {
         result = found(r, s, job, &key, route, filtered) ? CENTRAL_FOUND : CENTRAL_UNKNOWN;
     } else if (job && job->outcome == SC_ABSENT) {
-        result = job->v.kind == SC_CENTRAL_RENAMED ? CENTRAL_RENAMED : CENTRAL_GONE;
+        result = is_recent(s, &job->v) ? CENTRAL_RENAMED : CENTRAL_GONE;
     }
     sc_job_free(job);
     return result;

@@ -104,7 +104,7 @@ static void tell_refused(sc_central_host_t *host, apr_uint64_t before)
 
 static void answer_body(sc_job_t *job)
 {
-    if (job->outcome == SC_FOUND) {
+    if (job->v.body_len > 0) {
         sc_put(&job->body, job->v.body, job->v.body_len);
         if (job->body.err != APR_SUCCESS) {
             job->outcome = SC_UNKNOWN;
@@ -135,8 +135,8 @@ static void operate(sc_worker_t *w, sc_job_t *job, const sc_central_store_t *sto
         }
         break;
     case SC_JOB_RENAME:
-        job->outcome =
-            sc_central_rename(rules, store, &job->key, &job->new_key, &change, &w->value, delta);
+        job->outcome = sc_central_rename(rules, store, &job->key, &job->new_key, &change, job->heir,
+                                         &w->value, delta);
         break;
     case SC_JOB_END:
         job->outcome = sc_central_end(rules, store, &job->key, &w->value);

@@ -60,7 +60,9 @@ void *sc_config_create_dir(apr_pool_t *p, char *path)
     (void)path;
     dir->max_inactive_s = SC_UNSET;
     dir->rotate = SC_UNSET;
+    dir->rotate_grace_s = SC_UNSET;
     dir->backup_hint = SC_UNSET;
+    dir->status_actions = SC_UNSET;
     return dir;
 }
 
@@ -81,8 +83,11 @@ void *sc_config_merge_dir(apr_pool_t *p, void *vbase, void *vadd)
         add->max_inactive_s != SC_UNSET ? add->max_inactive_s : base->max_inactive_s;
     dir->filter = add->filter ? add->filter : base->filter;
     dir->rotate = rotate->rotate;
-    dir->rotate_attr = rotate->rotate_attr;
+    dir->rotate_attrs = rotate->rotate_attrs;
+    dir->rotate_grace_s = rotate->rotate_grace_s;
     dir->backup_hint = add->backup_hint != SC_UNSET ? add->backup_hint : base->backup_hint;
+    dir->status_actions =
+        add->status_actions != SC_UNSET ? add->status_actions : base->status_actions;
     return dir;
 }
 

@@ -639,23 +639,6 @@ static const char *add_filter(cmd_parms *cmd, void *vdir, const char *arg)
     return NULL;
 }
 
-static const char *set_rotate(cmd_parms *cmd, void *vdir, const char *arg)
-{
-    sc_dir_conf_t *dir = vdir;
-
-    dir->rotate = 1;
-    dir->rotate_attr = NULL;
-    if (ap_cstr_casecmp(arg, "off") == 0) {
-        dir->rotate = 0;
-    } else if (ap_cstr_casecmp(arg, "on") != 0) {
-        if (!*arg || strlen(arg) > SC_NAME_MAX) {
-            return wrong(cmd, "On, Off or the name of the attribute that holds the login", arg);
-        }
-        dir->rotate_attr = apr_pstrdup(cmd->pool, arg);
-    }
-    return NULL;
-}
-
 static const char *set_backup_hint(cmd_parms *cmd, void *vdir, int on)
 {
     sc_dir_conf_t *dir = vdir;
@@ -720,9 +703,13 @@ const command_rec sc_directives[] = {
     AP_INIT_ITERATE("SessionClusterFilter", add_filter, NULL, PER_DIR,
                     "regular expressions: a request for a matching URI does not count as an "
                     "access; none: no such"),
-    AP_INIT_TAKE1("SessionClusterRotateId", set_rotate, NULL, PER_DIR,
-                  "On (default), Off or an attribute: new id when the login changes"),
+    AP_INIT_TAKE_ARGV("SessionClusterRotateId", sc_rotate_directive, NULL, PER_DIR,
+                      "On (default), Off or attributes: new id when the login changes; "
+                      "grace=seconds"),
     AP_INIT_FLAG("SessionClusterBackupHint", set_backup_hint, NULL, PER_DIR,
                  "On: the cookie also names the backup, for balancers that are no members; default "
                  "Off"),
+    AP_INIT_FLAG("SessionClusterStatusActions", sc_set_status_actions, NULL, FILES,
+                 "On: who may POST to session-cluster-status can drain this node and end sessions; "
+                 "default Off"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

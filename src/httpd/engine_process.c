@@ -15,6 +15,7 @@
  *   R                a restart has begun; end yourself if nobody confirms it
  *   C                the restart is over and still wants you
  *   H                a successor takes over: end without a good-bye
+ *   D                httpd has begun to stop gracefully: say that this node is about to leave
  * and its end of file says that the parent is gone.
  *
  * The listening sockets stay with the parent, so while no engine runs callers wait, nobody is
@@ -34,6 +35,7 @@
 #include <unistd.h>
 
 #include "central.h"
+#include "listeners.h"
 #include "retained.h"
 #include "secret.h"
 #include "tomcat.h"
@@ -43,6 +45,7 @@
 #include "mpm_common.h"
 #include "apr_portable.h"
 #include "apr_signal.h"
+#include "unixd.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -127,6 +130,7 @@ static int log_fd(server_rec *s)
 typedef struct engine_process_t {
     sc_engine_t *engine;
     server_rec *server;
+    apr_pool_t *listeners; /* cleared after each of them */
     sc_timer_t confirm;
 } engine_process_t;
 
@@ -177,12 +181,25 @@ static void on_control(void *baton, const unsigned char *msg, apr_size_t len, in
     case 'H':
         sc_engine_stop(p->engine, 0);
         break;
+    case 'D':
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, p->server,
+                     "SC0726: httpd stops gracefully; this node is announced as leaving, so that "
+                     "balancers send new requests to others, and serves those under way");
+        sc_engine_leave(p->engine);
+        break;
     default:
         break;
     }
     if (fd >= 0) {
         close(fd);
     }
+}
+
+static void on_event(void *baton, const sc_told_t *told)
+{
+    engine_process_t *p = baton;
+
+    sc_listeners_tell(p->server, p->listeners, told);
 }
 
 /* Descriptors of other modules (listening sockets, pipes, lock files) would stay open in a process
@@ -271,6 +288,9 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     setup.control_fd = control;
     setup.control = on_control;
     setup.baton = &p;
+    if (sc_listeners_any() && apr_pool_create(&p.listeners, pool) == APR_SUCCESS) {
+        setup.tell = on_event;
+    }
     /* what looks names up for the engine speaks with strangers: it does not get the sessions */
     (void)madvise(kept->base, kept->bytes, MADV_DONTFORK);
     rv = sc_store_attach(&setup.store, kept->base, kept->bytes, pool);
@@ -458,6 +478,27 @@ void sc_process_hand_over(sc_retained_t *kept)
     kept->running = 0;
 }
 
+/* httpd's parent runs no hook when a graceful stop begins, and then sleeps until its children have
+ * ended. But it says in the log what it has begun, and modules hear that; at that moment the MPM's
+ * own record says which kind of end it is. */
+void sc_process_log_written(const ap_errorlog_info *info, const char *line)
+{
+    sc_retained_t *kept = retained_get();
+    const ap_unixd_mpm_retained_data *mpm;
+
+    (void)info;
+    (void)line;
+    if (!kept || !kept->running || kept->leaving || kept->parent != getpid() ||
+        kept->config.role != SC_ROLE_NODE || kept->config.membership == SC_MEMBERSHIP_NONE) {
+        return;
+    }
+    mpm = ap_unixd_mpm_get_retained_data();
+    if (mpm && mpm->shutdown_pending && !mpm->is_ungraceful) {
+        kept->leaving = 1;
+        tell(kept, 'D', -1);
+    }
+}
+
 /* The configuration goes: a restart, or the end. At the end APR gives the engine three seconds; one
  * that has sessions of its own to hand over (backup manager) gets leaveTime= for it first. */
 static apr_status_t config_goes(void *data)
@@ -478,18 +519,18 @@ static apr_status_t config_goes(void *data)
     return APR_SUCCESS;
 }
 
-/* Which file this code was loaded from: a changed one means that an engine made earlier runs older
- * code than the children will. */
-static void build_stamp(char *out, apr_size_t size)
+/* Which file this code was loaded from, and those of listeners: a changed one means that an engine
+ * made earlier runs older code than the children will. */
+static void build_stamp(char *out, apr_size_t size, apr_pool_t *p)
 {
     Dl_info info;
     struct stat st;
 
     memset(out, 0, size);
     if (dladdr((void *)&self, &info) && info.dli_fname && stat(info.dli_fname, &st) == 0) {
-        apr_snprintf(out, size, "%s %lx:%lx:%lx.%lx", SC_VERSION, (unsigned long)st.st_ino,
+        apr_snprintf(out, size, "%s %lx:%lx:%lx.%lx %x", SC_VERSION, (unsigned long)st.st_ino,
                      (unsigned long)st.st_size, (unsigned long)st.st_mtim.tv_sec,
-                     (unsigned long)st.st_mtim.tv_nsec);
+                     (unsigned long)st.st_mtim.tv_nsec, sc_listeners_stamp(p));
     } else {
         apr_cpystrn(out, SC_VERSION, size);
     }
@@ -543,7 +584,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     sc_board_set(self.board->restarts, kept->restarts);
     kept->restarts++;
 
-    build_stamp(build, sizeof(build));
+    build_stamp(build, sizeof(build), ptemp);
     if (kept->running && kill(kept->proc.pid, 0) == 0 &&
         memcmp(&kept->config, &conf->engine, sizeof(conf->engine)) == 0 &&
         strcmp(kept->build, build) == 0) {
@@ -554,7 +595,8 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         if (kept->running) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "SC0616: the %s has changed; the engine is replaced, sessions stay",
-                         strcmp(kept->build, build) ? "module's file" : "configuration");
+                         strcmp(kept->build, build) ? "module's file, or a listener's,"
+                                                    : "configuration");
             sc_process_hand_over(kept);
         }
         kept->config = conf->engine;

@@ -147,7 +147,8 @@ const option_t sc_send_options[] = {
 
 /* ---- managers -------------------------------------------------------------------------------- */
 
-#define NO_LISTENERS "sessions here have no listeners"
+#define NO_LISTENERS                                                                               \
+    "there is no container with listeners of its own; see notifyListenersOnReplication"
 #define NO_OBJECTS "values are strings, there are no classes to choose from"
 #define BY_BLOCK "a state transfer goes in blocks, sized by blockSize= in bytes, without pauses"
 #define BY_SYSTEM "ids are 128 random bits from the operating system"
@@ -156,6 +157,10 @@ const option_t sc_send_options[] = {
 const option_t sc_manager_options[] = {
     {"expireSessionsOnShutdown", OPTION_BOOL, AT(engine.delta.expire_on_shutdown), 0, 1, NULL,
      NULL},
+    {"notifyListenersOnReplication", OPTION_BOOL, AT(engine.delta.notify_replicated), 0, 1, NULL,
+     NULL},
+    {"notifySessionListenersOnReplication", OPTION_BOOL, AT(engine.delta.notify_replicated), 0, 1,
+     NULL, NULL},
     {"stateTransferTimeout", OPTION_SECONDS, AT(engine.delta.state_ms), 1, 3600, "seconds", NULL},
     {"blockSize", OPTION_BYTES, AT(engine.delta.block_bytes), 4 * KIB, 8 * MIB, NULL, NULL},
     {"touchInterval", OPTION_NUMBER, AT(engine.delta.touch_ms), 100, 60000, "milliseconds", NULL},
@@ -170,8 +175,6 @@ const option_t sc_manager_options[] = {
             "every change carries a stamp, so order does not depend on arrival"),
     REFUSED("maxActiveSessions", "SessionClusterMemory bounds the store"),
     REFUSED("processExpiresFrequency", "sessions expire on time"),
-    REFUSED("notifyListenersOnReplication", NO_LISTENERS),
-    REFUSED("notifySessionListenersOnReplication", NO_LISTENERS),
     REFUSED("notifyContainerListenersOnReplication", NO_LISTENERS),
     REFUSED("enableStatistics", "counting is always on and costs nothing"),
     REFUSED("recordAllActions", "a change is what differs at the end of the request"),

@@ -173,6 +173,7 @@ void sc_settle_cookie(request_rec *r, session_t *s)
 {
     request_rec *response = sc_response_of(r);
     const char *hint = "";
+    sc_id_t heir;
 
     /* the response goes out anyway, so this is when a backup that has changed gets into the cookie;
      * the session's own node looks after that, not one whose guest it is */
@@ -183,6 +184,11 @@ void sc_settle_cookie(request_rec *r, session_t *s)
         if (*hint && strcmp(hint, s->hint) != 0) {
             s->due = COOKIE_SET;
         }
+    }
+    /* the id that this request knows may have been changed by another one, whose cookie this one
+     * would throw away */
+    if (s->due == COOKIE_SET && sc_session_heir(s, &s->id, &heir)) {
+        s->due = COOKIE_KEEP;
     }
     switch (s->due) {
     case COOKIE_SET:
@@ -225,6 +231,17 @@ static int says_nothing(const apr_bucket_brigade *bb)
 #pragma clang diagnostic pop
 #endif
 
+/* A new id that is there although the request is refused: the old one is dead here, and as good as
+ * everywhere. */
+static void settle_rotated(request_rec *r, chain_t *chain)
+{
+    for (session_t *s = chain->sessions; s; s = s->next) {
+        if (s->rotated) {
+            sc_settle_cookie(r, s);
+        }
+    }
+}
+
 /* On the first brigade, after mod_session has saved. */
 static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
@@ -239,6 +256,13 @@ static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return APR_SUCCESS;
     }
     ap_remove_output_filter(f);
+    if (sc_config_dir(r)->cookie_name) {
+        chain = sc_chain(r, 1);
+        sc_rotation_collect(r, chain);
+    }
+    if (chain && chain->refuse == REFUSE_NOT) {
+        sc_session_rotate_unsaved(r, chain);
+    }
     if (chain && chain->refuse == REFUSE_WANTED) {
         chain->refuse = REFUSE_DONE;
         apr_brigade_cleanup(bb);
@@ -246,7 +270,8 @@ static apr_status_t output_filter(ap_filter_t *f, apr_bucket_brigade *bb)
                                           r->connection->bucket_alloc));
         append(bb, apr_bucket_eos_create(r->connection->bucket_alloc));
     } else if (chain && chain->refuse == REFUSE_DONE) {
-        /* this is the answer to it, an ErrorDocument perhaps; set earlier, the header is lost */
+        /* this is the answer to it, an ErrorDocument perhaps; set earlier, headers are lost */
+        settle_rotated(r, chain);
         if (sc_response_of(r)->status == HTTP_SERVICE_UNAVAILABLE) {
             apr_table_setn(sc_response_of(r)->err_headers_out, "Retry-After", RETRY_AFTER);
         }

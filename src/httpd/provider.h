@@ -6,7 +6,7 @@
  *
  * provider.c: hooks, one request's state, the output filter. session_load.c: finding a session.
  * session_save.c: what changed goes to the engine. session_diff.c: what has changed.
- * session_hint.c: the backup in the cookie.
+ * session_hint.c: the backup in the cookie. session_rotate.c: new ids.
  */
 #ifndef SC_PROVIDER_H
 #define SC_PROVIDER_H
@@ -14,6 +14,9 @@
 #include "mod_session.h"
 
 #include "sc_httpd.h"
+
+/** A new id: never; the rights stay as they were; they may have changed. In ascending order. */
+typedef enum rotation_t { ROTATE_NOT, ROTATE_REFRESH, ROTATE_LOGIN } rotation_t;
 
 /** What the provider knows about a session that a request asked for. */
 typedef enum session_state_t {
@@ -46,6 +49,8 @@ typedef struct session_t {
     cookie_due_t due;           /**< what the response still has to tell the browser */
     const sc_dir_conf_t *dir;   /**< where it was asked for first, later where it was saved */
     int saved;                  /**< the save hook has run; once is enough */
+    int rotated;                /**< it has got a new id by this request; once is enough */
+    int stale;                  /**< NEW, because the cookie's id was changed a moment ago */
     apr_status_t save_rv;
     apr_interval_time_t wait; /**< time spent waiting for the engine */
 } session_t;
@@ -66,7 +71,17 @@ typedef struct chain_t {
     session_t *sessions;
     taken_t *taken;
     refusal_t refuse;
+    rotation_t asked; /**< what the application has asked for, by header or note */
 } chain_t;
+
+/** What a request has changed in a session. */
+typedef struct session_diff_t {
+    sc_buf_t attrs;       /**< as sc_change_attr_put writes them; to be freed */
+    apr_uint32_t nattrs;  /**< attributes that differ */
+    apr_uint32_t live;    /**< attributes that the session has now */
+    apr_size_t bytes;     /**< names and values of these */
+    const char *too_long; /**< an attribute whose name is over SC_NAME_MAX; NULL: none */
+} session_diff_t;
 
 /** NULL when mod_session is there in time, else what to do about it. */
 const char *sc_provider_missing(void);
@@ -105,10 +120,6 @@ apr_status_t sc_session_take(session_t *s, const unsigned char *body, apr_size_t
 /** Make mod_session save, so that the cookie is sent again, when it is time to. @param begin when
  * it was created; last access and now on the same clock. @return 1: it is time to */
 int sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t last, apr_time_t now);
-/** Whether the session has been given a new id a moment ago. */
-int sc_session_renamed(const session_t *s, apr_pool_t *pool);
-/** Hook session_save. */
-int sc_session_save(request_rec *r, session_rec *z);
 /** central_session.c, SessionClusterManager store: what the central store says of a session. */
 typedef enum central_found_t {
     CENTRAL_FOUND, /**< it has been taken over into s */
@@ -121,8 +132,33 @@ typedef enum central_found_t {
 central_found_t sc_central_load(request_rec *r, session_t *s, const char *route, int filtered);
 /** As sc_ask. @return APR_SUCCESS; APR_TIMEUP: no answer */
 apr_status_t sc_central_ask(sc_link_op_t op, const sc_change_t *change, sc_outcome_t *outcome);
-int sc_central_renamed(const session_t *s);
+/** As sc_session_heir. */
+int sc_central_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir);
+/** As sc_session_find; body, its length and the times are filled in. */
+int sc_central_other(const session_t *s, const sc_id_t *id, sc_stored_t *stored);
+/** Take over what sc_central_other has found, as s->id. @return 1: done */
+int sc_central_take(request_rec *r, session_t *s, const sc_stored_t *stored, const char *route);
 
+/** Whether an id was changed; which one it has become. @return 1: it was */
+int sc_session_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir);
+/** Look for the session under another id. @return 1: it is there, to *stored; 0: it is not;
+ *  -1: that could not be found out */
+int sc_session_find(request_rec *r, session_t *s, const sc_id_t *id, const char *route,
+                    sc_stored_t *stored);
+/** Hook session_save. */
+int sc_session_save(request_rec *r, session_rec *z);
+/** Let the engine do something to a session. @param change its ids and flags are set
+ *  @param diff NULL: no attributes */
+apr_status_t sc_session_ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change_t *change,
+                            const session_diff_t *diff, sc_outcome_t *outcome);
+/** End a session that has not been saved yet, now. @return APR_EGENERAL: it has been */
+apr_status_t sc_session_end_now(request_rec *r, session_t *s);
+/** Where a session is. @return APR_NOTFOUND */
+apr_status_t sc_session_where(const session_t *s, sc_record_t *rec);
+/** What this node is for a session. */
+sc_holder_t sc_session_role(const sc_record_t *rec);
+/** Before the response leaves: new ids for those that were not saved, and so have none yet. */
+void sc_session_rotate_unsaved(request_rec *r, chain_t *chain);
 /** SESSION_CLUSTER_* of a request. */
 void sc_session_env(request_rec *r, const session_t *s);
 
@@ -137,14 +173,11 @@ const char *sc_session_hint(const session_t *s);
 
 /** mod_session keeps its expiry time among the entries under this name; it is no attribute. */
 #define SC_EXPIRY_KEY "expiry"
-
-typedef struct session_diff_t {
-    sc_buf_t attrs;       /**< as sc_change_attr_put writes them; to be freed */
-    apr_uint32_t nattrs;  /**< attributes that differ */
-    apr_uint32_t live;    /**< attributes that the session has now */
-    apr_size_t bytes;     /**< names and values of these */
-    const char *too_long; /**< an attribute whose name is over SC_NAME_MAX; NULL: none */
-} session_diff_t;
+/** Attributes whose names begin like this are this module's own: no application sees or sets them.
+ */
+#define SC_OWN_PREFIX '\001'
+/** Whose id the session had before, see session_rotate.c. */
+#define SC_MARK_NAME "\001origin"
 
 /**
  * Compare a session's table with what was loaded.
@@ -158,9 +191,37 @@ typedef struct session_diff_t {
 apr_status_t sc_session_diff(const apr_table_t *now, const apr_array_header_t *loaded,
                              apr_size_t limit, apr_pool_t *pool, session_diff_t *out);
 
-/** Whether a login has changed: the named attribute (NULL: one whose name ends in "-user") has a
- *  value now that is not empty and was not there when the session was loaded. */
+/** Whether a login has changed: one of the named attributes (NULL: one whose name ends in "-user")
+ *  has a value now that is not empty and was not there when the session was loaded. */
 int sc_session_login_changed(const apr_table_t *now, const apr_array_header_t *loaded,
-                             const char *attr);
+                             const apr_array_header_t *attrs);
+
+/* ---- session_rotate.c ------------------------------------------------------------------------ */
+
+/** Note of a request by which a new id is asked for. */
+#define SC_ROTATE_NOTE "session-cluster-rotate"
+
+/** SessionClusterRotateId. */
+const char *sc_rotate_directive(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+/** How long an id that was changed is something else than an unknown one. */
+apr_interval_time_t sc_rotation_grace(const sc_dir_conf_t *dir);
+/** Take what the application says about new ids out of the headers and notes of the request and of
+ *  those it belongs to. */
+void sc_rotation_collect(request_rec *r, chain_t *chain);
+/** What a session of a request needs: after what the application says, or because it is a login. */
+rotation_t sc_rotation_wanted(request_rec *r, chain_t *chain, const session_t *s);
+/** Add to a change of id what tells later whose id it was. */
+void sc_rotation_mark(request_rec *r, const chain_t *chain, const session_t *s, rotation_t rotation,
+                      session_diff_t *diff);
+/** A request began with an id that was changed a moment ago. @return 1: it may have the session,
+ *  which is in *stored; its id is in s->id; 0: it may not; -1: that could not be found out */
+int sc_rotation_reach(request_rec *r, chain_t *chain, session_t *s, const char *route,
+                      sc_stored_t *stored);
+/** The id was changed while the request ran: do what it wants under the new one.
+ *  @param newest receives that
+ *  @return 1: done, with that outcome; 0: it may not (SC_REFUSED), or there is nothing any more
+ *  (SC_ABSENT) */
+int sc_rotation_follow(request_rec *r, chain_t *chain, session_t *s, sc_link_op_t op,
+                       const session_diff_t *diff, sc_id_t *newest, sc_outcome_t *outcome);
 
 #endif

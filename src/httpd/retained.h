@@ -24,6 +24,7 @@ typedef struct sc_retained_t {
     apr_proc_t proc; /* of the engine; also noted in the process pool */
     int noted;
     int running;
+    int leaving;        /* it has been told that httpd stops gracefully */
     sc_config_t config; /* what the engine runs with */
     char build[96];     /* which file of the module it runs */
     struct {            /* what the sockets were made for */

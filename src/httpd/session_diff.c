@@ -31,7 +31,7 @@ static int entry_cmp(const void *va, const void *vb)
 
 static int is_attribute(const char *key)
 {
-    return key && *key && ap_cstr_casecmp(key, SC_EXPIRY_KEY) != 0;
+    return key && *key && *key != SC_OWN_PREFIX && ap_cstr_casecmp(key, SC_EXPIRY_KEY) != 0;
 }
 
 /** The table's attributes, sorted, one of each name. */
@@ -125,26 +125,31 @@ static const sc_attr_t *find_loaded(const apr_array_header_t *loaded, const char
     return NULL;
 }
 
-static int holds_login(const char *name, const char *attr)
+static int holds_login(const char *name, const apr_array_header_t *attrs)
 {
     static const char suffix[] = "-user"; /* mod_auth_form: name of the realm, then this */
     apr_size_t len = strlen(name);
 
-    if (attr) {
-        return ap_cstr_casecmp(name, attr) == 0;
+    for (int i = 0; attrs && i < attrs->nelts; i++) {
+        if (ap_cstr_casecmp(name, APR_ARRAY_IDX(attrs, i, const char *)) == 0) {
+            return 1;
+        }
+    }
+    if (attrs) {
+        return 0;
     }
     return len >= sizeof(suffix) - 1 &&
            ap_cstr_casecmp(name + len - (sizeof(suffix) - 1), suffix) == 0;
 }
 
 int sc_session_login_changed(const apr_table_t *now, const apr_array_header_t *loaded,
-                             const char *attr)
+                             const apr_array_header_t *attrs)
 {
     const apr_array_header_t *entries = apr_table_elts(now);
     const apr_table_entry_t *e = (const apr_table_entry_t *)(const void *)entries->elts;
 
     for (int i = 0; i < entries->nelts; i++) {
-        if (is_attribute(e[i].key) && e[i].val && *e[i].val && holds_login(e[i].key, attr)) {
+        if (is_attribute(e[i].key) && e[i].val && *e[i].val && holds_login(e[i].key, attrs)) {
             const sc_attr_t *before = find_loaded(loaded, e[i].key);
             apr_size_t len = strlen(e[i].val);
 

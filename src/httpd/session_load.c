@@ -26,10 +26,6 @@ APLOG_USE_MODULE(session_cluster);
 /** A take-over is a hint about who looks after the session's expiry; no request waits for it long.
  */
 #define TAKEOVER_TIME apr_time_from_msec(100)
-/** An id that a login has exchanged for a new one this recently may still be under way in requests
- *  that run beside the login; telling the browser to forget its cookie would throw the new one
- * away. */
-#define ROTATION_TIME apr_time_from_sec(30)
 /** Reads of a session that is being changed all the time. */
 #define READ_TRIES 3
 
@@ -61,7 +57,7 @@ static apr_status_t read_store(const session_t *s, apr_pool_t *pool, sc_stored_t
 }
 
 /** What a record that was read means. */
-static lookup_t judge(const sc_stored_t *stored, apr_time_t now)
+static lookup_t judge(const session_t *s, const sc_stored_t *stored, apr_time_t now)
 {
     const sc_httpd_t *h = sc_httpd();
     const sc_record_t *rec = &stored->rec;
@@ -70,7 +66,7 @@ static lookup_t judge(const sc_stored_t *stored, apr_time_t now)
         if (rec->max_idle_s == SC_DEAD_IDLE) {
             return LOOKUP_IDLE;
         }
-        return rec->max_idle_s == SC_DEAD_RENAMED && rec->accessed + ROTATION_TIME > now
+        return rec->max_idle_s == SC_DEAD_RENAMED && rec->accessed + sc_rotation_grace(s->dir) > now
                    ? LOOKUP_RENAMED
                    : LOOKUP_GONE;
     }
@@ -85,15 +81,17 @@ static lookup_t judge(const sc_stored_t *stored, apr_time_t now)
     return LOOKUP_HIT;
 }
 
-int sc_session_renamed(const session_t *s, apr_pool_t *pool)
+int sc_session_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir)
 {
+    session_t other = *s;
     sc_stored_t stored;
 
     if (sc_httpd()->central) {
-        return sc_central_renamed(s);
+        return sc_central_heir(s, id, heir);
     }
-    return read_store(s, pool, &stored) == APR_SUCCESS &&
-           judge(&stored, sc_mono(&sc_clock_system)) == LOOKUP_RENAMED;
+    other.id = *id;
+    return sc_httpd()->store && read_store(&other, s->z.pool, &stored) == APR_SUCCESS &&
+           sc_record_heir(&stored.rec, heir);
 }
 
 /** Whether sessions are in some places only: with the backup manager, unless this node is alone. */
@@ -126,6 +124,12 @@ static void describe(const session_t *s, sc_change_t *change)
     change->hint = "";
 }
 
+static lookup_t look_here(const session_t *s, apr_pool_t *pool, sc_stored_t *stored)
+{
+    return read_store(s, pool, stored) == APR_SUCCESS ? judge(s, stored, sc_mono(&sc_clock_system))
+                                                      : LOOKUP_UNSURE;
+}
+
 static lookup_t fetch(request_rec *r, session_t *s, apr_pool_t *pool, const char *route,
                       sc_stored_t *stored)
 {
@@ -145,11 +149,10 @@ static lookup_t fetch(request_rec *r, session_t *s, apr_pool_t *pool, const char
     }
     switch (outcome) {
     case SC_FOUND: /* the engine vouches for it: whatever the lease says, whoever holds it */
-        here = read_store(s, pool, stored) == APR_SUCCESS ? judge(stored, sc_mono(&sc_clock_system))
-                                                          : LOOKUP_UNSURE;
+        here = look_here(s, pool, stored);
         return here == LOOKUP_ELSEWHERE ? LOOKUP_UNSURE : here;
-    case SC_ABSENT:
-        return LOOKUP_GONE;
+    case SC_ABSENT: /* its tombstone may have come from somebody who was asked */
+        return look_here(s, pool, stored) == LOOKUP_RENAMED ? LOOKUP_RENAMED : LOOKUP_GONE;
     case SC_NO_QUORUM:
         return LOOKUP_NO_QUORUM;
     default:
@@ -181,7 +184,7 @@ static lookup_t look_up(request_rec *r, session_t *s, apr_pool_t *pool, const ch
     apr_time_t lease = sc_board_get(h->board->lease_until);
     apr_status_t rv = read_store(s, pool, stored);
     int here = rv == APR_SUCCESS;
-    lookup_t means = here ? judge(stored, now) : LOOKUP_UNSURE;
+    lookup_t means = here ? judge(s, stored, now) : LOOKUP_UNSURE;
 
     if (here && (means == LOOKUP_GONE || means == LOOKUP_RENAMED)) {
         return means; /* the end of a session is final, whoever says it */
@@ -202,6 +205,36 @@ static lookup_t look_up(request_rec *r, session_t *s, apr_pool_t *pool, const ch
     return fetch(r, s, pool, route, stored);
 }
 
+/* Without a quorum the engine is asked, which knows as much, but also counts. */
+static lookup_t find_out(request_rec *r, session_t *s, apr_pool_t *pool, const char *route,
+                         sc_stored_t *stored)
+{
+    lookup_t result;
+
+    if (!sc_board_get(sc_httpd()->board->quorum_lost)) {
+        return look_up(r, s, pool, route, stored);
+    }
+    result = fetch(r, s, pool, route, stored);
+    return result == LOOKUP_UNSURE ? LOOKUP_NO_QUORUM : result;
+}
+
+int sc_session_find(request_rec *r, session_t *s, const sc_id_t *id, const char *route,
+                    sc_stored_t *stored)
+{
+    session_t other = *s;
+    lookup_t result;
+
+    if (sc_httpd()->central) {
+        return sc_central_other(s, id, stored);
+    }
+    other.id = *id;
+    result = find_out(r, &other, s->z.pool, route, stored);
+    s->wait = other.wait;
+    return result == LOOKUP_HIT                                    ? 1
+           : result == LOOKUP_UNSURE || result == LOOKUP_NO_QUORUM ? -1
+                                                                   : 0;
+}
+
 /* ---- taking what was found ------------------------------------------------------------------- */
 
 apr_status_t sc_session_take(session_t *s, const unsigned char *body, apr_size_t len)
@@ -214,7 +247,7 @@ apr_status_t sc_session_take(session_t *s, const unsigned char *body, apr_size_t
     s->loaded = apr_array_make(pool, 8, sizeof(sc_attr_t));
     sc_rd_init(&rd, body, len);
     while ((rv = sc_attr_get(&rd, &a)) == APR_SUCCESS) {
-        if (!(a.flags & SC_ATTR_REMOVED)) {
+        if (!(a.flags & SC_ATTR_REMOVED) && a.name[0] != SC_OWN_PREFIX) {
             apr_table_addn(s->z.entries, apr_pstrmemdup(pool, a.name, a.name_len),
                            apr_pstrmemdup(pool, a.value, a.value_len));
             APR_ARRAY_PUSH(s->loaded, sc_attr_t) = a;
@@ -253,8 +286,21 @@ int sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t la
     return 0;
 }
 
-/** What this node is for a session that it has read. */
-static sc_holder_t role_here(const sc_record_t *rec)
+apr_status_t sc_session_where(const session_t *s, sc_record_t *rec)
+{
+    const sc_store_t *store = sc_httpd()->store;
+    apr_uint16_t context;
+    apr_status_t rv;
+
+    if (!store || sc_store_context(sc_httpd()->store, s->context, strlen(s->context), 0,
+                                   &context) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    rv = sc_store_locate(store, context, &s->id, rec);
+    return rv == APR_SUCCESS && (rec->flags & SC_REC_TOMBSTONE) ? APR_NOTFOUND : rv;
+}
+
+sc_holder_t sc_session_role(const sc_record_t *rec)
 {
     const sc_httpd_t *h = sc_httpd();
     const sc_config_t *config = &h->conf->engine;
@@ -274,10 +320,19 @@ static int is_alive(const char *route)
     return *route && sc_board_route_alive(sc_httpd()->board, route, strlen(route));
 }
 
-static int is_leaving(const char *route)
+/* Whether a session of that node lives here from now on, although the node is alive: it is about to
+ * leave and has handed the session over to this one, or it drains. With the backup manager it then
+ * hands over its sessions, too; with the delta manager whoever is asked takes them. */
+static int is_given_away(const char *route, sc_holder_t role)
 {
-    return *route &&
-           sc_board_route_state(sc_httpd()->board, route, strlen(route)) == SC_NODE_LEAVING;
+    const sc_httpd_t *h = sc_httpd();
+    apr_uint32_t state = sc_board_route_state(h->board, route, strlen(route));
+
+    if (role == SC_HOLDER_PRIMARY) {
+        return sc_node_going(state);
+    }
+    return state == SC_NODE_DRAINING && !is_spread(&h->conf->engine) &&
+           !sc_board_get(h->board->draining);
 }
 
 /** Ask to become its primary. @return 1: it is */
@@ -293,8 +348,8 @@ static int take_over(request_rec *r, session_t *s)
 
 /* The cookie's node may be gone: then the session lives here from now on, and the cookie says so.
  * As long as it is alive the request is only a guest (a retry of the balancer, say); rewriting the
- * cookie would make it bounce. Not so when that node is about to leave: it has handed the session
- * over, to this one if this one is its primary now.
+ * cookie would make it bounce. Not so when that node is about to leave or drains, and has handed
+ * the session over, or leaves it to this one (is_given_away).
  *
  * With the backup manager each request of a guest costs a question to another node. So when the
  * session turns out to live with a third one (this node was away when that took it over), the
@@ -305,7 +360,7 @@ static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, 
     const sc_httpd_t *h = sc_httpd();
     const char *own = h->conf->engine.route;
     const char *primary = sc_store_route_name(h->store, stored->rec.primary);
-    sc_holder_t role = role_here(&stored->rec);
+    sc_holder_t role = sc_session_role(&stored->rec);
     char masked[SC_ID_MASKED];
 
     s->role = roles[role];
@@ -317,7 +372,7 @@ static void bind_route(request_rec *r, session_t *s, const sc_stored_t *stored, 
         }
         return;
     }
-    if (*own && is_alive(route) && !(role == SC_HOLDER_PRIMARY && is_leaving(route))) {
+    if (*own && is_alive(route) && !is_given_away(route, role)) {
         s->route = route;
         return;
     }
@@ -378,11 +433,36 @@ static void found(request_rec *r, chain_t *chain, session_t *s, const sc_stored_
     apr_table_setn(r->headers_out, "Cache-Control", "no-cache, private");
 }
 
+/* The browser has an id that was changed a moment ago. */
+static void begin_old(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t *cookie)
+{
+    sc_stored_t stored;
+
+    switch (sc_rotation_reach(r, chain, s, cookie->route, &stored)) {
+    case 1:
+        if (!sc_httpd()->central) {
+            found(r, chain, s, &stored, cookie->route);
+        } else if (!sc_central_take(r, s, &stored, cookie->route)) {
+            unknown(r, chain, s, "what the store holds of it cannot be read");
+            break;
+        }
+        s->due = COOKIE_SET;
+        break;
+    case 0:
+        s->stale = 1; /* nor is the browser told anything: it may have the new one already */
+        break;
+    default:
+        unknown(r, chain, s, "the other members could not be asked for it in time");
+        break;
+    }
+}
+
 /* The same in a central store. */
-static void find_central(request_rec *r, chain_t *chain, session_t *s, const char *route)
+static void find_central(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t *cookie)
 {
     apr_time_t start = sc_mono(&sc_clock_system);
-    central_found_t result = sc_central_load(r, s, route, filtered(chain->top, sc_config_dir(r)));
+    central_found_t result =
+        sc_central_load(r, s, cookie->route, filtered(chain->top, sc_config_dir(r)));
 
     s->wait += sc_mono(&sc_clock_system) - start;
     switch (result) {
@@ -393,6 +473,7 @@ static void find_central(request_rec *r, chain_t *chain, session_t *s, const cha
         s->due = COOKIE_CLEAR;
         break;
     case CENTRAL_RENAMED:
+        begin_old(r, chain, s, cookie);
         break;
     default:
         apr_table_clear(s->z.entries);
@@ -416,7 +497,7 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
     }
     if (h->central) {
         if (cookie->kind == SC_COOKIE_OURS) {
-            find_central(r, chain, s, cookie->route);
+            find_central(r, chain, s, cookie);
         }
         return;
     }
@@ -427,13 +508,7 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
     if (cookie->kind != SC_COOKIE_OURS) {
         return; /* without a quorum, too: it needs none before something is put into it */
     }
-    if (sc_board_get(h->board->quorum_lost)) {
-        /* the engine knows as much, but it also counts */
-        result = fetch(r, s, chain->top->pool, cookie->route, &stored);
-        result = result == LOOKUP_UNSURE ? LOOKUP_NO_QUORUM : result;
-    } else {
-        result = look_up(r, s, chain->top->pool, cookie->route, &stored);
-    }
+    result = find_out(r, s, chain->top->pool, cookie->route, &stored);
     switch (result) {
     case LOOKUP_HIT:
         found(r, chain, s, &stored, cookie->route);
@@ -443,6 +518,7 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
         s->due = COOKIE_CLEAR;
         break;
     case LOOKUP_RENAMED:
+        begin_old(r, chain, s, cookie);
         break;
     case LOOKUP_UNSURE:
         unknown(r, chain, s, "the other members could not be asked for it in time");
@@ -487,7 +563,13 @@ void sc_session_place(chain_t *chain, session_t *s, const sc_dir_conf_t *dir)
     sc_dir_conf_t *copy = apr_pmemdup(chain->top->pool, dir, sizeof(*dir));
 
     /* names and cookie attributes come from configuration files only and live as long as those */
-    copy->rotate_attr = apr_pstrdup(chain->top->pool, dir->rotate_attr);
+    if (dir->rotate_attrs) {
+        copy->rotate_attrs = apr_array_make(chain->top->pool, 2, sizeof(const char *));
+        for (int i = 0; i < dir->rotate_attrs->nelts; i++) {
+            APR_ARRAY_PUSH(copy->rotate_attrs, const char *) =
+                apr_pstrdup(chain->top->pool, APR_ARRAY_IDX(dir->rotate_attrs, i, const char *));
+        }
+    }
     copy->filter = NULL;
     s->dir = copy;
 }

@@ -7,6 +7,7 @@
  * something is put into it there is none. An empty one that had something is a logout.
  */
 
+#include "listeners.h"
 #include "provider.h"
 
 APLOG_USE_MODULE(session_cluster);
@@ -28,8 +29,8 @@ static apr_uint32_t max_idle_s(const session_t *s)
                                               : (apr_uint32_t)s->dir->max_inactive_s;
 }
 
-static apr_status_t ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change_t *change,
-                        const session_diff_t *diff, sc_outcome_t *outcome)
+apr_status_t sc_session_ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change_t *change,
+                            const session_diff_t *diff, sc_outcome_t *outcome)
 {
     const sc_config_t *config = &sc_httpd()->conf->engine;
     apr_interval_time_t longest = apr_time_from_msec(config->ack_wait_ms) + RESPAWN_TIME;
@@ -41,7 +42,6 @@ static apr_status_t ask(request_rec *r, session_t *s, sc_link_op_t op, sc_change
     }
     change->context = s->context;
     change->context_len = strlen(s->context);
-    change->id = s->id;
     change->hint = "";
     if (diff) {
         change->max_idle_s = max_idle_s(s);
@@ -135,6 +135,26 @@ static apr_status_t settle(request_rec *r, chain_t *chain, session_t *s, sc_outc
     }
 }
 
+static const char *primary_of(const session_t *s, const sc_id_t *id)
+{
+    session_t other = *s;
+    sc_record_t rec;
+
+    other.id = *id;
+    return sc_session_where(&other, &rec) == APR_SUCCESS
+               ? sc_store_route_name(sc_httpd()->store, rec.primary)
+               : sc_httpd()->conf->engine.route;
+}
+
+/* Listeners are told what this request did. */
+static void did(request_rec *r, const session_t *s, sc_session_what_t what, const sc_id_t *id)
+{
+    if (sc_listeners_any()) {
+        sc_listeners_did(r, what, what == SC_SESSION_DESTROYED ? SC_GONE_INVALIDATED : SC_GONE_NOT,
+                         s->context, id, NULL, primary_of(s, id));
+    }
+}
+
 static apr_status_t create(request_rec *r, chain_t *chain, session_t *s, const session_diff_t *diff)
 {
     sc_change_t change = {0};
@@ -146,50 +166,169 @@ static apr_status_t create(request_rec *r, chain_t *chain, session_t *s, const s
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "SC0215: no random numbers for a session id");
         return rv;
     }
+    change.id = s->id;
     change.flags = SC_CHANGE_NEW;
-    rv = ask(r, s, SC_LINK_CHANGE, &change, diff, &outcome);
+    rv = sc_session_ask(r, s, SC_LINK_CHANGE, &change, diff, &outcome);
     if (rv != APR_SUCCESS) {
         return unanswered(r, chain, s, rv);
     }
     rv = settle(r, chain, s, outcome, &done);
     if (done) {
         s->due = COOKIE_SET;
+        s->rotated = 1; /* it is as new as an id can be */
+        did(r, s, SC_SESSION_CREATED, &s->id);
     }
     return rv;
 }
 
-static apr_status_t change(request_rec *r, chain_t *chain, session_t *s, const session_diff_t *diff)
+/* A session for a login that came too late for the one that it was meant for: that has a new id,
+ * and may be somebody else's by now. */
+static apr_status_t begin_anew(request_rec *r, chain_t *chain, session_t *s)
 {
-    int rotate = s->dir->rotate != 0 &&
-                 sc_session_login_changed(s->z.entries, s->loaded, s->dir->rotate_attr);
-    sc_change_t change = {0};
+    char masked[SC_ID_MASKED];
+    session_diff_t whole;
+    apr_status_t rv =
+        sc_session_diff(s->z.entries, NULL, sc_httpd()->conf->engine.max_session + LINK_ROOM,
+                        chain->top->pool, &whole);
+
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  "SC1053: session %s had been given a new id when this request logged in; it "
+                  "begins another session",
+                  sc_id_mask(&s->id, masked));
+    s->route = sc_httpd()->conf->engine.route;
+    s->hint = "";
+    if (rv == APR_SUCCESS) {
+        rv = create(r, chain, s, &whole);
+    } else {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "SC0218: session not saved");
+    }
+    sc_buf_free(&whole.attrs);
+    return rv;
+}
+
+/* The session is not there under the id that this request knows: it was ended, or the id was
+ * changed by another request. Whatever it is, the browser may have a new cookie by now, which
+ * stays. */
+static apr_status_t overtaken(request_rec *r, chain_t *chain, session_t *s, rotation_t rotation,
+                              const session_diff_t *diff)
+{
     char masked[SC_ID_MASKED];
     sc_outcome_t outcome;
-    apr_status_t rv = rotate ? sc_id_generate(&change.new_id) : APR_SUCCESS;
+    apr_status_t rv;
+    sc_id_t heir;
+    int done;
+
+    if (!sc_session_heir(s, &s->id, &heir)) {
+        s->due = COOKIE_CLEAR;
+    } else {
+        s->due = COOKIE_KEEP;
+        if (rotation == ROTATE_LOGIN) {
+            return begin_anew(r, chain, s);
+        }
+        if (diff->nattrs == 0) {
+            return APR_SUCCESS;
+        }
+        if (sc_rotation_follow(r, chain, s, SC_LINK_CHANGE, diff, &heir, &outcome)) {
+            rv = settle(r, chain, s, outcome, &done);
+            if (done) {
+                did(r, s, SC_SESSION_CHANGED, &heir);
+            }
+            return rv;
+        }
+        if (outcome == SC_REFUSED) {
+            return APR_SUCCESS;
+        }
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  "SC0216: session %s was ended by another request, the change is dropped",
+                  sc_id_mask(&s->id, masked));
+    return APR_SUCCESS;
+}
+
+/* Whether the new id is in use, whatever the engine has said, or whether it has said anything. */
+static int has_become(const session_t *s, const sc_id_t *id)
+{
+    sc_id_t heir;
+
+    return sc_session_heir(s, &s->id, &heir) && memcmp(&heir, id, sizeof(heir)) == 0;
+}
+
+static void take_new_id(request_rec *r, session_t *s, rotation_t rotation, const sc_id_t *id)
+{
+    char masked[SC_ID_MASKED], masked_new[SC_ID_MASKED];
+
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "SC1054: session %s goes on as %s: %s",
+                  sc_id_mask(&s->id, masked), sc_id_mask(id, masked_new),
+                  rotation == ROTATE_LOGIN ? "its login has changed" : "a new id was asked for");
+    did(r, s, SC_SESSION_CREATED, id);
+    if (sc_listeners_any()) {
+        sc_listeners_did(r, SC_SESSION_DESTROYED, SC_GONE_RENAMED, s->context, &s->id, id,
+                         primary_of(s, id));
+    }
+    s->id = *id;
+    s->rotated = 1;
+    s->due = COOKIE_SET;
+}
+
+static apr_status_t change_id(request_rec *r, chain_t *chain, session_t *s, rotation_t rotation,
+                              session_diff_t *diff)
+{
+    sc_change_t change = {0};
+    apr_uint32_t nattrs = diff->nattrs;
+    apr_size_t len = diff->attrs.len;
+    sc_outcome_t outcome;
+    apr_status_t rv = sc_id_generate(&change.new_id);
     int done;
 
     if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "SC0215: no random numbers for a session id");
         return rv;
     }
-    rv = ask(r, s, rotate ? SC_LINK_CHANGE_ID : SC_LINK_CHANGE, &change, diff, &outcome);
+    sc_rotation_mark(r, chain, s, rotation, diff);
+    change.id = s->id;
+    rv = sc_session_ask(r, s, SC_LINK_CHANGE_ID, &change, diff, &outcome);
+    if (rv == APR_SUCCESS && outcome == SC_ABSENT) {
+        diff->nattrs = nattrs; /* the mark is of this change of id only */
+        diff->attrs.len = len;
+        return overtaken(r, chain, s, rotation, diff);
+    }
+    if (rv != APR_SUCCESS) {
+        rv = unanswered(r, chain, s, rv);
+        done = 0;
+    } else {
+        rv = settle(r, chain, s, outcome, &done);
+    }
+    if (done || has_become(s, &change.new_id)) {
+        take_new_id(r, s, rotation, &change.new_id);
+    }
+    return rv;
+}
+
+static apr_status_t change(request_rec *r, chain_t *chain, session_t *s, session_diff_t *diff)
+{
+    rotation_t rotation = sc_rotation_wanted(r, chain, s);
+    sc_change_t change = {0};
+    sc_outcome_t outcome;
+    apr_status_t rv;
+    int done;
+
+    if (rotation != ROTATE_NOT) {
+        return change_id(r, chain, s, rotation, diff);
+    }
+    change.id = s->id;
+    rv = sc_session_ask(r, s, SC_LINK_CHANGE, &change, diff, &outcome);
     if (rv != APR_SUCCESS) {
         return unanswered(r, chain, s, rv);
     }
     if (outcome == SC_ABSENT) {
-        /* not when a login beside this request has given the browser a new one */
-        s->due = sc_session_renamed(s, r->pool) ? COOKIE_KEEP : COOKIE_CLEAR;
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                      "SC0216: session %s was ended by another request, the change is dropped",
-                      sc_id_mask(&s->id, masked));
-        return APR_SUCCESS;
+        return overtaken(r, chain, s, ROTATE_NOT, diff);
     }
     rv = settle(r, chain, s, outcome, &done);
-    if (done && rotate) {
-        s->id = change.new_id;
-    }
-    if (done && (rotate || s->z.maxage > 0)) {
+    if (done && s->z.maxage > 0) {
         s->due = COOKIE_SET;
+    }
+    if (done) {
+        did(r, s, SC_SESSION_CHANGED, &s->id);
     }
     return rv;
 }
@@ -198,12 +337,22 @@ static apr_status_t end(request_rec *r, chain_t *chain, session_t *s)
 {
     sc_change_t change = {0};
     sc_outcome_t outcome;
-    apr_status_t rv = ask(r, s, SC_LINK_REMOVE, &change, NULL, &outcome);
+    apr_status_t rv;
+    sc_id_t heir;
     int done;
 
+    change.id = s->id;
+    rv = sc_session_ask(r, s, SC_LINK_REMOVE, &change, NULL, &outcome);
     if (rv != APR_SUCCESS) {
         s->due = COOKIE_CLEAR; /* this browser is logged out at least */
         return unanswered(r, chain, s, rv);
+    }
+    /* an id that was changed had nothing to end any more */
+    heir = s->id;
+    if (sc_session_heir(s, &s->id, &heir) &&
+        !sc_rotation_follow(r, chain, s, SC_LINK_REMOVE, NULL, &heir, &outcome)) {
+        s->due = COOKIE_KEEP;
+        return APR_SUCCESS;
     }
     if (outcome == SC_ABSENT) {
         outcome = SC_DONE;
@@ -211,8 +360,27 @@ static apr_status_t end(request_rec *r, chain_t *chain, session_t *s)
     rv = settle(r, chain, s, outcome, &done);
     if (done || outcome == SC_FULL) { /* a central store that refuses even this: as above */
         s->due = COOKIE_CLEAR;
+        did(r, s, SC_SESSION_DESTROYED, &heir);
     }
     return rv;
+}
+
+/* What a request wants stored that has no session. */
+static apr_status_t begin(request_rec *r, chain_t *chain, session_t *s, const session_diff_t *diff)
+{
+    char masked[SC_ID_MASKED];
+
+    if (!s->stale) {
+        return create(r, chain, s, diff);
+    }
+    if (sc_rotation_wanted(r, chain, s) == ROTATE_LOGIN) {
+        return begin_anew(r, chain, s);
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  "SC1055: session %s has been given a new id a moment ago, this request came with "
+                  "the old one: what it wants stored is dropped",
+                  sc_id_mask(&s->id, masked));
+    return APR_SUCCESS;
 }
 
 static apr_status_t save(request_rec *r, chain_t *chain, session_t *s)
@@ -239,10 +407,10 @@ static apr_status_t save(request_rec *r, chain_t *chain, session_t *s)
     } else if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "SC0218: session not saved");
     } else if (s->state == SESSION_NEW) {
-        rv = diff.live > 0 ? create(r, chain, s, &diff) : APR_SUCCESS;
+        rv = diff.live > 0 ? begin(r, chain, s, &diff) : APR_SUCCESS;
     } else if (diff.live == 0 && (s->loaded->nelts > 0 || s->z.dirty)) {
         rv = end(r, chain, s);
-    } else if (diff.nattrs > 0) {
+    } else if (diff.nattrs > 0 || sc_rotation_wanted(r, chain, s) != ROTATE_NOT) {
         rv = change(r, chain, s, &diff);
     } else if (s->z.maxage > 0) {
         s->due = COOKIE_SET; /* nothing to store, but the browser's time begins anew */
@@ -272,4 +440,34 @@ int sc_session_save(request_rec *r, session_rec *z)
         sc_session_env(r, s);
     }
     return s->save_rv;
+}
+
+apr_status_t sc_session_end_now(request_rec *r, session_t *s)
+{
+    if (s->saved) {
+        return APR_EGENERAL;
+    }
+    apr_table_clear(s->z.entries);
+    s->saved = 1; /* what is put into it from now on is for nobody */
+    s->save_rv = end(r, sc_chain(r, 0), s);
+    sc_session_env(r, s);
+    return s->save_rv;
+}
+
+void sc_session_rotate_unsaved(request_rec *r, chain_t *chain)
+{
+    for (session_t *s = chain->sessions; s; s = s->next) {
+        session_diff_t none;
+
+        if (chain->asked == ROTATE_NOT || s->rotated || s->state != SESSION_LOADED ||
+            s->due == COOKIE_CLEAR) {
+            continue;
+        }
+        memset(&none, 0, sizeof(none));
+        sc_buf_init(&none.attrs, LINK_ROOM);
+        (void)change_id(r, chain, s, chain->asked, &none);
+        sc_buf_free(&none.attrs);
+        sc_session_env(r, s);
+    }
+    chain->asked = ROTATE_NOT;
 }

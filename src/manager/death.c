@@ -52,6 +52,15 @@ static int is_renamed(const sc_record_t *rec)
     return (rec->flags & SC_REC_TOMBSTONE) && rec->max_idle_s == SC_DEAD_RENAMED;
 }
 
+int sc_record_heir(const sc_record_t *rec, sc_id_t *heir)
+{
+    if (!is_renamed(rec)) {
+        return 0;
+    }
+    *heir = heir_of(rec);
+    return 1;
+}
+
 void sc_mgr_wire_tombstone(const sc_record_t *rec, sc_wire_session_t *w)
 {
     w->body_len = 0;

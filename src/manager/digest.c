@@ -205,7 +205,7 @@ static apr_interval_time_t tick_time(const sc_manager_t *m)
 
 static int is_ready(const sc_peer_t *peer)
 {
-    return peer->member.node_state == SC_NODE_READY || peer->member.node_state == SC_NODE_MINORITY;
+    return sc_node_complete(peer->member.node_state);
 }
 
 sc_digest_t *sc_digest_of(sc_manager_t *m, sc_peer_t *peer)

@@ -344,9 +344,13 @@ static apr_time_t is_due(void *baton, const sc_record_t *found)
 static void work_due(void *baton, apr_time_t now)
 {
     sc_manager_t *m = baton;
+    apr_size_t n;
 
     sc_lease_check(m);
-    if (sc_store_run_due(m->store, now, DUE_MAX, is_due, m) >= DUE_MAX) {
+    m->cause = SC_CAUSE_IDLE;
+    n = sc_store_run_due(m->store, now, DUE_MAX, is_due, m);
+    m->cause = SC_CAUSE_PEER;
+    if (n >= DUE_MAX) {
         (void)sc_timer_set(m->cfg.timers, &m->due_timer, now, work_due, m);
     }
     flush(m, &m->expired, SC_OPT_QUIET);
@@ -479,6 +483,7 @@ void sc_expiry_bury_own(sc_manager_t *m)
     apr_status_t rv;
 
     flush(m, &m->expired, SC_OPT_QUIET);
+    m->cause = SC_CAUSE_SHUTDOWN;
     m->expired.reason = SC_DEAD_INVALIDATED;
     sc_buf_init(&d.ids, 16 * 1024 * 1024);
     do {
@@ -487,5 +492,6 @@ void sc_expiry_bury_own(sc_manager_t *m)
     } while (rv == APR_SUCCESS);
     flush(m, &m->expired, SC_OPT_QUIET);
     m->expired.reason = SC_DEAD_IDLE;
+    m->cause = SC_CAUSE_PEER;
     sc_buf_free(&d.ids);
 }

@@ -437,8 +437,7 @@ void sc_place_lost(sc_manager_t *m, const sc_member_t *from)
 
 static int can_answer(const sc_told_t *t)
 {
-    return t->used &&
-           (t->member.node_state == SC_NODE_READY || t->member.node_state == SC_NODE_MINORITY);
+    return t->used && sc_node_complete(t->member.node_state);
 }
 
 static void ask(sc_told_t *t, apr_time_t now)

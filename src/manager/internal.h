@@ -17,6 +17,7 @@
  *   digest.c     comparing with peers           layout.c who holds what
  *   place.c      locations heard                front.c  locations told, front ends
  *   move*.c      changes of location            batch.c  lists of ids on their way out
+ *   notify.c     what listeners are told
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
@@ -167,6 +168,14 @@ typedef struct sc_negative_t {
     apr_time_t until;
 } sc_negative_t;
 
+/** On whose behalf the store is being changed. */
+typedef enum sc_cause_t {
+    SC_CAUSE_PEER,
+    SC_CAUSE_REQUEST, /**< of a child */
+    SC_CAUSE_IDLE,
+    SC_CAUSE_SHUTDOWN
+} sc_cause_t;
+
 struct sc_manager_t {
     sc_manager_config_t cfg;
     const sc_config_t *config;
@@ -177,8 +186,10 @@ struct sc_manager_t {
     apr_uint32_t node_tag;
     sc_node_state_t state;
     int settled;
+    int leaving; /**< it is announced as LEAVING, whatever state it is in */
     int stopped;
     int taking; /**< what is merged now comes in a state transfer */
+    sc_cause_t cause;
 
     /* lease.c */
     int lapsed;                     /**< the store may be behind: children must ask */
@@ -260,9 +271,22 @@ struct sc_manager_t {
     } limit;
 };
 
+/* notify.c */
+void sc_notify_start(sc_manager_t *m);
+
 /* manager.c */
 apr_time_t sc_mgr_now(const sc_manager_t *m);
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state);
+/** Tell children and members the state again: it, the quorum or draining has changed. */
+void sc_mgr_announce(sc_manager_t *m);
+/** Put a notice on the board. @param who NULL: it is about this node */
+void sc_mgr_notice(sc_manager_t *m, sc_notice_kind_t kind, const sc_member_t *who,
+                   apr_uint64_t number);
+
+/* drain.c */
+int sc_mgr_drains(const sc_manager_t *m);
+
+/* manager.c */
 sc_peer_t *sc_mgr_peer(sc_manager_t *m, const sc_member_t *member);
 /** The peer of a place, if it is still the one with that serial. */
 sc_peer_t *sc_mgr_peer_at(sc_manager_t *m, apr_uint32_t place, apr_uint32_t serial);

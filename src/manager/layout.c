@@ -94,9 +94,7 @@ apr_uint16_t sc_layout_owner(sc_manager_t *m, const sc_record_t *rec)
 
 static int may_hold(const sc_manager_t *m, const sc_peer_t *peer, apr_uint16_t context)
 {
-    apr_uint32_t state = peer->member.node_state;
-
-    return peer->route != SC_ROUTE_NONE && (state == SC_NODE_READY || state == SC_NODE_MINORITY) &&
+    return peer->route != SC_ROUTE_NONE && sc_node_complete(peer->member.node_state) &&
            !(peer->member.flags & SC_MEMBER_NO_BACKUPS) && !(peer->lacks >> context & 1) &&
            !sc_lease_mute(m, peer);
 }
@@ -123,7 +121,7 @@ static void find_candidates(sc_manager_t *m, apr_uint16_t context, apr_uint16_t 
     apr_uint32_t i;
 
     all->n = 0;
-    if (m->own_route != primary && m->own_route != SC_ROUTE_NONE && !m->stopped &&
+    if (m->own_route != primary && m->own_route != SC_ROUTE_NONE && !m->leaving && !m->stopped &&
         m->state == SC_NODE_READY && !m->config->backup.no_hold) {
         add(m, all, m->own_route, m->config->mcast.domain);
     }

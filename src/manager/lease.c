@@ -525,9 +525,11 @@ static void judge(sc_manager_t *m, apr_time_t now)
         forget_progress(m);
         sc_count(m->board, lapses, 1);
         if (m->state == SC_NODE_READY && !m->stopped) {
+            sc_mgr_notice(m, SC_NOTICE_lease_lost, NULL, 0);
             complain(m, now);
         }
     } else if (!lapsed && m->lapsed) {
+        sc_mgr_notice(m, SC_NOTICE_lease_back, NULL, 0);
         sc_log(m->cfg.log, SC_LOG_DEBUG, 0, "SC0581: this node knows the latest of all sessions");
     }
     m->lapsed = lapsed;
@@ -553,7 +555,7 @@ static void stood_still(sc_manager_t *m, apr_time_t now)
         }
     }
     /* who has dropped this node meanwhile takes it in again as soon as it hears of it */
-    m->cfg.down.announce(m->cfg.down.ctx, m->state);
+    sc_mgr_announce(m);
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0) {
             sc_pull_gap(m, &m->peer[i]);

@@ -30,12 +30,25 @@ apr_uint64_t sc_mgr_lsn(const sc_manager_t *m)
     return stats.lsn;
 }
 
-static void announce(sc_manager_t *m)
+void sc_mgr_announce(sc_manager_t *m)
 {
-    int minority = m->state == SC_NODE_READY && sc_board_get(m->board->quorum_lost);
+    sc_node_state_t told = m->state;
 
+    if (told == SC_NODE_READY) {
+        told = sc_board_get(m->board->quorum_lost) ? SC_NODE_MINORITY
+               : m->leaving                        ? SC_NODE_LEAVING
+               : sc_mgr_drains(m)                  ? SC_NODE_DRAINING
+                                                   : told;
+    }
     sc_board_set(m->board->node_state, m->state);
-    m->cfg.down.announce(m->cfg.down.ctx, minority ? SC_NODE_MINORITY : m->state);
+    m->cfg.down.announce(m->cfg.down.ctx, told);
+}
+
+void sc_mgr_notice(sc_manager_t *m, sc_notice_kind_t kind, const sc_member_t *who,
+                   apr_uint64_t number)
+{
+    sc_notice_add(&m->board->notices, sc_wall(m->cfg.clock), kind, who != NULL ? who->route : NULL,
+                  number);
 }
 
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state)
@@ -45,7 +58,7 @@ void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state)
     }
     m->state = state;
     sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0570: this node is %s", sc_node_state_name(state));
-    announce(m);
+    sc_mgr_announce(m);
     sc_lease_review(m);
 }
 
@@ -97,7 +110,8 @@ void sc_mgr_judge_quorum(sc_manager_t *m)
                  "are not served"
                : "SC0572: %u nodes are here, SessionClusterQuorum %u is met; sessions are served",
            live, m->config->quorum);
-    announce(m);
+    sc_mgr_notice(m, lost ? SC_NOTICE_quorum_lost : SC_NOTICE_quorum_met, NULL, live);
+    sc_mgr_announce(m);
 }
 
 /* What locations name has to be in the store's table already (place.c). */
@@ -381,6 +395,16 @@ void sc_manager_start(sc_manager_t *m)
     }
 }
 
+void sc_manager_leave(sc_manager_t *m)
+{
+    if (m->leaving || m->stopped || m->config->role != SC_ROLE_NODE ||
+        m->config->membership == SC_MEMBERSHIP_NONE) {
+        return;
+    }
+    m->leaving = 1;
+    sc_mgr_announce(m);
+}
+
 void sc_manager_stop(sc_manager_t *m)
 {
     if (m->stopped) {
@@ -472,10 +496,14 @@ apr_status_t sc_manager_create(sc_manager_t **out, const sc_manager_config_t *cf
     sc_buf_init(&m->moved, MSG_MAX);
     sc_buf_init(&m->msg, MSG_MAX);
     sc_expiry_init(m);
+    sc_notify_start(m);
     sc_board_set(m->board->quorum_lost, 0);
     sc_board_set(m->board->transfer_total, 0);
     sc_board_set(m->board->transfer_done, 0);
     sc_board_set(m->board->quorum_lost, m->config->quorum > 1);
+    if (m->config->role != SC_ROLE_NODE || m->config->membership == SC_MEMBERSHIP_NONE) {
+        sc_board_set(m->board->draining, 0); /* of another configuration */
+    }
     apr_pool_cleanup_register(pool, m, manager_cleanup, apr_pool_cleanup_null);
     *out = m;
     return APR_SUCCESS;

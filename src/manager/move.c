@@ -201,23 +201,58 @@ static int same_place(const sc_record_t *a, const sc_record_t *b)
     return a->primary == b->primary && memcmp(a->backups, b->backups, sizeof(a->backups)) == 0;
 }
 
-/* The node leaves: to the first of the backups that stays, or to whoever is next.
+/* Bits of the places of members that give away sessions themselves. */
+static apr_uint64_t going(const sc_manager_t *m)
+{
+    apr_uint64_t places = 0;
+    apr_uint32_t i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && sc_node_going(m->peer[i].member.node_state)) {
+            places |= (apr_uint64_t)1 << i;
+        }
+    }
+    return places;
+}
+
+static int is_in(sc_manager_t *m, apr_uint16_t route, apr_uint64_t places)
+{
+    const sc_peer_t *peer = sc_layout_peer(m, route);
+
+    return peer != NULL && (places >> (peer - m->peer) & 1);
+}
+
+/* The node leaves or drains: to the first of the backups that stays, or to whoever is next.
  * @return SC_ROUTE_NONE: there is nobody */
 static apr_uint16_t successor(sc_manager_t *m, const sc_record_t *rec)
 {
     apr_uint16_t others[SC_BACKUPS_MAX];
-    sc_record_t one = *rec;
+    apr_uint64_t without = going(m);
+    sc_record_t one = *rec, want;
     int i;
 
     for (i = 0; i < SC_BACKUPS_MAX && rec->backups[i] != SC_ROUTE_NONE; i++) {
         memset(one.backups, 0, sizeof(one.backups));
         one.backups[0] = rec->backups[i];
-        if (rec->backups[i] != m->own_route && sc_layout_live(m, &one) == 1) {
+        if (rec->backups[i] != m->own_route && sc_layout_live(m, &one) == 1 &&
+            !is_in(m, rec->backups[i], without)) {
             return rec->backups[i];
         }
     }
+    memset(one.backups, 0, sizeof(one.backups));
+    one.primary = m->own_route;
+    (void)sc_layout_want(m, &one, without, &want);
+    if (want.backups[0] != SC_ROUTE_NONE || !m->stopped) {
+        return want.backups[0];
+    }
     return sc_layout_choose(m, rec->context, &rec->id, m->own_route, others) > 0 ? others[0]
                                                                                  : SC_ROUTE_NONE;
+}
+
+/* This node drains, and would be the primary. */
+static int gives_away(sc_manager_t *m, const sc_record_t *rec)
+{
+    return sc_mgr_drains(m) && (rec->primary == m->own_route || !sc_layout_usable(m, rec->primary));
 }
 
 int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, apr_uint64_t without,
@@ -225,9 +260,10 @@ int sc_move_want(sc_manager_t *m, const sc_record_t *rec, apr_uint16_t taker, ap
 {
     apr_uint16_t primary = taker;
 
-    if (primary == SC_ROUTE_NONE && m->stopped) {
+    /* while a request waits for a change of holders it is not given away, too: later */
+    if (primary == SC_ROUTE_NONE && (m->stopped || (without == 0 && gives_away(m, rec)))) {
         primary = successor(m, rec);
-        if (primary == SC_ROUTE_NONE) {
+        if (primary == SC_ROUTE_NONE && m->stopped) {
             return 0;
         }
     }

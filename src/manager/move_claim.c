@@ -82,7 +82,9 @@ int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec)
         return 0;
     }
     p = promise_of(m, rec->context, &rec->id);
-    return p == NULL || sc_mgr_now(m) - p->at > STALE;
+    return p == NULL || sc_mgr_now(m) - p->at > STALE ||
+           (sc_promise_to(m, rec, sc_store_id(m->store)) &&
+            sc_move_find(m, rec->context, &rec->id) == NULL); /* it has given up */
 }
 
 int sc_promise_to(const sc_manager_t *m, const sc_record_t *rec, apr_uint64_t store_id)

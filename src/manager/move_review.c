@@ -350,7 +350,7 @@ static int somebody_stays(const sc_manager_t *m)
         const sc_member_t *member = &m->peer[i].member;
 
         if (m->peer[i].serial != 0 && !(member->flags & SC_MEMBER_NO_BACKUPS) &&
-            (member->node_state == SC_NODE_READY || member->node_state == SC_NODE_MINORITY)) {
+            sc_node_complete(member->node_state)) {
             return 1;
         }
     }

@@ -213,6 +213,7 @@ static void failed(sc_manager_t *m, sc_peer_t *peer, const char *why)
 
     sc_log(m->cfg.log, SC_LOG_WARNING, 0, "SC0550: state of member %s could not be taken over: %s",
            sc_member_name(&peer->member, name), why);
+    sc_mgr_notice(m, SC_NOTICE_transfer_failed, &peer->member, 0);
     want_again(p);
     p->failures++;
     rest = FAILED_REST * (apr_interval_time_t)p->failures;
@@ -256,6 +257,10 @@ static void completed(sc_manager_t *m, sc_peer_t *peer, const sc_msg_complete_t 
     p->failures = 0;
     p->rest = job == SC_JOB_MISSED ? now + (m->join.active ? REST_JOINING : REST) : 0;
     sc_count(m->board, transfers, 1);
+    if (m->join.active || sc_board_get(m->board->transfer_done) > 0) {
+        sc_mgr_notice(m, SC_NOTICE_transfer_finished, &peer->member,
+                      sc_board_get(m->board->transfer_done));
+    }
     clear_progress(m);
     if (job == SC_JOB_MISSED) {
         sc_board_peer_set(m->board, peer->member.store_id, c->lsn, now);
@@ -418,7 +423,8 @@ static sc_peer_t *best_donor(sc_manager_t *m)
         if (peer == NULL || peer->join_tried) {
             continue;
         }
-        if (peer->member.node_state == SC_NODE_READY) {
+        if (peer->member.node_state == SC_NODE_READY ||
+            peer->member.node_state == SC_NODE_DRAINING) {
             return peer;
         }
         if (oldest == NULL) {
@@ -445,6 +451,7 @@ static void join_next(sc_manager_t *m)
     }
     sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0552: taking over sessions from member %s",
            sc_member_name(&donor->member, name));
+    sc_mgr_notice(m, SC_NOTICE_transfer_began, &donor->member, 0);
     m->join.main = donor->serial;
     want_all(m, donor);
     start_next(m, donor);

@@ -69,6 +69,7 @@ static void set_lagging(sc_manager_t *m, sc_peer_t *peer, int lagging)
         return;
     }
     peer->lagging = lagging;
+    sc_mgr_notice(m, lagging ? SC_NOTICE_lagging : SC_NOTICE_caught_up, &peer->member, 0);
     sc_log(m->cfg.log, lagging ? SC_LOG_WARNING : SC_LOG_NOTICE, 0,
            lagging
                ? "SC0510: member %s does not acknowledge in time; requests no longer wait for it"

@@ -251,6 +251,9 @@ static void do_create(sc_manager_t *m, const sc_request_t *q)
     }
     sc_count(m->board, created, 1);
     note_place(m, &rec);
+    if (sc_mgr_drains(m)) {
+        sc_move_look(m, &rec); /* somebody has come here all the same; it is not to stay */
+    }
     sc_mgr_msg_whole(m, &rec, &m->out);
     sc_mgr_replicate(m, q->call, q->since, rec.context, &rec.id);
 }
@@ -504,6 +507,9 @@ static void do_takeover(sc_manager_t *m, const sc_request_t *q)
 
 static void run(sc_manager_t *m, const sc_request_t *q)
 {
+    sc_cause_t before = m->cause;
+
+    m->cause = SC_CAUSE_REQUEST;
     switch (q->op) {
     case SC_LINK_CHANGE:
         do_change(m, q);
@@ -524,12 +530,18 @@ static void run(sc_manager_t *m, const sc_request_t *q)
         answer(m, q, SC_REFUSED);
         break;
     }
+    m->cause = before;
 }
 
 static void start(sc_manager_t *m, sc_request_t *q)
 {
     if (q->op == SC_LINK_PING) {
         answer(m, q, SC_DONE);
+        return;
+    }
+    if (q->op == SC_LINK_DRAIN || q->op == SC_LINK_UNDRAIN) {
+        answer(m, q,
+               sc_manager_drain(m, q->op == SC_LINK_DRAIN) == APR_SUCCESS ? SC_DONE : SC_REFUSED);
         return;
     }
     if (m->config->role != SC_ROLE_NODE) {

@@ -31,7 +31,7 @@ _Static_assert(sizeof(sc_board_member_t) ==
                        FIELD(port) + FIELD(role) + FIELD(state) + FIELD(node_state) + FIELD(self) +
                        FIELD(flags) + FIELD(lagging) + FIELD(leased) + FIELD(queued) +
                        FIELD(foreign) + FIELD(weight) + FIELD(lbset) + FIELD(queued_bytes) +
-                       FIELD(since) + FIELD(heard),
+                       FIELD(since) + FIELD(heard) + FIELD(owes),
                "a member has no padding");
 #undef FIELD
 _Static_assert(sizeof(sc_view_t) == 4 * sizeof(apr_uint32_t) +
@@ -48,12 +48,15 @@ ON_WORD(sc_board_t, lease_until);
 ON_WORD(sc_board_t, hlc);
 ON_WORD(sc_board_t, hlc_at);
 ON_WORD(sc_board_t, worked_at);
+ON_WORD(sc_board_t, rates);
+ON_WORD(sc_board_t, notices);
 ON_WORD(sc_board_t, count);
 ON_WORD(sc_board_t, peer);
 ON_WORD(sc_board_t, view);
 ON_WORD(sc_board_member_t, queued_bytes);
 ON_WORD(sc_board_member_t, since);
 ON_WORD(sc_board_member_t, heard);
+ON_WORD(sc_board_member_t, owes);
 #undef ON_WORD
 _Static_assert(sizeof(sc_board_peer_t) == 3 * sizeof(word_t), "peers are words, too");
 _Static_assert(sizeof(sc_board_t) % sizeof(word_t) == 0, "what follows the board is aligned");
@@ -134,17 +137,20 @@ void sc_board_publish(sc_board_t *board, const sc_view_t *view)
     sc_board_set(board->view_gen, gen);
 }
 
-/* Compare a route that may be changing with one that is not. */
+/* Compare a route that may be changing with one that is not, from its end: routes of a cluster
+ * begin alike. */
 static int is_route(const char *entry, const char *route, apr_size_t len)
 {
-    apr_size_t i;
-
-    for (i = 0; i < len; i++) {
-        if (__atomic_load_n(&entry[i], __ATOMIC_RELAXED) != route[i]) {
+    if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != '\0') {
+        return 0;
+    }
+    while (len > 0) {
+        len--;
+        if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != route[len]) {
             return 0;
         }
     }
-    return __atomic_load_n(&entry[len], __ATOMIC_RELAXED) == '\0';
+    return 1;
 }
 
 static int alive_in(const sc_view_t *view, const char *route, apr_size_t len)
@@ -234,7 +240,7 @@ int sc_board_any_passing(const sc_board_t *board)
         const sc_board_member_t *m = &view->member[i];
         apr_uint32_t state = __atomic_load_n(&m->node_state, __ATOMIC_RELAXED);
 
-        if ((state == SC_NODE_JOINING || state == SC_NODE_LEAVING) &&
+        if ((state == SC_NODE_JOINING || sc_node_going(state)) &&
             __atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
             __atomic_load_n(&m->state, __ATOMIC_RELAXED) != SC_MEMBER_GONE) {
             return 1;
@@ -309,8 +315,8 @@ void sc_board_peer_set(sc_board_t *board, apr_uint64_t store_id, apr_uint64_t ls
 
 const char *sc_node_state_name(apr_uint32_t state)
 {
-    static const char *const names[] = {"down",  "starting", "joining",
-                                        "ready", "leaving",  "minority"};
+    static const char *const names[] = {"down",    "starting", "joining", "ready",
+                                        "leaving", "minority", "draining"};
 
     return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }

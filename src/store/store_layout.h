@@ -190,6 +190,8 @@ struct sc_store_t {
     apr_uint32_t ncells;
     apr_uint32_t nbuckets;
     unsigned char key[16];
+    sc_store_watch_fn_t *watch; /* NULL: nobody wants to know */
+    void *watch_baton;
 };
 
 /* ---- words ---------------------------------------------------------------------------------- */

@@ -105,6 +105,21 @@ static apr_uint32_t *find(sc_store_t *s, apr_uint16_t context, const sc_id_t *id
     return bucket;
 }
 
+/* ---- watch ---------------------------------------------------------------------------------- */
+
+void sc_store_watch(sc_store_t *store, sc_store_watch_fn_t *fn, void *baton)
+{
+    store->watch = fn;
+    store->watch_baton = baton;
+}
+
+static void tell_watch(const sc_store_t *s, const sc_record_t *before, const sc_record_t *after)
+{
+    if (s->watch != NULL) {
+        s->watch(s->watch_baton, before, after);
+    }
+}
+
 /* ---- put ------------------------------------------------------------------------------------ */
 
 /* All but the change number. Routes after the first SC_ROUTE_NONE mean nothing. */
@@ -334,6 +349,7 @@ apr_status_t sc_store_put(sc_store_t *store, sc_record_t *rec, const void *body,
     sc_wheel_add(store, cell, put.due);
     rec->body_len = put.body_len;
     rec->lsn = put.lsn;
+    tell_watch(store, old_cell != NO_CELL ? &old.rec : NULL, &put);
     return APR_SUCCESS;
 }
 
@@ -350,6 +366,7 @@ apr_status_t sc_store_remove(sc_store_t *store, apr_uint16_t context, const sc_i
     }
     st32_release(link, old.next);
     discard(store, &old);
+    tell_watch(store, &old.rec, NULL);
     return APR_SUCCESS;
 }
 
@@ -400,6 +417,7 @@ apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, cons
 {
     int known;
     snap_t snap;
+    sc_record_t before;
     loc_t loc;
     apr_status_t rv;
 
@@ -409,7 +427,9 @@ apr_status_t sc_store_set_location(sc_store_t *store, apr_uint16_t context, cons
     if (rv != APR_SUCCESS || !known) {
         return rv != APR_SUCCESS ? rv : APR_NOTFOUND;
     }
+    before = snap.rec;
     turn_location(store, &snap, &loc);
+    tell_watch(store, &before, &snap.rec);
     return APR_SUCCESS;
 }
 

@@ -6,6 +6,7 @@ Nothing is asserted: the exit code is 0 unless something failed to run."""
 
 import argparse
 import json
+import math
 import os
 import signal
 import statistics
@@ -15,6 +16,7 @@ import time
 import traceback
 
 import cases
+import instructions
 import rig
 from report import Report
 
@@ -30,6 +32,10 @@ class Options:
         quick, full = args.quick, args.full
         self.rounds = args.rounds or (1 if quick else 21 if full else 9)
         self.seconds = args.seconds or (0.4 if quick else 1.0 if full else 0.5)
+        # short ones, and many: see section_balance
+        self.balance_rounds = 3 * self.rounds
+        self.balance_seconds = min(self.seconds, 0.3)
+        self.counted = 500 if quick else 2000
         self.connections = args.connections
         self.warmup = 200 if quick else 1000
         self.joiner = 5000 if quick else 100000
@@ -259,9 +265,23 @@ def section_joiner(farm, opt, report):
             node.stop()
 
 
+def median_interval(values, tail=0.025):
+    """Of the median, with 95 % confidence, whatever the distribution: values between which it lies
+    unless so many of them happen to be on one side of it (binomial)."""
+    values = sorted(values)
+    n, k, below = len(values), 0, 0.0
+    while k < n // 2:
+        below += math.comb(n, k) / 2.0 ** n
+        if below > tail:
+            break
+        k += 1
+    return [values[max(k - 1, 0)], values[min(n - k, n - 1)]]
+
+
 def section_balance(farm, opt, report):
     """What a balancer spends on a request with bysession, and with byrequests and stickysession.
-    Only the balancers' own CPU counts."""
+    Only the balancers' own CPU counts. Many short runs, since others disturb: what happens to a run
+    happens to its neighbours, too, and differences are taken between these."""
     rig.say("balancers: bysession and byrequests")
     behind, fronts = cases.make_balanced(farm)
     try:
@@ -274,22 +294,49 @@ def section_balance(farm, opt, report):
         fronts["bysession"].nodes[0].wait_ready(2)
         fronts["byrequests"].nodes[0].wait_ready()
         runs = {(name, op): [] for name in fronts for op in ("read", "none")}
-        for number in range(opt.rounds):
-            for name in list(fronts)[::1 if number % 2 else -1]:
-                for op in ("read", "none"):
-                    runs[name, op].append(measure(
-                        farm, fronts[name], op, connections=opt.connections, seconds=opt.seconds,
-                        warmup=opt.warmup))
+        over = {op: [] for op in ("read", "none")}
+        for number in range(opt.balance_rounds):
+            for op in over:
+                turn = ["bysession", "byrequests"][::1 if number % 2 else -1]
+                got = {name: [] for name in fronts}
+                for name in turn + turn[::-1]:
+                    got[name].append(measure(
+                        farm, fronts[name], op, connections=opt.connections,
+                        seconds=opt.balance_seconds, warmup=100))
+                for name, pair in got.items():
+                    runs[name, op] += pair
+                over[op].append(sum(r["cpu_by"]["httpd"] for r in got["bysession"]) / 2 -
+                                sum(r["cpu_by"]["httpd"] for r in got["byrequests"]) / 2)
         report.balance = {}
-        for op in ("read", "none"):
-            pairs = list(zip(runs["bysession", op], runs["byrequests", op]))
-            over = sorted(a["cpu_us"] - b["cpu_us"] for a, b in pairs)
+        for op, found in over.items():
             report.balance[op] = {
-                "over_us": median(over), "over_range": [over[0], over[-1]],
-                "failed": sum(r["failed"] for pair in pairs for r in pair),
+                "over_us": median(found), "over_interval": median_interval(found),
+                "over_range": [min(found), max(found)], "rounds": len(found),
+                "engine_ms_per_s": median([r["cpu_by"]["engine"] * r["rps"] / 1e3
+                                           for r in runs["bysession", op]]),
+                "foreign": median([r["foreign"] for name in fronts for r in runs[name, op]]),
+                "failed": sum(r["failed"] for name in fronts for r in runs[name, op]),
                 **{name: {k: median([r[k] for r in runs[name, op]])
                           for k in ("cpu_us", "rps", "p50_us")} for name in fronts}}
         report.aim_balance()
+    finally:
+        for node in [c.nodes[0] for c in fronts.values()] + behind.nodes:
+            node.stop()
+
+
+def section_instructions(farm, opt, report):
+    """The same pairs by another measure."""
+    if instructions.VALGRIND is None:
+        report.problem("instructions: valgrind is not there")
+        return
+    rig.say("balancers: instructions")
+    behind, fronts = cases.make_balanced(farm)
+    try:
+        for node in behind.nodes:
+            node.launch()
+        report.instructions = {
+            op: {name: instructions.count(farm, case.nodes[0], op, opt.counted)
+                 for name, case in fronts.items()} for op in ("read", "none")}
     finally:
         for node in [c.nodes[0] for c in fronts.values()] + behind.nodes:
             node.stop()
@@ -333,6 +380,8 @@ def run_all(farm, opt, report):
             node.stop()
     if "balance" in opt.sections and farm.module:
         run_section(report, "balance", section_balance, farm, opt, report)
+    if "instructions" in opt.sections and farm.module:
+        run_section(report, "instructions", section_instructions, farm, opt, report)
     if "joiner" in opt.sections and farm.module:
         run_section(report, "joiner", section_joiner, farm, opt, report)
 
@@ -347,7 +396,8 @@ def main():
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
-    parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,joiner")
+    parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,"
+                        "instructions,joiner")
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
     args = parser.parse_args()
     if not 1 <= args.connections <= 64:

@@ -40,16 +40,29 @@ def module_path():
     return os.path.abspath(path)
 
 
-@pytest.fixture(scope="session")
-def test_module(workspace):  # pylint: disable=redefined-outer-name
-    """The test's application, compiled."""
-    out = os.path.join(workspace, "mod_sc_test.so")
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O2", "-Wall", "-o", out,
-                    os.path.join(HERE, "mod_sc_test", "mod_sc_test.c"),
+def compile_module(workspace, name, *flags):  # pylint: disable=redefined-outer-name
+    out = os.path.join(workspace, f"{name}.so")
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O2", "-Wall", "-Werror", *flags,
+                    "-o", out, os.path.join(HERE, name, f"{name}.c"),
                     "-I" + output(APXS, "-q", "INCLUDEDIR")[0],
                     *output("apr-1-config", "--cppflags", "--includes"),
                     *output("apu-1-config", "--includes")], check=True)
     return out
+
+
+@pytest.fixture(scope="session")
+def test_module(workspace):  # pylint: disable=redefined-outer-name
+    """The test's application, compiled."""
+    return compile_module(workspace, "mod_sc_test")
+
+
+@pytest.fixture(scope="session")
+def listener_module(workspace):  # pylint: disable=redefined-outer-name
+    """The example of a module that listens, compiled with the public header and nothing else."""
+    only = os.path.join(workspace, "include")
+    os.makedirs(only, exist_ok=True)
+    shutil.copy(os.path.join(TREE, "include", "mod_session_cluster.h"), only)
+    return compile_module(workspace, "mod_sc_listener", "-Wextra", "-I" + only)
 
 
 def make_farm(request, workspace, module_path, test_module):  # pylint: disable=redefined-outer-name

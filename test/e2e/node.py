@@ -413,7 +413,9 @@ class Httpd:
             # a process that ends loses its environment, by which it is found, before its sockets
             if not pids and all(proc_state(p) in ("Z", "X", "") for p in dying):
                 break
-            for pid in pids:
+            # the parent last: when it dies the kernel continues the group of a stopped engine, which
+            # would say good-bye then
+            for pid in [p for p in pids if p != self.pid] or pids:
                 send_signal(pid, signal.SIGKILL)
             if time.monotonic() > end:
                 raise AssertionError(f"{self.name}: cannot kill {pids}")
@@ -485,6 +487,10 @@ class Httpd:
                 found[m["route"] or f"{m['host']}:{m['port']}"] = m["state"]
         return found
 
+    def member(self, route):
+        """All that it knows of a member."""
+        return {m["route"]: m for m in self.status()["view"]["members"]}[route]
+
     def sees(self, *routes):
         """Whether exactly these others are alive."""
         return {r for r, s in self.view().items() if s == "alive"} == set(routes)
@@ -496,6 +502,10 @@ class Httpd:
     def sessions(self):
         """Live sessions in the store, all contexts."""
         return self.status()["store"]["sessions"]
+
+    def asleep(self):
+        """How many requests are in a sleep= of mod_sc_test now."""
+        return self.client().get("/t").json()["asleep"]
 
     def log(self):
         return read_file(self.error_log).decode("utf-8", "replace")

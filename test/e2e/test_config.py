@@ -73,7 +73,15 @@ WRONG = [
     ("SessionClusterRoute n;1", r"letters, digits"),
     ("SessionClusterRoute \"\"", r"takes one argument"),
     ("SessionClusterRoute " + LONG, r"1 to 63"),
-    ("SessionClusterRotateId " + "n" * 1025, r"On, Off or the name of the attribute"),
+    ("SessionClusterRotateId " + "n" * 1025, r"names of attributes .*1 to 1024 bytes"),
+    ("SessionClusterRotateId On Off", r"either On or Off, once"),
+    ("SessionClusterRotateId On login", r"either On or Off, once"),
+    ("SessionClusterRotateId grace=5", r"either On or Off, once, or 1 to 32 names"),
+    ("SessionClusterRotateId " + " ".join(f"a{i}" for i in range(33)), r"1 to 32 names"),
+    ("SessionClusterRotateId On grace=61", r"grace=0 to 60 seconds, not \"61\""),
+    ("SessionClusterRotateId On grace=-1", r"grace=0 to 60 seconds"),
+    ("SessionClusterRotateId On grace=5s", r"grace=0 to 60 seconds"),
+    ("SessionClusterRotateId On grace=", r"grace=0 to 60 seconds"),
     ("SessionClusterRole proxy", r"node or balancer, not \"proxy\""),
     # Tomcats
     ("SessionClusterTomcat", r"SC0141: .*SessionClusterRole balancer"),
@@ -240,7 +248,8 @@ WRONG = [
     ("SessionClusterManager delta digestInterval=3601", r"from 0 to 3600, not \"3601\""),
     ("SessionClusterManager delta sendAllSessionsSize=1000", r"blockSize= in bytes"),
     ("SessionClusterManager delta maxActiveSessions=-1", r"SessionClusterMemory"),
-    ("SessionClusterManager delta notifyListenersOnReplication=true", r"no listeners"),
+    ("SessionClusterManager delta notifyContainerListenersOnReplication=true", r"no container"),
+    ("SessionClusterManager delta notifyListenersOnReplication=2", r"true"),
     ("SessionClusterManager delta backups=1", r"no backups: .*see SessionClusterManager backup"),
     ("SessionClusterManager delta leaveTime=1", r"no leaveTime: .*SessionClusterManager backup"),
     ("SessionClusterManager delta color=red",
@@ -359,6 +368,7 @@ WRONG = [
     ("SessionClusterBalancerMethod byrequests abandonGone=maybe", r"abandonGone wants"),
     ("SessionClusterBalancerMethod byrequests sticky=1", r"maxFailures"),
     ("SessionClusterBackupHint maybe", r"must be On or Off"),
+    ("SessionClusterStatusActions maybe", r"must be On or Off"),
     # cookie
     ("SessionClusterCookieName", r"a cookie's name"),
     ("SessionClusterCookieName a=b", r"a cookie's name"),
@@ -388,7 +398,8 @@ WRONG = [
     ("SessionClusterMaxInactive -1", r"seconds from 1"),
     ("SessionClusterMaxInactive 30m", r"seconds from 1"),
     ("SessionClusterFilter (", r"regular expressions"),
-    ("SessionClusterRotateId \"\"", r"takes one argument"),
+    ("SessionClusterRotateId", r"either On or Off, once, or 1 to 32 names"),
+    ("SessionClusterRotateId \"\"", r"either On or Off|names of attributes"),
 ]
 
 
@@ -639,6 +650,8 @@ RIGHT = [
     "<Location /a>\nSessionClusterCookieName A\nSessionClusterRotateId login\n"
     "SessionClusterMaxInactive 60\nSessionClusterFilter \\.png$ ^/poll\n</Location>\n"
     "<Location /a/b>\nSessionClusterFilter none\nSessionClusterRotateId Off\n</Location>",
+    "<Location /a>\nSessionClusterRotateId uid admin grace=0\n</Location>\n"
+    "SessionClusterRotateId On grace=60",
 ]
 
 

@@ -42,8 +42,7 @@ def test_no_directive_is_invented():
 def test_counters_and_fields():
     for name in re.findall(r"^ +X\((\w+)\)", text("include", "sc_board.h"), re.M):
         assert re.search(rf"^\| {name} \| \S", README, re.M), name
-    for name in re.findall(r"^ \* \| (\S+?)[ ,]", text("src", "httpd", "status.c"), re.M):
-        assert name in README, name
+    # fields and metrics: test_status.py compares the tables with what is written
 
 
 def test_environment():

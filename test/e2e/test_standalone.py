@@ -601,7 +601,7 @@ def test_status_page(node, browser):
     html = browser.get("/sc-status")
     assert html.status == 200 and "<html" in html.text.lower()
     assert browser.id not in html.text and browser.id not in json.dumps(after)
-    assert browser.request("/sc-status?json", method="POST").status == 405
+    assert browser.request("/sc-status?json", method="PUT").status == 405
 
 
 def test_ids_are_masked_in_the_log(node, browser):

@@ -123,6 +123,23 @@ def test_rotation(farm, store):
     assert not reply.set_cookies, "a request beside the login must not throw the new cookie away"
 
 
+def test_a_refreshed_id_is_reached_by_its_client(farm, store):
+    """A request that still has the old id, sent to another node; not one of another client."""
+    one, two = pair(farm, store)
+    browser = one.client()
+    browser.op("set=a:1")
+    old = dict(browser.cookies)
+    browser.op("set=b:2&header=Session-Cluster-Rotate:refresh")
+    assert browser.cookies != old
+    late = two.client(cookies=old)
+    assert late.values() == {"a": "1", "b": "2"}
+    assert late.id == browser.id
+    stranger = two.client(cookies=old)
+    assert stranger.values(headers={"User-Agent": "another"}) == {}
+    assert not [v for v in map(store.get, store.keys()) if browser.id.encode() in v], \
+        "the store tells the new id"
+
+
 def test_idle_sessions_expire(farm, store):
     node = single(farm, store.provider, extra="SessionClusterMaxInactive 2\n")
     browser = node.client()

@@ -55,7 +55,7 @@ static void on_request(void *baton, const sc_link_call_t *call, sc_link_op_t op,
     scene_t *s = baton;
 
     (void)again;
-    FUZZ_CHECK(op >= SC_LINK_CHANGE && op <= SC_LINK_PING && len <= MESSAGE_MAX);
+    FUZZ_CHECK(op >= SC_LINK_CHANGE && op <= SC_LINK_LAST && len <= MESSAGE_MAX);
     free(fuzz_copy(body, len));
     if (s->at_once || s->ncalls == CALLS) {
         FUZZ_CHECK(sc_link_answer(s->server, call, zeros, 1 + len % 100) == APR_SUCCESS);

@@ -23,21 +23,29 @@ typedef struct args_t {
     apr_uint32_t run;
 } args_t;
 
-static const struct option options[] = {
-    {"seeds", required_argument, NULL, 'n'},   {"start", required_argument, NULL, 's'},
-    {"seed", required_argument, NULL, 'x'},    {"file", required_argument, NULL, 'f'},
-    {"manager", required_argument, NULL, 'm'}, {"nodes", required_argument, NULL, 'N'},
-    {"quorum", required_argument, NULL, 'q'},  {"profile", required_argument, NULL, 'p'},
-    {"minutes", required_argument, NULL, 'M'}, {"traffic", no_argument, NULL, 't'},
-    {"list", no_argument, NULL, 'l'},          {"verbose", no_argument, NULL, 'v'},
-    {"self-test", no_argument, NULL, 'S'},     {"max-failures", required_argument, NULL, 'F'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
+                                        {"start", required_argument, NULL, 's'},
+                                        {"seed", required_argument, NULL, 'x'},
+                                        {"file", required_argument, NULL, 'f'},
+                                        {"manager", required_argument, NULL, 'm'},
+                                        {"nodes", required_argument, NULL, 'N'},
+                                        {"quorum", required_argument, NULL, 'q'},
+                                        {"profile", required_argument, NULL, 'p'},
+                                        {"minutes", required_argument, NULL, 'M'},
+                                        {"traffic", no_argument, NULL, 't'},
+                                        {"drains", no_argument, NULL, 'd'},
+                                        {"list", no_argument, NULL, 'l'},
+                                        {"verbose", no_argument, NULL, 'v'},
+                                        {"self-test", no_argument, NULL, 'S'},
+                                        {"max-failures", required_argument, NULL, 'F'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
 
 static void usage(void)
 {
     puts("sim [--seeds N] [--start S] [--seed X [-v [-v]]] [--file seeds.txt] [--max-failures N]\n"
          "    [--manager delta|backup] [--nodes N] [--quorum on|off] [--profile NAME]\n"
-         "    [--minutes N] [--list] [--self-test] [--traffic]");
+         "    [--minutes N] [--drains] [--list] [--self-test] [--traffic]");
 }
 
 static int run_one(args_t *a, const plan_t *plan)
@@ -56,7 +64,8 @@ static int run_one(args_t *a, const plan_t *plan)
                r.what);
         printf("  replay: sim --seed %" APR_UINT64_T_FMT " --manager %s%s -v\n", plan->seed,
                plan->manager == SC_MANAGER_BACKUP ? "backup" : "delta",
-               plan->nodes || plan->quorum >= 0 || plan->profile >= 0 || plan->minutes != 3
+               plan->nodes || plan->quorum >= 0 || plan->profile >= 0 || plan->minutes != 3 ||
+                       plan->drains
                    ? " (and the same other options)"
                    : "");
     } else if (a->list || plan->verbose) {
@@ -189,6 +198,9 @@ static int parse(args_t *a, int argc, char **argv)
             break;
         case 'F':
             a->stop = atoi(optarg);
+            break;
+        case 'd':
+            a->plan.drains = 1;
             break;
         case 'l':
             a->list = 1;

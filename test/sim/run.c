@@ -119,6 +119,9 @@ static void finish(world_t *w)
     int i;
 
     faults_end(w);
+    if (w->plan->drains) {
+        drains_end(w);
+    }
     world_run(w, w->now + CALM_TIME);
     clients_stop(w);
     until = w->now + BUSY_MAX;
@@ -160,6 +163,9 @@ void run_seed(const plan_t *plan, result_t *out)
     start(w);
     if (w->rule[0] == '\0') {
         clients_start(w);
+        if (plan->drains) {
+            drains_start(w);
+        }
         faults_start(w, w->now + apr_time_from_sec(60 * (apr_time_t)plan->minutes));
         world_run(w, w->now + apr_time_from_sec(60 * (apr_time_t)plan->minutes));
     }

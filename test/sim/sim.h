@@ -11,6 +11,7 @@
  *   net.c     the transport below sc_channel           wire.c    connections between machines
  *   node.c    one node: clocks, store, engine          child.c   its children
  *   client.c  browsers and balancers                   faults.c  what goes wrong, and when
+ *   drains.c  administrators who drain nodes
  *   history.c requests and what they saw               judge.c   how the nodes look at the end
  *   run.c     one seed from beginning to end           traffic.c counting messages
  *
@@ -91,6 +92,7 @@ typedef struct plan_t {
     int minutes;
     int verbose;
     int traffic; /**< no faults, no browsers of its own */
+    int drains;  /**< nodes are drained and undrained meanwhile */
 } plan_t;
 
 /* ---- world.c -------------------------------------------------------------------------------- */
@@ -103,7 +105,8 @@ struct world_t {
     apr_pool_t *pool;
     apr_time_t now;
     sc_timers_t *events;
-    rng_t rng_ids, rng_net, rng_nodes, rng_faults, rng_clients;
+    rng_t rng_ids, rng_net, rng_nodes, rng_faults, rng_clients, rng_drains;
+    sc_timer_t drain;
     apr_uint64_t hash; /**< of the trace */
     apr_uint64_t steps;
     apr_uint64_t same_time; /**< rounds since time has moved */
@@ -375,6 +378,12 @@ void child_all_gone(node_t *n);
 void child_thawed(node_t *n);
 /** Free what is on its way back. */
 void child_end(world_t *w);
+
+/* ---- drains.c ------------------------------------------------------------------------------- */
+
+void drains_start(world_t *w);
+/** All nodes serve again. */
+void drains_end(world_t *w);
 
 /* ---- client.c ------------------------------------------------------------------------------- */
 

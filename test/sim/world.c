@@ -29,6 +29,7 @@ world_t *world_create(const plan_t *plan)
     rng_seed(&w->rng_nodes, plan->seed, 3);
     rng_seed(&w->rng_faults, plan->seed, 4);
     rng_seed(&w->rng_clients, plan->seed, 5);
+    rng_seed(&w->rng_drains, plan->seed, 6);
     rng_ids_from(&w->rng_ids);
     w->sessions_tail = &w->sessions;
     return w;
@@ -45,6 +46,7 @@ void world_destroy(world_t *w)
         net_destroy(w->net);
     }
     faults_destroy(w);
+    world_cancel(w, &w->drain);
     clients_destroy(w);
     history_free(w);
     rng_ids_from(NULL);

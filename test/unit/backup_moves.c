@@ -188,6 +188,109 @@ static void test_leave(void)
     leave_of(5, 3);
 }
 
+/* Who is about to leave gets nothing new, and what it has it serves to its end. */
+static void test_about_to_leave(void)
+{
+    net_t *net = backup_ready(3, 1);
+    apr_uint32_t id;
+
+    make_sessions(net);
+    sc_manager_leave(net->node[0].m);
+    CU_ASSERT_EQUAL(net->node[0].self.node_state, SC_NODE_LEAVING);
+    CU_ASSERT_EQUAL(net->node[0].board->node_state, SC_NODE_READY);
+    for (id = 1; id <= SESSIONS; id++) {
+        CU_ASSERT_EQUAL(net_set(net, (int)id % 3, 0, id, "user", "bob"), SC_DONE);
+        CU_ASSERT_EQUAL(net_set(net, 1 + (int)id % 2, SC_CHANGE_NEW, SESSIONS + id, "user", "eve"),
+                        SC_DONE);
+        CU_ASSERT_NOT_EQUAL(backup_has(net, 0, SESSIONS + id, NULL), HAS_COPY);
+    }
+    net_run(net, 3000);
+    CU_ASSERT(all_have(net, "user", "bob"));
+    for (id = 1; id <= SESSIONS; id++) { /* those that nobody has taken over meanwhile stay */
+        CU_ASSERT_EQUAL(net_set(net, (int)id % 3, 0, id, "user", "ann"), SC_DONE);
+        CU_ASSERT(id % 3 != 0 || backup_primary(net, id) == 0);
+    }
+    CU_ASSERT_EQUAL(net->node[0].self.node_state, SC_NODE_LEAVING);
+    sc_manager_stop(net->node[0].m);
+    CU_ASSERT_EQUAL(net->node[0].board->node_state, SC_NODE_LEAVING);
+    net_destroy(net);
+}
+
+static sc_outcome_t wish(net_t *net, int node, sc_link_op_t op)
+{
+    sc_change_t c;
+    apr_uint32_t call;
+
+    memset(&c, 0, sizeof(c));
+    call = net_request(net, node, op, 0, &c);
+    CU_ASSERT(net_wait(net, call, 1000));
+    return net_outcome(net, call);
+}
+
+/* It gives away what it is the primary of, stays a holder, and serves whoever comes. */
+static void drain_of(int nodes, int copies)
+{
+    net_t *net = backup_ready(nodes, copies);
+    apr_uint32_t id;
+    int given = 0;
+
+    make_sessions(net);
+    CU_ASSERT_EQUAL(wish(net, 0, SC_LINK_DRAIN), SC_DONE);
+    CU_ASSERT(backup_settled(net, 9000));
+    for (id = 1; id <= SESSIONS; id++) {
+        CU_ASSERT_NOT_EQUAL(backup_primary(net, id), 0);
+        given += backup_has(net, 0, id, NULL) == HAS_COPY;
+    }
+    CU_ASSERT(given > 0);
+    CU_ASSERT(all_have(net, "user", "ann"));
+    /* one that is made here all the same does not stay */
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, SESSIONS + 1, "user", "bob"), SC_DONE);
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT_NOT_EQUAL(backup_primary(net, SESSIONS + 1), 0);
+    /* an engine that is replaced goes on with it; the wish ends with another one */
+    net_crash(net, 0, 0);
+    net_join(net, 0, 0);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, SESSIONS + 3, "user", "joe"), SC_DONE);
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT_NOT_EQUAL(backup_primary(net, SESSIONS + 3), 0);
+    CU_ASSERT_EQUAL(wish(net, 0, SC_LINK_UNDRAIN), SC_DONE);
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, SESSIONS + 2, "user", "eve"), SC_DONE);
+    CU_ASSERT(backup_settled(net, 5000));
+    CU_ASSERT_EQUAL(backup_primary(net, SESSIONS + 2), 0);
+    CU_ASSERT(all_have(net, "user", "ann"));
+    net_destroy(net);
+}
+
+static void test_drain(void)
+{
+    drain_of(2, 1);
+    drain_of(3, 1);
+    drain_of(4, 2);
+}
+
+/* Two that drain do not give each other what a third one can take; without a third one, what they
+ * have stays with them. */
+static void test_all_drain(void)
+{
+    net_t *net = backup_ready(3, 1);
+    apr_uint32_t id;
+
+    make_sessions(net);
+    CU_ASSERT_EQUAL(wish(net, 0, SC_LINK_DRAIN), SC_DONE);
+    CU_ASSERT_EQUAL(wish(net, 1, SC_LINK_DRAIN), SC_DONE);
+    CU_ASSERT(backup_settled(net, 9000));
+    for (id = 1; id <= SESSIONS; id++) {
+        CU_ASSERT_EQUAL(backup_primary(net, id), 2);
+    }
+    CU_ASSERT_EQUAL(wish(net, 2, SC_LINK_DRAIN), SC_DONE);
+    CU_ASSERT(backup_settled(net, 9000));
+    CU_ASSERT_EQUAL(backup_primary(net, 1), 2);
+    CU_ASSERT(all_have(net, "user", "ann"));
+    net_destroy(net);
+}
+
 static void test_last_leaves(void)
 {
     net_t *net = backup_ready(1, 1);
@@ -572,6 +675,9 @@ void backup_moves_tests(void)
     CU_add_test(s, "the first change after a death", test_first_change);
     CU_add_test(s, "a member joins", test_join);
     CU_add_test(s, "a member leaves", test_leave);
+    CU_add_test(s, "a member is about to leave", test_about_to_leave);
+    CU_add_test(s, "a member drains", test_drain);
+    CU_add_test(s, "all members drain", test_all_drain);
     CU_add_test(s, "the last member leaves", test_last_leaves);
     CU_add_test(s, "a primary stands still", test_frozen_primary);
     CU_add_test(s, "an engine dies in the middle of moves", test_crash_in_move);

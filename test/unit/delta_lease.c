@@ -567,6 +567,30 @@ static void test_clock_before_the_first_change(void)
     net_destroy(net);
 }
 
+/* Two that cannot hear each other come to a third one in one instant: neither may read on its word,
+ * since it has been told of the other one. */
+static void test_two_at_once(void)
+{
+    net_t *net = net_ready(3, majority);
+    int i;
+
+    net_run(net, 500);
+    net_part(net, 1, 2);
+    net_crash(net, 0, 1);
+    net_run(net, 2000);
+    net_start(net, 0, 0);
+    net_meet(net, 0, 2);
+    net_meet(net, 0, 1);
+    for (i = 0; i < 1000; i++) {
+        net_run(net, 1);
+        CU_ASSERT_FALSE(may_read(&net->node[1]) || may_read(&net->node[2]));
+    }
+    net_meet(net, 1, 2);
+    net_run(net, 2000);
+    CU_ASSERT(may_read(&net->node[1]) && may_read(&net->node[2]));
+    net_destroy(net);
+}
+
 void delta_lease_tests(void)
 {
     CU_pSuite suite = CU_get_suite("delta");
@@ -581,6 +605,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: two halves", test_halves);
     CU_add_test(suite, "lease: a member that others count on", test_counted_by_others);
     CU_add_test(suite, "lease: a member that others do not know", test_introduced);
+    CU_add_test(suite, "lease: two members in one instant", test_two_at_once);
     CU_add_test(suite, "quorum: a member that is leaving", test_leaver);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);

@@ -25,6 +25,9 @@ typedef struct net_t net_t;
 /** Hears what one node posts to another one; must not call a manager. */
 typedef void net_tap_t(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len);
 
+/** Hears what a node tells its listeners; must not call a manager. */
+typedef void net_heard_t(net_t *net, int node, const sc_session_event_t *event);
+
 typedef struct net_answer_t {
     int times;
     sc_outcome_t outcome;
@@ -79,6 +82,7 @@ struct net_t {
     apr_uint32_t store_bytes; /**< 0: 2 MB */
     net_tap_t *tap;           /**< called for each record that is posted; NULL: nobody listens */
     void *tapped;
+    net_heard_t *heard; /**< before the nodes start; NULL: nobody listens */
 };
 
 /** Settings of a node before it starts: called for each node. May be NULL. */

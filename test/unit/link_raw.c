@@ -249,7 +249,7 @@ static const hostile_t hostile[] = {
     {"empty piece", H(M, A, 1, 0, 10, 10), 0},
     {"beginning", H(M, A, 1, 0, 10, 4), 6},
     {"operation", H(M, A, 0, 0, 10, 0), 10},
-    {"operation", H(M, A, SC_LINK_PING + 1, 0, 10, 0), 10},
+    {"operation", H(M, A, SC_LINK_LAST + 1, 0, 10, 0), 10},
     {"operation", H(M, A, SC_LINK_CHANGE | SC_LINK_ANSWER, 0, 10, 0), 10},
     {"operation", H(M, A, 0xFFFF, 0, 10, 0), 10},
     {"flag", H(M, A, 1, 2, 10, 0), 10},

@@ -14,6 +14,7 @@
     X(timer)                                                                                       \
     X(store)                                                                                       \
     X(board)                                                                                       \
+    X(notice)                                                                                      \
     X(loop)                                                                                        \
     X(link)                                                                                        \
     X(member)                                                                                      \
@@ -38,6 +39,7 @@
     X(delta)                                                                                       \
     X(placement)                                                                                   \
     X(backup)                                                                                      \
+    X(events)                                                                                      \
     X(tomcat)                                                                                      \
     X(central)
 

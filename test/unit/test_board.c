@@ -77,6 +77,7 @@ static void set_all_fields(sc_view_t *v, apr_uint32_t x)
         m->queued_bytes = x + 11;
         m->since = x + 12;
         m->heard = x + 13;
+        m->owes = x + 17;
     }
 }
 
@@ -274,6 +275,11 @@ static void test_route_state(void)
     v->member[2].node_state = v->member[3].node_state = SC_NODE_READY;
     sc_board_publish(board, v);
     CU_ASSERT(!sc_board_any_passing(board));
+    v->member[0].node_state = SC_NODE_DRAINING;
+    sc_board_publish(board, v);
+    CU_ASSERT_EQUAL(sc_board_route_state(board, "n1", 2), SC_NODE_DRAINING);
+    CU_ASSERT(sc_board_any_passing(board));
+    CU_ASSERT(sc_board_route_alive(board, "n1", 2)); /* it still answers */
     free(board);
     free(v);
 }
@@ -321,7 +327,8 @@ static void test_counters_and_names(void)
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_READY), "ready");
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_LEAVING), "leaving");
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_MINORITY), "minority");
-    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_MINORITY + 1), "unknown");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_DRAINING), "draining");
+    CU_ASSERT_STRING_EQUAL(sc_node_state_name(SC_NODE_DRAINING + 1), "unknown");
     CU_ASSERT_STRING_EQUAL(sc_node_state_name(99), "unknown");
     CU_ASSERT_STRING_EQUAL(sc_member_state_name(SC_MEMBER_ALIVE), "alive");
     CU_ASSERT_STRING_EQUAL(sc_member_state_name(SC_MEMBER_GONE), "gone");

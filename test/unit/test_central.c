@@ -581,6 +581,8 @@ static void test_dead_ids_stay_dead(void)
 
 static void test_rename(void)
 {
+    char heir[SC_CENTRAL_HEIR_MAX + 1];
+    sc_central_value_t v;
     sc_change_t ch;
 
     begin();
@@ -592,15 +594,25 @@ static void test_rename(void)
     CU_ASSERT_EQUAL(change(&rules, "a=1", SC_CHANGE_NEW), SC_DONE);
     fake_value_t before = *place_of(&key_a);
 
-    CU_ASSERT_EQUAL(sc_central_rename(&rules, &functions, &key_a, &key_b, &ch, &value, &delta),
-                    SC_DONE);
+    CU_ASSERT_EQUAL(
+        sc_central_rename(&rules, &functions, &key_a, &key_b, &ch, "heir of a", &value, &delta),
+        SC_DONE);
     CU_ASSERT_STRING_EQUAL(seen(&other, &key_a), "renamed");
     CU_ASSERT_STRING_EQUAL(seen(&other, &key_b), "a=1");
+    CU_ASSERT_EQUAL(sc_central_find(&other, &functions, &key_a, &value, &v), SC_ABSENT);
+    CU_ASSERT_EQUAL(sc_central_heir_text(&v, heir), 1);
+    CU_ASSERT_STRING_EQUAL(heir, "heir of a");
+    CU_ASSERT_EQUAL(sc_central_find(&other, &functions, &key_b, &value, &v), SC_FOUND);
+    CU_ASSERT_EQUAL(sc_central_heir_text(&v, heir), 0);
+    /* who logs out under the old id does not make that forgotten */
+    CU_ASSERT_EQUAL(sc_central_end(&other, &functions, &key_a, &value), SC_ABSENT);
+    CU_ASSERT_STRING_EQUAL(seen(&other, &key_a), "renamed");
     CU_ASSERT_EQUAL(change(&other, "a=2", 0), SC_ABSENT);
     fake_set(&key_a, before.data, before.len, 100);
     CU_ASSERT_STRING_EQUAL(seen(&rules, &key_a), "renamed");
-    CU_ASSERT_EQUAL(sc_central_rename(&rules, &functions, &key_a, &key_b, &ch, &value, &delta),
-                    SC_ABSENT);
+    CU_ASSERT_EQUAL(
+        sc_central_rename(&rules, &functions, &key_a, &key_b, &ch, "heir of a", &value, &delta),
+        SC_ABSENT);
     end();
 }
 

@@ -168,6 +168,7 @@ static void test_mark_of_others(void)
 
 /** The flag by which a mark says that a ready node is in the minority; no flag of the member. */
 #define MINORITY 0x40u
+#define DRAINING 0x80u
 
 /** Earlier versions do not know the state: they must find the byte of a ready node in its place. */
 static void test_minority(void)
@@ -191,6 +192,30 @@ static void test_minority(void)
     CU_ASSERT_EQUAL(got.flags, 0);
 }
 
+/** A draining member is written as a ready one, too: that is what it is for earlier versions. */
+static void test_draining(void)
+{
+    sc_member_t m, got;
+    apr_size_t used;
+    sc_buf_t b;
+
+    our_member(&m);
+    m.node_state = SC_NODE_DRAINING;
+    encode(&b, &m);
+    CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
+    CU_ASSERT_EQUAL(got.node_state, SC_NODE_DRAINING);
+    CU_ASSERT_EQUAL(got.flags, m.flags);
+    CU_ASSERT_EQUAL(got.payload[6], SC_NODE_READY);
+    sc_buf_free(&b);
+    /* who refuses sessions does not say that it drains; and only a ready one can */
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\3" STORE_ID "\2n1\0\xc0\x01", 21, &got), APR_SUCCESS);
+    CU_ASSERT_EQUAL(got.node_state, SC_NODE_MINORITY);
+    CU_ASSERT_EQUAL(got.flags, 0);
+    CU_ASSERT_EQUAL(with_mark("SCM1\1\0\2" STORE_ID "\2n1\0\x80\x01", 21, &got), APR_SUCCESS);
+    CU_ASSERT_EQUAL(got.node_state, SC_NODE_JOINING);
+    CU_ASSERT_EQUAL(got.flags, 0);
+}
+
 /** The mark's flags: those of earlier versions end before them, those of later ones go on. */
 static void test_flags(void)
 {
@@ -206,7 +231,7 @@ static void test_flags(void)
         {"\1", 1, APR_SUCCESS, SC_MEMBER_NO_BACKUPS},
         {"\5", 1, APR_SUCCESS, 5},                        /* a bit of a later version */
         {"\1more", 5, APR_SUCCESS, SC_MEMBER_NO_BACKUPS}, /* a field of a later version */
-        {"\xff\xff\xff\xff\x0f", 5, APR_SUCCESS, ~MINORITY},
+        {"\xff\xff\xff\xff\x0f", 5, APR_SUCCESS, ~(MINORITY | DRAINING)},
         {"\xff\xff\xff\xff\x1f", 5, APR_EINVAL, 0}, /* more than 32 bits */
         {"\x81", 1, APR_EINVAL, 0},                 /* ends in the middle */
         {"\x81\0", 2, APR_EINVAL, 0},               /* longer than need be */
@@ -486,7 +511,7 @@ static void test_longest_fields(void)
     m.said_ms = APR_UINT64_MAX;
     m.domain_len = SC_MEMBER_DOMAIN_MAX;
     m.command_len = SC_MEMBER_COMMAND_MAX;
-    m.flags = ~MINORITY;
+    m.flags = ~(MINORITY | DRAINING);
     encode(&b, &m);
     CU_ASSERT_EQUAL(sc_member_get(&got, b.data, b.len, &used), APR_SUCCESS);
     CU_ASSERT_STRING_EQUAL(got.route, m.route);
@@ -543,7 +568,7 @@ static void check_bounds(const sc_member_t *m)
         CU_ASSERT(m->flags == 0 && m->route[0] == '\0' && m->url[0] == '\0');
         return;
     }
-    CU_ASSERT(m->version >= 1 && m->role <= SC_ROLE_BALANCER && m->node_state <= SC_NODE_MINORITY);
+    CU_ASSERT(m->version >= 1 && m->role <= SC_ROLE_BALANCER && m->node_state <= SC_NODE_DRAINING);
     CU_ASSERT(m->role == SC_ROLE_BALANCER || m->route[0] != '\0');
     CU_ASSERT(strnlen(m->route, sizeof(m->route)) <= SC_ROUTE_MAX);
     CU_ASSERT(strnlen(m->url, sizeof(m->url)) <= SC_URL_MAX);
@@ -778,6 +803,7 @@ void sc_suite_member(void)
     CU_add_test(s, "our mark", test_mark);
     CU_add_test(s, "marks of others, of later versions, and broken ones", test_mark_of_others);
     CU_add_test(s, "a node in the minority", test_minority);
+    CU_add_test(s, "a draining member", test_draining);
     CU_add_test(s, "flags of a mark", test_flags);
     CU_add_test(s, "flags come behind what earlier versions know", test_flags_come_last);
     CU_add_test(s, "what a balancer gets", test_worker);

@@ -7,9 +7,11 @@
  * load and not the test's.
  *
  *   set=name:value  del=name  inc=name  big=name:bytes  clear     change the session
- *   sleep=ms                                                      between two steps
+ *   sleep=ms                                                      between two steps; answers tell
+ *                                                                 how many requests do so now
  *   body                                                          read the request's body
- *   header=Name:value                                             set a response header
+ *   header=Name:value  note=name:value                            set a response header, a note
+ *   touch=file      until=file                                    make a file; wait for one
  *   redirect=/uri   status=404                                    leave in another way
  *   flush                                                         send a part of the answer now
  *   crash           exit                                          the child dies
@@ -24,8 +26,10 @@
 #include "http_core.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "apr_atomic.h"
 #include "apr_lib.h"
 #include "apr_optional.h"
+#include "apr_shm.h"
 #include "apr_strings.h"
 #include "mod_session.h"
 
@@ -34,6 +38,9 @@ module AP_MODULE_DECLARE_DATA sc_test_module;
 static APR_OPTIONAL_FN_TYPE(ap_session_load) * load_session;
 static APR_OPTIONAL_FN_TYPE(ap_session_get) * get_value;
 static APR_OPTIONAL_FN_TYPE(ap_session_set) * set_value;
+
+/* Requests that sleep now, in all children; one that dies in its sleep stays counted. */
+static volatile apr_uint32_t *asleep;
 
 typedef struct steps_t {
     request_rec *r;
@@ -124,10 +131,43 @@ static void change_session(steps_t *s, const char *what, char *arg)
     }
 }
 
+/* To the end, whatever signals come: prefork's children get them when httpd stops gracefully. */
+static void sleep_for(apr_interval_time_t time)
+{
+    apr_time_t end = apr_time_now() + time;
+
+    apr_atomic_inc32(asleep);
+    while ((time = end - apr_time_now()) > 0) {
+        apr_sleep(time);
+    }
+    apr_atomic_dec32(asleep);
+}
+
+/* Two requests of a test that wait for each other do so by files. */
+static void touch_file(request_rec *r, const char *name)
+{
+    apr_file_t *file;
+
+    if (apr_file_open(&file, name, APR_FOPEN_WRITE | APR_FOPEN_CREATE, APR_FPROT_OS_DEFAULT,
+                      r->pool) == APR_SUCCESS) {
+        apr_file_close(file);
+    }
+}
+
+static void await_file(request_rec *r, const char *name)
+{
+    apr_time_t end = apr_time_now() + apr_time_from_sec(30);
+    apr_finfo_t info;
+
+    while (apr_stat(&info, name, APR_FINFO_TYPE, r->pool) != APR_SUCCESS && apr_time_now() < end) {
+        apr_sleep(apr_time_from_msec(10));
+    }
+}
+
 static void step(steps_t *s, const char *what, char *arg)
 {
     if (strcmp(what, "sleep") == 0) {
-        apr_sleep(apr_time_from_msec(atoi(arg)));
+        sleep_for(apr_time_from_msec(atoi(arg)));
     } else if (strcmp(what, "body") == 0) {
         s->body_len = read_body(s->r);
     } else if (strcmp(what, "status") == 0) {
@@ -138,6 +178,14 @@ static void step(steps_t *s, const char *what, char *arg)
         char *value = split(arg, ':');
 
         apr_table_set(s->r->headers_out, arg, value);
+    } else if (strcmp(what, "note") == 0) {
+        char *value = split(arg, ':');
+
+        apr_table_set(s->r->notes, arg, value);
+    } else if (strcmp(what, "touch") == 0) {
+        touch_file(s->r, arg);
+    } else if (strcmp(what, "until") == 0) {
+        await_file(s->r, arg);
     } else if (strcmp(what, "flush") == 0) {
         ap_rputs(" ", s->r);
         ap_rflush(s->r);
@@ -214,7 +262,7 @@ static void answer(steps_t *s)
     request_rec *r = s->r;
 
     ap_set_content_type(r, "application/json");
-    ap_rprintf(r, "{\"pid\": %ld", (long)getpid());
+    ap_rprintf(r, "{\"pid\": %ld, \"asleep\": %u", (long)getpid(), apr_atomic_read32(asleep));
     put_member(r, "uri", r->uri);
     put_member(r, "method", r->method);
     put_member(r, "user", r->user);
@@ -268,9 +316,25 @@ static void find_functions(void)
     set_value = APR_RETRIEVE_OPTIONAL_FN(ap_session_set);
 }
 
+static int share_memory(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    apr_shm_t *shm;
+
+    (void)plog;
+    (void)ptemp;
+    (void)s;
+    if (apr_shm_create(&shm, sizeof(*asleep), NULL, pconf) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    asleep = apr_shm_baseaddr_get(shm);
+    apr_atomic_set32(asleep, 0);
+    return OK;
+}
+
 static void register_hooks(apr_pool_t *p)
 {
     (void)p;
+    ap_hook_post_config(share_memory, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_optional_fn_retrieve(find_functions, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(test_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }

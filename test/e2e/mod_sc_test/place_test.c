@@ -91,10 +91,18 @@ static const char *choose_away(rig_t *g, const ticket_t *t, away_t away)
     return w ? apr_pstrcat(g->pool, w->s->route, " ", why[how], NULL) : "-";
 }
 
+static ticket_t ticket_of(const char *id, const char *route)
+{
+    ticket_t t = {.id = id, .id_len = strlen(id), .route = route};
+
+    t.ours = sc_id_parse(&t.key, id, t.id_len) == APR_SUCCESS;
+    return t;
+}
+
 /* A new request; @return the route chosen, "-" for none, and why, with a blank between */
 static const char *choose(rig_t *g, const char *id, const char *route)
 {
-    ticket_t t = {.id = id, .id_len = strlen(id), .route = route};
+    ticket_t t = ticket_of(id, route);
 
     return choose_away(g, &t, AWAY_NOT);
 }
@@ -204,7 +212,7 @@ static void recorded(rig_t *g)
 static void recorded_and_tried(rig_t *g)
 {
     static const char *const two[] = {"n4", "n3", NULL};
-    ticket_t t = {.id = ID, .id_len = SC_ID_HEX, .route = "n1"};
+    ticket_t t = ticket_of(ID, "n1");
     choice_t how;
 
     locate("n1", two);
@@ -324,6 +332,29 @@ static void racks_of_those_that_count(rig_t *g)
            by(g->pool, order[1], "placement"));
 }
 
+/* A balancer that follows nodes and Tomcats. */
+static void two_clusters(rig_t *g)
+{
+    const char *order[WORKERS];
+
+    backups_of_n1(g, order);
+    set_domain(g, "n1", "blue");
+    set_domain(g, order[0], "red");
+    set_domain(g, order[1], "red");
+    set_domain(g, order[2], "green");
+    g->view.member[number(order[0])].foreign = 1;
+    g->view.member[number(order[3])].foreign = 1;
+    expect("a node's session: no Tomcat, and none uses up a rack", choose(g, ID, "n1"),
+           by(g->pool, order[1], "placement"));
+    expect("a Tomcat's: the other one", choose(g, ID, order[0]),
+           by(g->pool, order[3], "placement"));
+    g->view.member[number(order[3])].state = SC_MEMBER_GONE;
+    expect("no other Tomcat is left", strchr(choose(g, ID, order[0]), ' '), " placement");
+    g->view.member[number(order[0])].state = SC_MEMBER_GONE;
+    expect("as long as the view remembers it", choose(g, ID, "n1"),
+           by(g->pool, order[1], "placement"));
+}
+
 static void hinted(rig_t *g)
 {
     static const char *const one[] = {"n4", NULL};
@@ -395,7 +426,7 @@ static void ranked(rig_t *g)
 static void about_to_leave(rig_t *g)
 {
     static const char *const one[] = {"n4", NULL};
-    ticket_t t = {.id = ID, .id_len = SC_ID_HEX, .route = "n1"};
+    ticket_t t = ticket_of(ID, "n1");
 
     locate("n1", one);
     expect("the backup takes it", choose_away(g, &t, AWAY_LEAVING), "n4 backup");
@@ -475,6 +506,7 @@ int main(void)
                                               as_the_nodes_choose,
                                               racks,
                                               racks_of_those_that_count,
+                                              two_clusters,
                                               hinted,
                                               without_engine,
                                               ranked,

@@ -424,7 +424,7 @@ static void op_request(net_t *net, fuzz_in_t *in)
 {
     static const sc_link_op_t ops[] = {SC_LINK_CHANGE, SC_LINK_CHANGE,    SC_LINK_REMOVE,
                                        SC_LINK_FETCH,  SC_LINK_CHANGE_ID, SC_LINK_TAKEOVER,
-                                       SC_LINK_PING};
+                                       SC_LINK_PING,   SC_LINK_DRAIN,     SC_LINK_UNDRAIN};
     static unsigned char large[5000];
     unsigned int how = fuzz_u8(in);
     node_t *n = &net->node[how & 1];
@@ -496,7 +496,7 @@ static void op_member(net_t *net, fuzz_in_t *in)
         break;
     case 3: /* a member that is not real changes its state */
         if (whom >= REAL) {
-            w->self.node_state = fuzz_below(in, SC_NODE_MINORITY + 1);
+            w->self.node_state = fuzz_below(in, SC_NODE_DRAINING + 1);
             tell_changed(net, whom);
         }
         break;
