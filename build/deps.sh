@@ -7,7 +7,7 @@ set -eu
 want="gcc make apache2 apache2-dev libapr1-dev libaprutil1-dev libssl-dev zlib1g-dev python3 curl procps"
 if [ "${1:-test}" != demo ]; then
     want="$want libcunit1-dev python3-pytest iproute2 faketime valgrind apache2-utils libaprutil1-dbd-sqlite3
-        clang libclang-rt-14-dev llvm chromium"
+        clang libclang-rt-14-dev llvm chromium redis-server memcached"
     # Apache Tribes, for make interop, and Tomcat, for the tests of balancers in front of it
     want="$want default-jdk-headless libtomcat10-java"
 fi

@@ -27,7 +27,8 @@ SC_PRELOAD=$(gcc -print-file-name=libasan.so) \
     ASAN_OPTIONS=detect_leaks=0:log_path=$reports/asan \
     UBSAN_OPTIONS=print_stacktrace=1:log_path=$reports/ubsan \
     SC_MODULE=$out/asan/mod_session_cluster.so \
-    "$python" -m pytest -p no:cacheprovider -q test/e2e/test_standalone.py test/e2e/test_cluster.py
+    "$python" -m pytest -p no:cacheprovider -q test/e2e/test_standalone.py test/e2e/test_cluster.py \
+    test/e2e/test_store.py
 echo "memcheck: nodes, valgrind (filling a store takes it too long for the clients)"
 SC_WRAP="valgrind -q --log-file=$reports/valgrind.%p" SC_MODULE=$out/mod_session_cluster.so \
     "$python" -m pytest -p no:cacheprovider -q -k "not full_store" test/e2e/test_standalone.py

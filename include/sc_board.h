@@ -197,6 +197,28 @@ typedef struct sc_tallies_t {
 #undef SC_X
 } sc_tallies_t;
 
+/** What the requests of a node with SessionClusterManager store have counted. Written by all
+ * children, so kept beside the board, as the above (src/httpd/central.c); names are those of the
+ * status JSON. */
+#define SC_CENTRAL_COUNTERS(X)                                                                     \
+    X(central_reads)       /* sessions asked of the central store */                               \
+    X(central_hits)        /* of these, found */                                                   \
+    X(central_absent)      /* of these, surely not there, or ended */                              \
+    X(central_unreachable) /* requests of sessions that the store did not answer */                \
+    X(central_writes)      /* values written */                                                    \
+    X(central_touches)     /* of these, accesses without a change */                               \
+    X(central_merges)      /* changes brought in again, another node had overwritten them */       \
+    X(central_refused)     /* values that are none of this module's, or damaged */                 \
+    X(central_lost)        /* times that the store answered but had lost everything */             \
+    X(central_outages)     /* times that the store stopped answering */                            \
+    X(central_dropped)     /* second looks and touches that were given up */
+
+typedef struct sc_central_counters_t {
+#define SC_X(name) apr_uint64_t name;
+    SC_CENTRAL_COUNTERS(SC_X)
+#undef SC_X
+} sc_central_counters_t;
+
 /** What is known of a peer's store, kept so that a new engine asks only for what it missed. */
 typedef struct sc_board_peer_t {
     apr_uint64_t store_id; /**< 0: free */

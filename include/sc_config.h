@@ -27,7 +27,9 @@ typedef enum sc_membership_kind_t {
 
 typedef enum sc_manager_kind_t {
     SC_MANAGER_DELTA = 0, /**< every node holds every session */
-    SC_MANAGER_BACKUP     /**< the primary and some backups do, the others know who */
+    SC_MANAGER_BACKUP,    /**< the primary and some backups do, the others know who */
+    SC_MANAGER_STORE      /**< no node does: they lie in a store that all ask, see sc_central.h. The
+                               engine is a member of the cluster without sessions then */
 } sc_manager_kind_t;
 
 typedef enum sc_select_t {

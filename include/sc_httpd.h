@@ -45,6 +45,17 @@ typedef struct sc_members_line_t {
     apr_uint32_t disable_reuse;
 } sc_members_line_t;
 
+/** SessionClusterManager store. */
+typedef struct sc_central_conf_t {
+    char provider[512];      /**< name:arguments of a socache provider; "": not given */
+    char prefix[15];         /**< of its keys */
+    apr_uint32_t timeout_ms; /**< how long a request waits for the store */
+    apr_uint32_t retry_ms;   /**< pause between two tries when it does not answer */
+    apr_uint32_t empty;      /**< 1: requests go on without a session then; 0: 503 */
+    apr_uint32_t touch_s;    /**< accesses to a session are written so often at most */
+    apr_uint32_t look_ms;    /**< when a change is looked at again; 0: never */
+} sc_central_conf_t;
+
 /** Global directives, one set per process; lives in pconf. */
 typedef struct sc_server_conf_t {
     sc_config_t engine;                     /**< what the engine gets; completed in post_config */
@@ -63,6 +74,7 @@ typedef struct sc_server_conf_t {
     apr_array_header_t *members;          /**< sc_members_line_t *: SessionClusterMembers */
     sc_members_line_t members_line;       /**< the one that is being read */
     apr_hash_t *contexts;                 /**< explicit context names */
+    sc_central_conf_t central;
     int used;            /**< any directive of ours was seen: an engine is wanted */
     sc_log_limit_t full; /**< complaints about a full store; each child's own copy */
 } sc_server_conf_t;
@@ -97,6 +109,8 @@ typedef struct sc_httpd_t {
     sc_link_client_t *link;         /**< children only */
     sc_balancer_memory_t *balancer; /**< NULL: no balancer uses bysession */
     struct waits_t *waits;          /**< balancer_wait.c; children of a balancer only */
+    /** central.c; NULL: sessions are in no central store */
+    struct sc_central_host_t *central;
 } sc_httpd_t;
 
 /** The object above; its members are NULL until they exist. */
@@ -166,6 +180,10 @@ void sc_api_register(apr_pool_t *p);
 /** What requests of balancers have counted; a copy. @return 1; 0: no balancer here uses bysession,
  *  all are zero */
 int sc_balancer_tallies(sc_tallies_t *out);
+
+/* ---- central.c ------------------------------------------------------------------------------ */
+/** What requests have counted of the central store; a copy. Zeroes without one. */
+void sc_central_counters(sc_central_counters_t *out);
 
 /* ---- status*.c ------------------------------------------------------------------------------ */
 /** Handler "session-cluster-status". */

@@ -328,7 +328,7 @@ static void find_recorded(place_t *p)
     for (int i = 0; i < NOT_RECORDED; i++) {
         p->recorded[i] = "";
     }
-    if ((config->role == SC_ROLE_NODE && config->manager == SC_MANAGER_DELTA) ||
+    if ((config->role == SC_ROLE_NODE && config->manager != SC_MANAGER_BACKUP) ||
         sc_locate(p->ticket, &rec) != LOCATED_LIVE) {
         return;
     }

@@ -8,12 +8,14 @@
  */
 
 #include "announce.h"
+#include "central.h"
 #include "deployer.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
 
 #include "ap_provider.h"
+#include "util_mutex.h"
 #include "apr_lib.h"
 #include "sc_interceptor.h"
 #include "sc_transport.h"
@@ -44,8 +46,11 @@ int sc_config_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     conf->failure_ms = 60000;
     conf->provider_servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     conf->contexts = apr_hash_make(pconf);
+    sc_central_defaults(&conf->central);
     conf->members = apr_array_make(pconf, 2, sizeof(sc_members_line_t *));
     sc_httpd()->conf = conf;
+    sc_httpd()->central = NULL;
+    (void)ap_mutex_register(pconf, SC_CENTRAL_MUTEX, NULL, APR_LOCK_DEFAULT, 0);
     return OK;
 }
 
@@ -522,7 +527,6 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_t c = {s, ptemp, 0};
     const char *err;
 
-    (void)pconf;
     (void)plog;
     if (!conf) {
         return OK;
@@ -544,6 +548,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
         complain(&c, "%s", err);
     }
     err = sc_deployer_wrong(conf, ptemp);
+    if (err) {
+        complain(&c, "%s", err);
+    }
+    err = sc_central_wrong(conf, s, pconf, ptemp);
     if (err) {
         complain(&c, "%s", err);
     }

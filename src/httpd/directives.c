@@ -307,11 +307,10 @@ static const char *set_manager(cmd_parms *cmd, void *dir, int argc, char *const 
                                 argv + 1);
     }
     if (argc > 0 && ap_cstr_casecmp(argv[0], "store") == 0) {
-        return apr_psprintf(cmd->pool,
-                            "%s: store is not in this version, which knows delta and backup",
-                            cmd->cmd->name);
+        conf->engine.manager = SC_MANAGER_STORE;
+        return sc_options_parse(cmd, conf, sc_store_options, NULL, argc - 1, argv + 1);
     }
-    return wrong(cmd, "delta or backup, then key=value", argc > 0 ? argv[0] : "");
+    return wrong(cmd, "delta, backup or store, then key=value", argc > 0 ? argv[0] : "");
 }
 
 static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *const argv[])

@@ -34,6 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "central.h"
 #include "deployer.h"
 #include "listeners.h"
 #include "retained.h"
@@ -579,7 +580,8 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     sc_config_collect_contexts(conf, s, ptemp);
     sc_tomcat_prepare(conf, s, ptemp);
     if (sc_resources_store(kept, conf, s, &self.store, pconf) != APR_SUCCESS ||
-        sc_resources_sockets(kept, conf, s, ptemp) != APR_SUCCESS) {
+        sc_resources_sockets(kept, conf, s, ptemp) != APR_SUCCESS ||
+        sc_central_prepare(s, pconf, ptemp) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     self.board = sc_store_board(self.store);
@@ -622,6 +624,7 @@ void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
     if (!kept || !self.store) {
         return;
     }
+    sc_central_child_init(pchild, s);
     rv = sc_link_client_create(&self.link, sc_resources_link_path(pchild), LINK_KEEP, pchild);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,

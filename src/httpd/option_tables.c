@@ -220,6 +220,24 @@ const option_t sc_backup_options[] = {
 /* ---- Tomcats --------------------------------------------------------------------------------- */
 
 /** Besides member= and map=, which may be repeated (tomcat.c). */
+#define NO_COPIES "sessions are in the store, no node holds copies"
+
+const option_t sc_store_options[] = {
+    {"provider", OPTION_TEXT, AT(central.provider), 0, SIZE(central.provider), NULL,
+     sc_check_socache},
+    {"prefix", OPTION_TEXT, AT(central.prefix), 0, SIZE(central.prefix), NULL, sc_check_prefix},
+    {"timeout", OPTION_NUMBER, AT(central.timeout_ms), 50, 60000, "milliseconds", NULL},
+    {"retryInterval", OPTION_NUMBER, AT(central.retry_ms), 50, 10000, "milliseconds", NULL},
+    {"onUnreachable", OPTION_CHOICE, AT(central.empty), 0, 0, "503|empty", NULL},
+    {"touchInterval", OPTION_NUMBER, AT(central.touch_s), 1, 3600, "seconds", NULL},
+    {"lookAgain", OPTION_NUMBER, AT(central.look_ms), 0, 10000, "milliseconds (0: never)", NULL},
+    {"tombstoneTime", OPTION_NUMBER, AT(engine.delta.tombstone_s), 10, 86400, "seconds", NULL},
+    REFUSED("backups", NO_COPIES),
+    REFUSED("holdBackups", NO_COPIES),
+    REFUSED("stateTransferTimeout", NO_COPIES),
+    REFUSED("expireSessionsOnShutdown", "the store does not belong to one node"),
+    END_OF_TABLE};
+
 const option_t sc_tomcat_options[] = {
     {"address", OPTION_TEXT, AT(engine.tomcat.address), 0, SIZE(engine.tomcat.address), NULL,
      sc_check_group},

@@ -52,6 +52,7 @@ extern const option_t sc_send_options[];
 extern const option_t sc_manager_options[];
 extern const option_t sc_delta_options[];
 extern const option_t sc_backup_options[];
+extern const option_t sc_store_options[];
 extern const option_t sc_tomcat_options[];
 extern const option_t sc_balancer_options[];
 
@@ -88,6 +89,8 @@ const char *sc_check_domain(const char *value);
 const char *sc_check_receiver(const char *value);
 const char *sc_check_advertised(const char *value);
 const char *sc_check_delimiter(const char *value);
+const char *sc_check_socache(const char *value);
+const char *sc_check_prefix(const char *value);
 
 /** SessionClusterQuorum On, until the check of the whole configuration counts the members. */
 #define SC_QUORUM_MAJORITY APR_UINT32_MAX

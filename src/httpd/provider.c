@@ -89,6 +89,9 @@ int sc_must_refuse(void)
 {
     const sc_config_t *config = &sc_httpd()->conf->engine;
 
+    if (sc_httpd()->central) {
+        return !sc_httpd()->conf->central.empty;
+    }
     return config->refuse_unacked || config->quorum > 1;
 }
 
@@ -104,6 +107,11 @@ apr_status_t sc_ask(request_rec *r, sc_link_op_t op, const sc_change_t *change,
     apr_status_t rv = APR_ENOSOCKET;
 
     *outcome = SC_REFUSED;
+    if (h->central) {
+        rv = sc_central_ask(op, change, outcome);
+        *wait += sc_mono(&sc_clock_system) - start;
+        return rv;
+    }
     sc_buf_init(&request, change->attrs_len + 4 * SC_CONTEXT_MAX + 256);
     sc_buf_init(&answer, 256);
     sc_change_put(&request, change);

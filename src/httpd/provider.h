@@ -114,6 +114,31 @@ void sc_settle_cookie(request_rec *r, session_t *s);
 void sc_session_place(chain_t *chain, session_t *s, const sc_dir_conf_t *dir);
 /** Hook session_load. */
 int sc_session_load(request_rec *r, session_rec **z);
+/** Put what a session's body holds into its table. @param body as long as the session lives
+ *  @return APR_SUCCESS or APR_EINVAL */
+apr_status_t sc_session_take(session_t *s, const unsigned char *body, apr_size_t len);
+/** Make mod_session save, so that the cookie is sent again, when it is time to. @param begin when
+ * it was created; last access and now on the same clock. @return 1: it is time to */
+int sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t last, apr_time_t now);
+/** central_session.c, SessionClusterManager store: what the central store says of a session. */
+typedef enum central_found_t {
+    CENTRAL_FOUND, /**< it has been taken over into s */
+    CENTRAL_GONE,
+    CENTRAL_RENAMED,
+    CENTRAL_UNKNOWN /**< it has not answered */
+} central_found_t;
+
+/** Find s->id. @param route as in the cookie; filtered: this is no access */
+central_found_t sc_central_load(request_rec *r, session_t *s, const char *route, int filtered);
+/** As sc_ask. @return APR_SUCCESS; APR_TIMEUP: no answer */
+apr_status_t sc_central_ask(sc_link_op_t op, const sc_change_t *change, sc_outcome_t *outcome);
+/** As sc_session_heir. */
+int sc_central_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir);
+/** As sc_session_find; body, its length and the times are filled in. */
+int sc_central_other(const session_t *s, const sc_id_t *id, sc_stored_t *stored);
+/** Take over what sc_central_other has found, as s->id. @return 1: done */
+int sc_central_take(request_rec *r, session_t *s, const sc_stored_t *stored, const char *route);
+
 /** Whether an id was changed; which one it has become. @return 1: it was */
 int sc_session_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir);
 /** Look for the session under another id. @return 1: it is there, to *stored; 0: it is not;

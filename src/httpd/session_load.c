@@ -86,6 +86,9 @@ int sc_session_heir(const session_t *s, const sc_id_t *id, sc_id_t *heir)
     session_t other = *s;
     sc_stored_t stored;
 
+    if (sc_httpd()->central) {
+        return sc_central_heir(s, id, heir);
+    }
     other.id = *id;
     return sc_httpd()->store && read_store(&other, s->z.pool, &stored) == APR_SUCCESS &&
            sc_record_heir(&stored.rec, heir);
@@ -221,6 +224,9 @@ int sc_session_find(request_rec *r, session_t *s, const sc_id_t *id, const char 
     session_t other = *s;
     lookup_t result;
 
+    if (sc_httpd()->central) {
+        return sc_central_other(s, id, stored);
+    }
     other.id = *id;
     result = find_out(r, &other, s->z.pool, route, stored);
     s->wait = other.wait;
@@ -231,14 +237,15 @@ int sc_session_find(request_rec *r, session_t *s, const sc_id_t *id, const char 
 
 /* ---- taking what was found ------------------------------------------------------------------- */
 
-static apr_status_t decode(session_t *s, const sc_stored_t *stored, apr_pool_t *pool)
+apr_status_t sc_session_take(session_t *s, const unsigned char *body, apr_size_t len)
 {
+    apr_pool_t *pool = s->z.pool;
     apr_status_t rv;
     sc_attr_t a;
     sc_rd_t rd;
 
     s->loaded = apr_array_make(pool, 8, sizeof(sc_attr_t));
-    sc_rd_init(&rd, stored->body, stored->rec.body_len);
+    sc_rd_init(&rd, body, len);
     while ((rv = sc_attr_get(&rd, &a)) == APR_SUCCESS) {
         if (!(a.flags & SC_ATTR_REMOVED) && a.name[0] != SC_OWN_PREFIX) {
             apr_table_addn(s->z.entries, apr_pstrmemdup(pool, a.name, a.name_len),
@@ -265,18 +272,18 @@ static int filtered(const request_rec *top, const sc_dir_conf_t *dir)
  * replicated). Instead the session's life is cut into intervals: the first request in each gets an
  * expiry time that makes mod_session save. So a cookie is never older than one interval plus the
  * time without requests, which is what the directive promises. */
-static void arm_expiry(request_rec *r, session_t *s, const sc_stored_t *stored, apr_time_t last,
-                       apr_time_t now)
+int sc_session_arm(request_rec *r, session_t *s, apr_time_t begin, apr_time_t last, apr_time_t now)
 {
     const session_dir_conf *m = sc_provider_mod_session(r);
     apr_time_t interval = m ? m->expiry_update_time : 0;
     apr_time_t max_age = m ? apr_time_from_sec((apr_time_t)m->maxage) : 0;
-    apr_time_t begin = stored->rec.created;
 
     if (interval > 0 && max_age > interval && last >= begin && now >= last &&
         (now - begin) / interval != (last - begin) / interval) {
         s->z.expiry = apr_time_now() + max_age - interval;
+        return 1;
     }
+    return 0;
 }
 
 apr_status_t sc_session_where(const session_t *s, sc_record_t *rec)
@@ -410,7 +417,7 @@ static void found(request_rec *r, chain_t *chain, session_t *s, const sc_stored_
     apr_time_t now = sc_mono(&sc_clock_system);
     apr_time_t last = sc_store_last_access(h->store, stored);
 
-    if (decode(s, stored, chain->top->pool) != APR_SUCCESS) {
+    if (sc_session_take(s, stored->body, stored->rec.body_len) != APR_SUCCESS) {
         apr_table_clear(s->z.entries);
         unknown(r, chain, s, "what the store holds of it cannot be read");
         return;
@@ -419,7 +426,7 @@ static void found(request_rec *r, chain_t *chain, session_t *s, const sc_stored_
     if (!filtered(chain->top, sc_config_dir(r))) {
         sc_store_note_access(h->store, stored->cell, stored->gen, now);
     }
-    arm_expiry(r, s, stored, last, now);
+    (void)sc_session_arm(r, s, stored->rec.created, last, now);
     bind_route(r, s, stored, route);
     /* as the stock providers do: what is made for one user is not for shared caches; a handler may
      * think otherwise */
@@ -433,7 +440,12 @@ static void begin_old(request_rec *r, chain_t *chain, session_t *s, const sc_coo
 
     switch (sc_rotation_reach(r, chain, s, cookie->route, &stored)) {
     case 1:
-        found(r, chain, s, &stored, cookie->route);
+        if (!sc_httpd()->central) {
+            found(r, chain, s, &stored, cookie->route);
+        } else if (!sc_central_take(r, s, &stored, cookie->route)) {
+            unknown(r, chain, s, "what the store holds of it cannot be read");
+            break;
+        }
         s->due = COOKIE_SET;
         break;
     case 0:
@@ -441,6 +453,31 @@ static void begin_old(request_rec *r, chain_t *chain, session_t *s, const sc_coo
         break;
     default:
         unknown(r, chain, s, "the other members could not be asked for it in time");
+        break;
+    }
+}
+
+/* The same in a central store. */
+static void find_central(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t *cookie)
+{
+    apr_time_t start = sc_mono(&sc_clock_system);
+    central_found_t result =
+        sc_central_load(r, s, cookie->route, filtered(chain->top, sc_config_dir(r)));
+
+    s->wait += sc_mono(&sc_clock_system) - start;
+    switch (result) {
+    case CENTRAL_FOUND:
+        apr_table_setn(r->headers_out, "Cache-Control", "no-cache, private");
+        break;
+    case CENTRAL_GONE:
+        s->due = COOKIE_CLEAR;
+        break;
+    case CENTRAL_RENAMED:
+        begin_old(r, chain, s, cookie);
+        break;
+    default:
+        apr_table_clear(s->z.entries);
+        unknown(r, chain, s, "the central store has not answered");
         break;
     }
 }
@@ -457,6 +494,12 @@ static void find(request_rec *r, chain_t *chain, session_t *s, const sc_cookie_t
     s->hint = cookie->hint;
     if (cookie->kind == SC_COOKIE_OURS) {
         s->id = cookie->id;
+    }
+    if (h->central) {
+        if (cookie->kind == SC_COOKIE_OURS) {
+            find_central(r, chain, s, cookie);
+        }
+        return;
     }
     if (!h->store || !h->board || !h->link) {
         unknown(r, chain, s, "there is no engine");

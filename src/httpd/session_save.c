@@ -69,20 +69,22 @@ static void complain_full(request_rec *r)
     before = __atomic_exchange_n(&limit->suppressed, 0, __ATOMIC_RELAXED);
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                   "SC0211: the store is full: no new session (and %" APR_UINT64_T_FMT
-                  " since the last line like this); raise SessionClusterMemory",
-                  before);
+                  " since the last line like this); raise %s",
+                  before,
+                  sc_httpd()->central ? "the memory of the central store" : "SessionClusterMemory");
 }
 
 /* The engine is not there, or too busy. What was asked may have been done or not. */
 static apr_status_t unanswered(request_rec *r, chain_t *chain, session_t *s, apr_status_t rv)
 {
+    const char *who = sc_httpd()->central ? "central store" : "engine";
     char masked[SC_ID_MASKED];
 
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, r,
-                  "SC0212: session %s: no answer from the engine, the change may be lost",
-                  sc_id_mask(&s->id, masked));
+                  "SC0212: session %s: no answer from the %s, the change may be lost",
+                  sc_id_mask(&s->id, masked), who);
     if (sc_must_refuse()) {
-        sc_refuse(chain, r, "the engine did not answer");
+        sc_refuse(chain, r, apr_psprintf(r->pool, "the %s did not answer", who));
     }
     return rv;
 }
@@ -356,7 +358,7 @@ static apr_status_t end(request_rec *r, chain_t *chain, session_t *s)
         outcome = SC_DONE;
     }
     rv = settle(r, chain, s, outcome, &done);
-    if (done) {
+    if (done || outcome == SC_FULL) { /* a central store that refuses even this: as above */
         s->due = COOKIE_CLEAR;
         did(r, s, SC_SESSION_DESTROYED, &heir);
     }

@@ -98,6 +98,7 @@ int sc_status_look(sc_status_t *s, request_rec *r)
     s->role = self->conf ? self->conf->engine.role : SC_ROLE_NODE;
     s->route = s->receiver = s->action.name = s->action.message = "";
     s->has_tallies = sc_balancer_tallies(&s->tallies);
+    sc_central_counters(&s->central);
     s->may_act = sc_config_dir(r)->status_actions == 1;
     s->nonce = sc_status_nonce();
     sc_status_counts(&s->posts);

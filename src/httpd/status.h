@@ -72,6 +72,7 @@ typedef struct sc_status_t {
     sc_rates_t rates;
     sc_tallies_t tallies;
     int has_tallies; /**< a balancer here uses bysession */
+    sc_central_counters_t central;
     sc_status_counts_t posts;
     int may_act;       /**< SessionClusterStatusActions On */
     const char *nonce; /**< for forms */

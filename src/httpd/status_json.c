@@ -251,6 +251,9 @@ static void put_counters(json_t *j, const sc_status_t *s)
 #define PUT_TALLY(name) put_number(j, #name, s->tallies.name);
     SC_TALLIES(PUT_TALLY)
 #undef PUT_TALLY
+#define PUT_CENTRAL(name) put_number(j, #name, s->central.name);
+    SC_CENTRAL_COUNTERS(PUT_CENTRAL)
+#undef PUT_CENTRAL
     put_number(j, "status_actions", s->posts.status_actions);
     put_number(j, "status_refused", s->posts.status_refused);
     close_at(j, "}");

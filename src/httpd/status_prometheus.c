@@ -232,6 +232,9 @@ static void put_counters(const sc_status_t *s)
 #define PUT_TALLY(name) put_counter(s->r, #name, s->tallies.name);
     SC_TALLIES(PUT_TALLY)
 #undef PUT_TALLY
+#define PUT_CENTRAL(name) put_counter(s->r, #name, s->central.name);
+    SC_CENTRAL_COUNTERS(PUT_CENTRAL)
+#undef PUT_CENTRAL
     put_counter(s->r, "status_actions", s->posts.status_actions);
     put_counter(s->r, "status_refused", s->posts.status_refused);
 }

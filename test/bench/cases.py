@@ -8,22 +8,24 @@ import sqlite3
 
 import rig
 
-NAMES = ("none", "cookie", "dbd", "alone", "sync2", "sync2e", "sync3", "async3")
+NAMES = ("none", "cookie", "dbd", "alone", "sync2", "sync2e", "sync3", "async3", "backup3", "redis",
+         "memcache", "shmcb")
 
 
 class Case:
     """The load goes to the first node; the CPU time of all of them counts."""
 
-    def __init__(self, name, title, nodes):
+    def __init__(self, name, title, nodes, others=None):
         self.name = name
         self.title = title
         self.nodes = nodes
+        self.others = len(nodes) - 1 if others is None else others
 
     def start(self):
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
-            node.wait_ready(len(self.nodes) - 1)
+            node.wait_ready(self.others)
 
 
 def make_none(farm):
@@ -94,7 +96,27 @@ def make_secret(farm, name):
     return path
 
 
-def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False,
+def make_central(farm, name):
+    """A node whose sessions are in Redis or memcached; the server's CPU time counts, too."""
+    server = {"redis": ["redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "",
+                        "--appendonly", "no"],
+              "memcache": ["memcached", "-l", "127.0.0.1", "-p", "{port}", "-U", "0", "-m", "64"] +
+                          (["-u", rig.USER] if os.geteuid() == 0 else [])}.get(name)
+    nodes = []
+    provider = "shmcb:bench(8000000)"
+    if server:
+        if not shutil.which(server[0]):
+            rig.say(f"{server[0]} is not installed: left out")
+            return None
+        nodes.append(rig.Server(farm, name + "-server", server))
+        provider = f"{name}:127.0.0.1:{nodes[0].port}"
+    head = f'SessionClusterManager store "provider={provider}"'
+    nodes.insert(0, rig.Httpd(farm, name, farm.load_line("socache_" + name) + "\n" +
+                              cluster_config(farm, head)))
+    return Case(name, f"cluster, sessions in {name}", nodes, 0)
+
+
+def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False, manager="",
                  more=lambda i: ""):
     """@param more further lines for node i"""
     ports = [farm.free_port() for _ in range(count)]
@@ -108,6 +130,8 @@ def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=F
                           f"SessionClusterReceiver address=127.0.0.1 port={port} autoBind=1",
                           f"SessionClusterSendOptions {options}",
                           f"SessionClusterMemory {memory}"])
+        if manager:
+            head += f"\nSessionClusterManager {manager}"
         if encrypted:
             head += f"\nSessionClusterSecret file:{secret}"
         head += "\n" + more(i)
@@ -189,4 +213,11 @@ def make_all(farm, only=None):
                                         ("async3", 3, 8, "cluster, 3 nodes asynchronous")):
         if wanted(name):
             made[name] = make_cluster(farm, name, count, options, title=title)
+    if wanted("backup3"):
+        made["backup3"] = make_cluster(farm, "backup3", 3, 6, title="cluster, 3 nodes, one backup",
+                                       manager="backup")
+    for name in ("redis", "memcache", "shmcb"):
+        case = make_central(farm, name) if wanted(name) else None
+        if case:
+            made[name] = case
     return made

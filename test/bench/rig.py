@@ -382,6 +382,50 @@ class Httpd:
                 "used": used * s["bytes"] / s["cells"]}
 
 
+class Server:
+    """Something else that runs and whose CPU time counts: a Redis, a memcached."""
+
+    def __init__(self, farm, name, command):
+        self.port = farm.free_port()
+        self.name = name
+        self.root = os.path.join(farm.root, name)
+        self.command = [word.replace("{port}", str(self.port)) for word in command]
+        self.proc = None
+        os.makedirs(self.root)
+        farm.instances.append(self)
+
+    @property
+    def pid(self):
+        return self.proc.pid
+
+    def launch(self):
+        self.proc = subprocess.Popen(self.command, cwd=self.root, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def wait_ready(self, others=0, timeout=15.0):
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            with socket.socket() as s:
+                s.settimeout(1)
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise Failure(f"{self.name} does not listen")
+
+    def processes(self):
+        return [self.pid] if self.proc and self.proc.poll() is None else []
+
+    def kind_of(self, pid):
+        return self.name
+
+    def stop(self):
+        if self.proc and self.proc.poll() is None:
+            self.proc.kill()
+        if self.proc:
+            self.proc.wait()
+        self.proc = None
+
+
 class Farm:
     """All instances and what is compiled for them, in one temporary folder."""
 

@@ -61,6 +61,7 @@ STATIC = (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0
           "SessionClusterReceiver address=127.0.0.1 port=4000\n")
 DNS = (ROUTE + "SessionClusterMembership dns name=localhost port=4000\n"
        "SessionClusterReceiver address=127.0.0.1 port=4000\n")
+SOCACHE = load("socache_redis", "socache_memcache", "socache_shmcb")
 SECRET = "SessionClusterSecret exec:/bin/echo 0123456789abcdef\n"
 LONG = "x" * 64
 KEY = "00112233445566778899AABBCCDDEEFF"
@@ -217,10 +218,26 @@ WRONG = [
     ("SessionClusterSendOptions 6 wait=1", r"knows timeout and onTimeout; not \"wait\""),
     ("SessionClusterSendOptions 6 serve", r"key=value"),
     # manager
-    ("SessionClusterManager", r"delta or backup, then key=value"),
-    ("SessionClusterManager persistent", r"delta or backup, then key=value, not \"persistent\""),
+    ("SessionClusterManager", r"delta, backup or store, then key=value"),
+    ("SessionClusterManager persistent",
+     r"delta, backup or store, then key=value, not \"persistent\""),
+    ("SessionClusterManager store", r"SC1000: .*provider=redis:127\.0\.0\.1:6379"),
+    ("SessionClusterManager store provider=", r"name:arguments of a socache provider"),
+    ("SessionClusterManager store provider=:h", r"name:arguments of a socache provider"),
     ("SessionClusterManager store provider=redis:h:1",
-     r"store is not in this version, which knows delta and backup"),
+     r"SC1002: .*no such socache provider is loaded \(loaded: .*LoadModule socache_NAME_module"),
+    ("SessionClusterManager store provider=" + "x" * 600, r"at most 511 bytes"),
+    ("SessionClusterManager store prefix=a:b", r"letters, digits, - and _"),
+    ("SessionClusterManager store prefix=", r"letters, digits, - and _"),
+    ("SessionClusterManager store prefix=123456789012345", r"at most 14 bytes"),
+    ("SessionClusterManager store timeout=10", r"milliseconds from 50 to 60000"),
+    ("SessionClusterManager store retryInterval=1", r"milliseconds from 50 to 10000"),
+    ("SessionClusterManager store onUnreachable=404", r"503 or empty, not \"404\""),
+    ("SessionClusterManager store touchInterval=0", r"seconds from 1 to 3600"),
+    ("SessionClusterManager store lookAgain=10001", r"milliseconds \(0: never\) from 0 to 10000"),
+    ("SessionClusterManager store tombstoneTime=1", r"seconds from 10"),
+    ("SessionClusterManager store backups=1", r"no backups: .*no node holds copies"),
+    ("SessionClusterManager store color=red", r"knows provider, prefix.*tombstoneTime; not"),
     ("SessionClusterManager delta expireSessionsOnShutdown=maybe", r"true or false"),
     ("SessionClusterManager delta stateTransferTimeout=0", r"seconds from 1 to 3600"),
     ("SessionClusterManager delta blockSize=1", r"bytes from 4096"),
@@ -456,6 +473,13 @@ CONTRADICTIONS = [
     ("SessionClusterMemory 1M\nSessionClusterMaxSessionSize 512K", r"SC0110: .*at least 4 times"),
     ("SessionClusterReceiver maxFrame=100K\nSessionClusterMaxSessionSize 64K",
      r"SC0111: .*maxFrame=102400 must be at least twice"),
+    (SOCACHE + "SessionClusterManager store provider=redis:127.0.0.1:1,127.0.0.1:2",
+     r"SC1003: .*one server"),
+    (SOCACHE + "SessionClusterManager store provider=redis",
+     r"SC1004: .*List of server names required"),
+    (SOCACHE + "SessionClusterManager store provider=shmcb:x(10)", r"SC1004: .*size has to be"),
+    (SOCACHE + STATIC + "SessionClusterQuorum 2\n"
+     "SessionClusterManager store provider=redis:127.0.0.1:1", r"SC1001: SessionClusterQuorum"),
     ("SessionClusterReceiver maxFrame=1M\nSessionClusterManager delta blockSize=1M",
      r"SC0112: .*twice.*blockSize=1048576"),
     ("SessionClusterSender maxQueueSize=64K", r"SC0113: .*maxQueueSize=65536 must be at least"),
@@ -601,6 +625,11 @@ RIGHT = [
     "SessionClusterManager delta expireSessionsOnShutdown=true stateTransferTimeout=10",
     "SessionClusterManager delta digestInterval=0",
     "SessionClusterManager backup",
+    SOCACHE + "SessionClusterManager store provider=redis:127.0.0.1:1",
+    SOCACHE + "SessionClusterManager STORE Provider=redis:[::1]:1 prefix=a-b_c timeout=50 "
+    "retryInterval=50 onUnreachable=Empty touchInterval=3600 lookAgain=0 tombstoneTime=86400",
+    SOCACHE + STATIC + 'SessionClusterManager store "provider=shmcb:sessions(100000)"',
+    SOCACHE + "SessionClusterManager store provider=shmcb",
     STATIC + "SessionClusterManager backup",
     STATIC + "SessionClusterMember 127.0.0.1:4002\nSessionClusterManager backup backups=2",
     # a balancer may share the line; a multicast group has as many nodes as come
@@ -731,6 +760,8 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
     if kind == "Deployer":
         extra += STATIC + some_secret(tmp_path)
         line = deployer_folders(tmp_path, line)
+    if "Manager store" in line:
+        extra += SOCACHE
     if kind in ("Announce", "Members"):
         extra += STATIC
     if kind == "Members":
@@ -758,6 +789,9 @@ def test_reference_knows_every_directive():
     ("node-backup.conf.example", {"SC_ROUTE": "n5", "SC_PORT": "4005", "SC_RACK": "rack3"},
      SESSION + MODULE_LINE),
     ("node.conf.example", {"SC_ANNOUNCE": "http://*:8001"}, SESSION + MODULE_LINE),
+    ("node-store.conf.example", {}, SESSION + load("socache_redis") + MODULE_LINE),
+    ("node-store.conf.example", {"SC_STORE": "memcache:127.0.0.1:11211", "SC_UNREACHABLE": "empty"},
+     SESSION + load("socache_memcache") + MODULE_LINE),
     ("balancer-members.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {}, PROXY + MODULE_LINE),
     ("balancer.conf.example", {"SC_PORT": "4712", "SC_BACKEND1": "http://127.0.0.1:9001"},
