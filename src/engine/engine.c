@@ -19,6 +19,7 @@
 
 #include "notices.h"
 #include "sc_engine.h"
+#include "sc_secret.h"
 #include "sc_store.h"
 #include "sc_tomcat.h"
 
@@ -42,6 +43,7 @@ struct sc_engine_t {
     sc_manager_t *manager;
     sc_channel_t *channel;
     sc_net_t *net;
+    sc_keyring_t *ring;  /* of the snapshot */
     sc_tomcat_t *tomcat; /* NULL: none is followed */
     sc_events_t *events; /* NULL: nobody listens */
     sc_board_t *board;
@@ -510,6 +512,10 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
         rv = create_channel(e, &uid, pool);
     }
     if (rv == APR_SUCCESS) {
+        rv = sc_keyring_create(&e->ring, setup->secrets);
+    }
+    if (rv == APR_SUCCESS) {
+        mc.ring = e->ring;
         mc.config = setup->config;
         mc.clock = setup->clock;
         mc.timers = sc_loop_timers(e->loop);
@@ -591,8 +597,10 @@ apr_status_t sc_engine_run(sc_engine_t *e)
     if (e->leave) {
         sc_manager_stop(e->manager);
         hand_over(e);
+        sc_manager_last_look(e->manager);
         sc_channel_stop(e->channel);
         sc_net_drain(e->net, DRAIN_TIME);
+        sc_manager_save(e->manager);
         sc_board_set(e->board->node_state, SC_NODE_DOWN);
     }
     if (e->events != NULL) {
@@ -600,6 +608,8 @@ apr_status_t sc_engine_run(sc_engine_t *e)
     }
     sc_link_server_close(e->link);
     sc_net_close(e->net);
+    sc_keyring_destroy(e->ring);
+    e->ring = NULL;
     return rv;
 }
 

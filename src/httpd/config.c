@@ -9,6 +9,7 @@
 
 #include "announce.h"
 #include "options.h"
+#include "snapshot.h"
 #include "provider.h"
 #include "secret.h"
 
@@ -345,7 +346,7 @@ static void check_secret(check_t *c, const sc_server_conf_t *conf)
 {
     const sc_config_t *e = &conf->engine;
 
-    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE) {
+    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE && !e->snapshot.path[0]) {
         complain(c, "SC0126: SessionClusterSecret without SessionClusterMembership: a node alone "
                     "has nobody to share it with; take it out");
     }
@@ -539,6 +540,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     check_backups(&c, conf);
     check_provider(&c, conf);
     err = sc_announce_wrong(conf);
+    if (err) {
+        complain(&c, "%s", err);
+    }
+    err = sc_snapshot_wrong(conf, ptemp);
     if (err) {
         complain(&c, "%s", err);
     }

@@ -40,6 +40,7 @@
     X(placement)                                                                                   \
     X(backup)                                                                                      \
     X(events)                                                                                      \
+    X(snapshot)                                                                                    \
     X(tomcat)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
