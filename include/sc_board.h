@@ -114,6 +114,8 @@ typedef struct sc_view_t {
     X(ignored)        /* session messages of peers that changed nothing */                         \
     X(transfers)      /* state transfers received to their end */                                  \
     X(transferred)    /* sessions received in them */                                              \
+    X(restored)       /* sessions read from the snapshot */                                        \
+    X(snapshots_bad)  /* snapshots that could not be used and were set aside */                    \
     X(gaps)           /* gaps noticed in a peer's stream */                                        \
     X(lapses)         /* times the lease on reading ran out */                                     \
     X(refused_quorum) /* requests refused: fewer live members than SessionClusterQuorum */         \
@@ -267,6 +269,9 @@ typedef struct sc_board_t {
                                          engines and restarts, not the mapping */
     sc_rates_t rates;               /**< of the last seconds; words of their own, not one picture */
     sc_notices_t notices;
+    apr_uint32_t restore; /**< SessionClusterSnapshot, see restore.c: 0: not looked at yet */
+    apr_uint64_t forgot;  /**< newest stamp of an ended session that was forgotten, here or by those
+                               whom this node has learned from; 0: none */
     struct {
         apr_uint32_t on;         /**< 1: the deployer's process runs */
         apr_uint32_t files;      /**< in deployDir */

@@ -11,6 +11,7 @@
 #include "central.h"
 #include "deployer.h"
 #include "options.h"
+#include "snapshot.h"
 #include "provider.h"
 #include "secret.h"
 
@@ -351,7 +352,7 @@ static void check_secret(check_t *c, const sc_server_conf_t *conf)
 {
     const sc_config_t *e = &conf->engine;
 
-    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE) {
+    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE && !e->snapshot.path[0]) {
         complain(c, "SC0126: SessionClusterSecret without SessionClusterMembership: a node alone "
                     "has nobody to share it with; take it out");
     }
@@ -552,6 +553,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
         complain(&c, "%s", err);
     }
     err = sc_central_wrong(conf, s, pconf, ptemp);
+    if (err) {
+        complain(&c, "%s", err);
+    }
+    err = sc_snapshot_wrong(conf, ptemp);
     if (err) {
         complain(&c, "%s", err);
     }

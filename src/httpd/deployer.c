@@ -246,10 +246,10 @@ void sc_deployer_monitor(sc_retained_t *kept, const sc_board_t *board, server_re
 {
     apr_uint32_t restarts = sc_board_get(board->deploy.restarts);
 
-    if (kept->deploy_restarts == restarts) {
+    if (kept->own->deploy_restarts == restarts) {
         return;
     }
-    kept->deploy_restarts = restarts;
+    kept->own->deploy_restarts = restarts;
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "SC0942: files were deployed; httpd is restarted gracefully (afterDeploy)");
     if (kill(getpid(), AP_SIG_GRACEFUL) != 0) {
