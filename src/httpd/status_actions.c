@@ -17,6 +17,7 @@
  * Children cannot write the store: the engine does what is asked for.
  */
 
+#include "listeners.h"
 #include "status.h"
 
 #include "apr_lib.h"
@@ -380,6 +381,11 @@ static ending_t end_session(const sc_status_t *s, const sc_id_t *id, const char 
         }
     }
     outcome = ask_for(SC_LINK_REMOVE, id, context);
+    if (outcome == SC_DONE || outcome == SC_DEGRADED) {
+        /* what a child has asked for it tells itself, see sc_manager.h */
+        sc_listeners_did(s->r, SC_SESSION_DESTROYED, SC_GONE_INVALIDATED, context, id, NULL,
+                         here->nelts ? APR_ARRAY_IDX(here, 0, sc_found_t).primary : "");
+    }
     return outcome == SC_DONE || outcome == SC_DEGRADED || outcome == SC_ABSENT ? END_NOW
                                                                                 : END_FAILED;
 }

@@ -8,6 +8,7 @@ from collections import namedtuple
 import pytest
 
 from node import wait_until
+from test_status import ACTIONS, act
 
 CONFIG = """
 Session On
@@ -168,6 +169,18 @@ def test_idle(farm, folder, listener_module, kind, option):
     else:
         wait_until(lambda: cluster[1].sessions() == 0, 15, "gone on n2")
         assert b.sessions() == []
+
+
+def test_ended_on_the_status_page(farm, folder, listener_module):
+    cluster = farm.cluster(2, extra=ACTIONS)
+    a, b = [Journal(folder, node, listener_module) for node in cluster.nodes]
+    cluster.start()
+    one = cluster[0].client()
+    one.op("set=a:1")
+    assert act(cluster[1], "expire", id=one.cookies["SID"])["done"]
+    gone = b.wait("destroyed", "invalidated", one.id)
+    assert in_child(gone, cluster[1]) and gone.primary == "n1"
+    assert not a.sessions("destroyed")  # it did not happen there
 
 
 def test_shutdown(farm, folder, listener_module, kind):
