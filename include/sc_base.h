@@ -110,6 +110,12 @@ static inline apr_time_t sc_wall(const sc_clock_t *c)
     return c->wall(c->ctx);
 }
 
+/* ---- processes ---------------------------------------------------------------------------- */
+
+/** In a process that was forked: close all descriptors but stdin, stdout, stderr and this one,
+ *  which programs that it runs do not get. @return its number now */
+int sc_close_others(int fd);
+
 /* ---- log ---------------------------------------------------------------------------------- */
 
 typedef enum sc_log_level_t {

@@ -154,8 +154,18 @@ typedef struct sc_view_t {
     X(tomcat_ignored)     /* locations in answers that could not be used */                        \
     X(events_told)        /* told to listeners of other modules by the engine */                   \
     X(events_lost)        /* not told: listeners are too slow */                                   \
-    X(link_requests)      /* messages from the children */                                         \
-    X(link_refused)       /* malformed ones */
+    X(deploy_placed)      /* files that the deployer put into deployDir */                         \
+    X(deploy_removed)     /* files that it removed from there */                                   \
+    X(deploy_bytes_in)    /* bytes of files received */                                            \
+    X(deploy_bytes_out)   /* sent */                                                               \
+    X(deploy_refused)     /* names, files and messages that it refused */                          \
+    X(deploy_failed)      /* files that could not be fetched, placed or removed at once */         \
+    X(deploy_conflicts)   /* files about which two watchers disagree */                            \
+    X(deploy_batches)     /* batches of files that were completed */                               \
+    X(deploy_commands)    /* commands run after them */                                            \
+    X(deploy_commands_failed)                                                                      \
+    X(link_requests) /* messages from the children */                                              \
+    X(link_refused)  /* malformed ones */
 
 typedef struct sc_counters_t {
 #define SC_X(name) apr_uint64_t name;
@@ -257,6 +267,14 @@ typedef struct sc_board_t {
                                          engines and restarts, not the mapping */
     sc_rates_t rates;               /**< of the last seconds; words of their own, not one picture */
     sc_notices_t notices;
+    struct {
+        apr_uint32_t on;         /**< 1: the deployer's process runs */
+        apr_uint32_t files;      /**< in deployDir */
+        apr_uint32_t waiting;    /**< files still to come */
+        apr_uint32_t restarts;   /**< restarts of httpd asked for by afterDeploy=graceful */
+        apr_uint64_t bytes;      /**< of all files, those still to come included */
+        apr_uint64_t done_bytes; /**< of the file that is being fetched */
+    } deploy;
     sc_counters_t count;
     sc_board_peer_t peer[SC_PEERS_MAX];
     apr_uint32_t view_gen;

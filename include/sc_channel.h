@@ -117,6 +117,13 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
  */
 apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
                              apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton);
+/**
+ * As sc_channel_send, to a member of ours, past everything that is queued for it, on a connection
+ * that only such messages use: sessions do not wait behind them. done comes with the
+ * acknowledgement. Who sends sees to it that not too many are under way.
+ */
+apr_status_t sc_channel_send_bulk(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
+                                  apr_size_t len, sc_sent_fn_t *done, void *baton);
 /** Foreign members seen now; valid until the next event. @return their number */
 apr_size_t sc_channel_foreign(const sc_channel_t *ch, const sc_member_t **members, apr_size_t max);
 /** The port of the UDP receiver, to be announced; before sc_channel_start. */

@@ -101,6 +101,32 @@ typedef struct sc_config_tomcat_t {
     sc_config_worker_t worker[SC_MEMBERS_MAX];
 } sc_config_tomcat_t;
 
+/** Longest path of a directory of the deployer, without the final NUL. */
+#define SC_DEPLOY_PATH_MAX 255
+/** Longest text of its command=. */
+#define SC_DEPLOY_COMMAND_MAX 511
+
+/** What a node does after a batch of files has come, besides its command. */
+typedef enum sc_deploy_after_t { SC_DEPLOY_NOTHING = 0, SC_DEPLOY_GRACEFUL } sc_deploy_after_t;
+
+/** SessionClusterDeployer; see sc_deployer.h. */
+typedef struct sc_config_deployer_t {
+    apr_uint32_t on;                         /**< 1: the directive is given */
+    apr_uint32_t watch;                      /**< watchEnabled */
+    char watch_dir[SC_DEPLOY_PATH_MAX + 1];  /**< "": none */
+    char deploy_dir[SC_DEPLOY_PATH_MAX + 1]; /**< all paths are absolute */
+    char temp_dir[SC_DEPLOY_PATH_MAX + 1];   /**< on the same file system as deploy_dir */
+    apr_uint32_t scan_ms;                    /**< pause between two looks into watch_dir */
+    apr_uint32_t max_files;                  /**< in deploy_dir at most */
+    apr_uint32_t max_file;                   /**< bytes of one file at most */
+    apr_uint32_t max_total;                  /**< bytes of all files at most */
+    apr_uint32_t block_bytes;                /**< bytes of a file in one message */
+    apr_uint32_t max_rate;                   /**< bytes fetched in a second; 0: any number */
+    apr_uint32_t after;                      /**< sc_deploy_after_t */
+    char command[SC_DEPLOY_COMMAND_MAX + 1]; /**< "": none */
+    apr_uint32_t command_ms;                 /**< bound on its run */
+} sc_config_deployer_t;
+
 /** What is asked of the sockets of one direction. */
 typedef struct sc_config_sock_t {
     apr_uint32_t delay;         /**< 1: tcpNoDelay=false */
@@ -199,6 +225,7 @@ typedef struct sc_config_t {
     } secret; /**< which secrets, so that another one is noticed; the keys are not here */
 
     sc_config_tomcat_t tomcat;
+    sc_config_deployer_t deployer;
 
     apr_uint32_t quorum;      /**< 0: off */
     apr_uint32_t max_session; /**< bytes of a session's body at most */

@@ -21,9 +21,11 @@
  */
 typedef void sc_sent_fn_t(void *baton, apr_status_t rv);
 
-/** Data frames and small control frames (heartbeats of static membership) go on connections of
- *  their own, so that a long queue does not look like a dead member. */
-typedef enum sc_lane_t { SC_LANE_DATA = 0, SC_LANE_CONTROL = 1 } sc_lane_t;
+/** Data frames, small control frames (heartbeats of static membership) and bulk go on connections
+ * of their own, so that a long queue does not look like a dead member, and sessions do not wait
+ * behind files. */
+typedef enum sc_lane_t { SC_LANE_DATA = 0, SC_LANE_CONTROL = 1, SC_LANE_BULK = 2 } sc_lane_t;
+#define SC_LANES 3
 
 /** An address that a name stands for. */
 typedef struct sc_address_t {

@@ -58,6 +58,13 @@ void sc_config_defaults(sc_config_t *c)
     c->tomcat.drop_ms = 3000;
     c->tomcat.interval_ms = 5000;
     c->tomcat.timeout_ms = 10000;
+    c->deployer.scan_ms = 2000;
+    c->deployer.max_files = 10000;
+    c->deployer.max_file = 256u * 1024 * 1024;
+    c->deployer.max_total = 1024u * 1024 * 1024;
+    c->deployer.block_bytes = 64 * 1024;
+    c->deployer.command_ms = 60000;
+
     c->tomcat.max_answer = 32 * 1024 * 1024;
 
     c->max_session = 64 * 1024;

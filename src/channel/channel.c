@@ -78,8 +78,8 @@ static void message_sent(void *baton, apr_status_t rv)
 }
 
 /** A message that is no envelope, down the chain. */
-static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *bytes, apr_size_t len,
-                         apr_uint32_t options, sc_sent_fn_t *done, void *baton)
+static void send_message(sc_channel_t *ch, const sc_member_t *to, sc_lane_t lane, const void *bytes,
+                         apr_size_t len, apr_uint32_t options, sc_sent_fn_t *done, void *baton)
 {
     sc_outgoing_t out;
 
@@ -89,7 +89,7 @@ static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *by
     out.packet.body = bytes;
     out.packet.body_len = len;
     out.to = to;
-    out.lane = SC_LANE_DATA;
+    out.lane = lane;
     out.done = done != NULL ? done : message_sent;
     out.baton = baton;
     SC_CHANNEL_COUNT(ch, messages_out);
@@ -99,7 +99,7 @@ static void send_message(sc_channel_t *ch, const sc_member_t *to, const void *by
 static void foreign_send(void *ctx, const sc_member_t *to, const void *bytes, apr_size_t len,
                          apr_uint32_t options)
 {
-    send_message(ctx, to, bytes, len, options, NULL, NULL);
+    send_message(ctx, to, SC_LANE_DATA, bytes, len, options, NULL, NULL);
 }
 
 /* ---- making a channel ----------------------------------------------------------------------- */
@@ -358,8 +358,24 @@ apr_status_t sc_channel_send(sc_channel_t *ch, const sc_member_t *to, const void
     if (len > ch->office.max_record) {
         return APR_EINVAL;
     }
-    send_message(ch, peer != NULL ? &peer->member : &foreign->member, bytes, len,
+    send_message(ch, peer != NULL ? &peer->member : &foreign->member, SC_LANE_DATA, bytes, len,
                  options | SC_OPT_BYTE_MESSAGE, done, baton);
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_channel_send_bulk(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
+                                  apr_size_t len, sc_sent_fn_t *done, void *baton)
+{
+    const sc_channel_peer_t *peer = sc_channel_peer(ch, to);
+
+    if (peer == NULL) {
+        return APR_NOTFOUND;
+    }
+    if (len > ch->office.max_record) {
+        return APR_EINVAL;
+    }
+    send_message(ch, &peer->member, SC_LANE_BULK, bytes, len,
+                 SC_OPT_BYTE_MESSAGE | SC_OPT_USE_ACK | SC_OPT_SYNCHRONIZED_ACK, done, baton);
     return APR_SUCCESS;
 }
 

@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,27 +100,6 @@ static void look_up(const char *name, answer_t *a)
     freeaddrinfo(list);
 }
 
-/** Close all but stderr and this one: the sockets of a process that has ended must not stay open
- *  here. */
-static void close_others(int fd)
-{
-    struct rlimit limit = {1024, 1024};
-    long max = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (long)limit.rlim_cur : 1024;
-    long i;
-
-    if (fd > STDERR_FILENO + 1) {
-        (void)dup2(fd, STDERR_FILENO + 1);
-    }
-#ifdef __linux__
-    if (syscall(SYS_close_range, (unsigned int)STDERR_FILENO + 2, ~0u, 0u) == 0) {
-        return;
-    }
-#endif
-    for (i = STDERR_FILENO + 2; i < max && i < 65536; i++) {
-        close((int)i);
-    }
-}
-
 static void serve(int fd, pid_t engine)
 {
     char name[SC_DNS_NAME_MAX + 1];
@@ -138,8 +115,7 @@ static void serve(int fd, pid_t engine)
     if (getppid() != engine) {
         _exit(0);
     }
-    close_others(fd);
-    fd = fd > STDERR_FILENO + 1 ? STDERR_FILENO + 1 : fd;
+    fd = sc_close_others(fd);
     for (;;) {
         ssize_t n = recv(fd, name, sizeof(name) - 1, 0);
 

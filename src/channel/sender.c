@@ -152,10 +152,10 @@ void sc_sender_drain(sc_sender_t *s, apr_interval_time_t timeout)
     apr_time_t end = sc_sender_now(s) + timeout;
 
     for (;;) {
-        struct pollfd fds[2 * SC_MEMBERS_MAX];
-        sc_line_t *lines[2 * SC_MEMBERS_MAX];
+        struct pollfd fds[SC_LANES * SC_MEMBERS_MAX];
+        sc_line_t *lines[SC_LANES * SC_MEMBERS_MAX];
         apr_time_t now = sc_sender_now(s);
-        nfds_t n = drain_collect(s, fds, lines, 2 * SC_MEMBERS_MAX);
+        nfds_t n = drain_collect(s, fds, lines, SC_LANES * SC_MEMBERS_MAX);
         nfds_t i;
 
         if (n == 0 || now >= end) {

@@ -2,8 +2,8 @@
 
 /*
  * The engine put together. Each layer gets the functions of its neighbours here and nowhere else,
- * so this file is the map of the whole: link -> manager -> channel -> transport and back; and, on a
- * balancer in front of Tomcats, what follows those beside them.
+ * so this file is the map of the whole: link -> manager -> channel -> transport and back; and,
+ * beside them, on a balancer in front of Tomcats what follows those, and the deployer of files.
  *
  * The view on the noticeboard is kept from an earlier engine of the same mapping until this one's
  * membership has settled: an engine that has just begun and knows nobody yet must not make every
@@ -17,6 +17,7 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
+#include "sc_deployer.h"
 #include "notices.h"
 #include "sc_engine.h"
 #include "sc_store.h"
@@ -42,8 +43,9 @@ struct sc_engine_t {
     sc_manager_t *manager;
     sc_channel_t *channel;
     sc_net_t *net;
-    sc_tomcat_t *tomcat; /* NULL: none is followed */
-    sc_events_t *events; /* NULL: nobody listens */
+    sc_tomcat_t *tomcat;     /* NULL: none is followed */
+    sc_events_t *events;     /* NULL: nobody listens */
+    sc_deployer_t *deployer; /* NULL: nothing is deployed */
     sc_board_t *board;
     sc_timer_t refresh;
     sc_watch_t control;
@@ -274,6 +276,9 @@ static void up_member_added(void *baton, const sc_member_t *m)
     publish(e);
     sc_manager_member_added(e->manager, m);
     tell_member(e, SC_HAPPENED_JOINED, m, 0);
+    if (e->deployer != NULL) {
+        sc_deployer_member_added(e->deployer, m);
+    }
 }
 
 static void up_member_changed(void *baton, const sc_member_t *m)
@@ -295,6 +300,9 @@ static void up_member_gone(void *baton, const sc_member_t *m, int goodbye)
     memset(&e->goodbye, 0, sizeof(e->goodbye));
     sc_manager_member_gone(e->manager, m, goodbye);
     tell_member(e, SC_HAPPENED_LEFT, m, goodbye);
+    if (e->deployer != NULL) {
+        sc_deployer_member_gone(e->deployer, m);
+    }
 }
 
 static apr_uint64_t up_lsn(void *baton)
@@ -319,6 +327,10 @@ static void up_message(void *baton, const sc_packet_t *packet)
 {
     sc_engine_t *e = baton;
 
+    if (e->deployer != NULL && sc_deploy_is(packet->body, packet->body_len)) {
+        sc_deployer_message(e->deployer, &packet->from, packet->body, packet->body_len);
+        return;
+    }
     sc_log(e->setup->log, SC_LOG_DEBUG, 0,
            "SC0302: a message of another application on this channel (%" APR_SIZE_T_FMT
            " bytes) was ignored",
@@ -338,6 +350,29 @@ static apr_status_t create_tomcat(sc_engine_t *e, apr_pool_t *pool)
     sc_tomcat_env_t env = {s->config, e->loop, s->clock, s->log, s->store, tomcat_changed, e};
 
     return s->config->tomcat.on ? sc_tomcat_create(&e->tomcat, &env, pool) : APR_SUCCESS;
+}
+
+/* ---- deployer -------------------------------------------------------------------------------- */
+
+static apr_status_t deployer_send(void *ctx, const sc_member_t *to, const void *bytes,
+                                  apr_size_t len, sc_sent_fn_t *done, void *baton)
+{
+    sc_engine_t *e = ctx;
+    return sc_channel_send_bulk(e->channel, to, bytes, len, done, baton);
+}
+
+static apr_status_t create_deployer(sc_engine_t *e, apr_pool_t *pool)
+{
+    const sc_engine_setup_t *s = e->setup;
+    sc_deployer_env_t env = {s->config, e->loop, s->log, e->board, e, deployer_send};
+
+    /* but not the number of restarts, which the parent compares */
+    sc_board_set(e->board->deploy.on, 0);
+    sc_board_set(e->board->deploy.files, 0);
+    sc_board_set(e->board->deploy.waiting, 0);
+    sc_board_set(e->board->deploy.bytes, 0);
+    sc_board_set(e->board->deploy.done_bytes, 0);
+    return s->config->deployer.on ? sc_deployer_create(&e->deployer, &env, pool) : APR_SUCCESS;
 }
 
 /* ---- control socket -------------------------------------------------------------------------- */
@@ -534,6 +569,9 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
         rv = create_tomcat(e, pool);
     }
     if (rv == APR_SUCCESS) {
+        rv = create_deployer(e, pool);
+    }
+    if (rv == APR_SUCCESS) {
         rv = watch_control(e, pool);
     }
     *engine = e;
@@ -582,10 +620,16 @@ apr_status_t sc_engine_run(sc_engine_t *e)
     if (e->tomcat != NULL) {
         sc_tomcat_start(e->tomcat);
     }
+    if (e->deployer != NULL) {
+        sc_deployer_start(e->deployer);
+    }
     refresh_due(e, sc_mono(e->setup->clock));
     rv = sc_loop_run(e->loop);
     if (e->tomcat != NULL) {
         sc_tomcat_close(e->tomcat);
+    }
+    if (e->deployer != NULL) {
+        sc_deployer_stop(e->deployer);
     }
 
     if (e->leave) {

@@ -9,6 +9,7 @@
 
 #include "announce.h"
 #include "central.h"
+#include "deployer.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -547,6 +548,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
         complain(&c, "%s", err);
     }
     err = sc_central_wrong(conf, s, pconf, ptemp);
+    if (err) {
+        complain(&c, "%s", err);
+    }
+    err = sc_deployer_wrong(conf, ptemp);
     if (err) {
         complain(&c, "%s", err);
     }

@@ -11,6 +11,7 @@
  */
 
 #include "announce.h"
+#include "deployer.h"
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
@@ -679,6 +680,10 @@ const command_rec sc_directives[] = {
     AP_INIT_TAKE_ARGV("SessionClusterTomcat", set_tomcat, NULL, RSRC_CONF,
                       "role balancer: follow a cluster of Tomcats: address= port= bind= "
                       "member=host:port[:route] map=name"),
+    AP_INIT_TAKE_ARGV("SessionClusterDeployer", sc_set_deployer, NULL, RSRC_CONF,
+                      "the same files on all nodes: deployDir= tempDir= watchDir= watchEnabled= "
+                      "processDeployFrequency= maxFiles= maxFileSize= maxTotalSize= blockSize= "
+                      "maxRate= afterDeploy= command= commandTimeout="),
     AP_INIT_TAKE1("SessionClusterQuorum", set_quorum, NULL, RSRC_CONF,
                   "On, Off (default) or a number: with fewer live nodes answer 503"),
     AP_INIT_TAKE1("SessionClusterMemory", set_memory, NULL, RSRC_CONF,

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "central.h"
+#include "deployer.h"
 #include "listeners.h"
 #include "retained.h"
 #include "secret.h"
@@ -438,6 +439,9 @@ int sc_process_monitor(apr_pool_t *p, server_rec *s)
     apr_status_t rv;
 
     (void)p;
+    if (kept && self.board && kept->parent == getpid() && !stopping()) {
+        sc_deployer_monitor(kept, self.board, s);
+    }
     if (!kept || !self.store || kept->running || kept->parent != getpid() || stopping() ||
         sc_mono(&sc_clock_system) < kept->not_before) {
         return DECLINED;

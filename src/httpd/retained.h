@@ -44,6 +44,7 @@ typedef struct sc_retained_t {
     int crashes;           /* in a row */
     apr_time_t not_before; /* mono: no new engine earlier */
     apr_uint32_t restarts;
+    apr_uint32_t deploy_restarts; /* that the deployer has asked for and that were made */
 } sc_retained_t;
 
 /** End the running engine, without a good-bye, so that a successor can take its place. */

@@ -224,6 +224,14 @@ static void put_activity(json_t *j, const sc_status_t *s)
     put_number(j, "total", total);
     close_at(j, "}");
 
+    open_at(j, "deployer", "{");
+    put_flag(j, "running", sc_board_get(s->board->deploy.on) != 0);
+    put_number(j, "files", sc_board_get(s->board->deploy.files));
+    put_number(j, "bytes", sc_board_get(s->board->deploy.bytes));
+    put_number(j, "waiting", sc_board_get(s->board->deploy.waiting));
+    put_number(j, "done", sc_board_get(s->board->deploy.done_bytes));
+    close_at(j, "}");
+
     open_at(j, "rates", "{");
     put_number(j, "seconds", s->rates.span / APR_USEC_PER_SEC);
 #define PUT_RATE(name) put(j, #name, sc_text_rate(j->r->pool, s->rates.name, s->rates.span));

@@ -84,6 +84,13 @@ static void put_node(const sc_status_t *s)
           sc_board_get(b->transfer_total) != 0);
     gauge(r, "transfer_received", "Sessions received in it", sc_board_get(b->transfer_done));
     gauge(r, "transfer_expected", "Sessions announced in it", sc_board_get(b->transfer_total));
+    gauge(r, "deployer_running", "1: the deployer's process runs", sc_board_get(b->deploy.on) != 0);
+    gauge(r, "deployer_files", "Files in deployDir", sc_board_get(b->deploy.files));
+    gauge(r, "deployer_bytes", "Bytes of them and of those still to come",
+          sc_board_get(b->deploy.bytes));
+    gauge(r, "deployer_waiting", "Files still to come", sc_board_get(b->deploy.waiting));
+    gauge(r, "deployer_done_bytes", "Bytes received of the file that is being fetched",
+          sc_board_get(b->deploy.done_bytes));
 }
 
 /* ---- members --------------------------------------------------------------------------------- */

@@ -41,6 +41,9 @@ class Options:
         self.joiner = 5000 if quick else 100000
         self.changes = 1000000 if args.million or full else 20000 if quick else 200000
         self.rtt = 5000 if quick else 50000
+        self.deployments = 2 if quick else 9 if full else 5
+        self.file = 20 if quick else 100
+        self.clients = 50 if quick else 200
         self.only = args.cases.split(",") if args.cases else None
         self.sections = args.sections.split(",")
 
@@ -342,6 +345,79 @@ def section_instructions(farm, opt, report):
             node.stop()
 
 
+def deploy(farm, case, number, size):
+    """Put a file of that size, unlike the last one, into watchDir. Returns when the other nodes have
+    begun to fetch it, with a function that waits for its end and tells whether it was over."""
+    new = os.path.join(farm.root, "new")
+    with open(new, "wb") as f:
+        block = os.urandom(1 << 20)
+        for i in range(size >> 20):
+            f.write(number.to_bytes(4, "big") + i.to_bytes(4, "big") + block[8:])
+    os.chmod(new, 0o644)
+    os.rename(new, os.path.join(farm.root, "farm1-watch", "big"))
+    want = size * (number + 1)
+
+    def received(node):
+        return node.counters()["deploy_bytes_in"]
+
+    def wait_for(bytes_in, timeout=120):
+        end = time.monotonic() + timeout
+        while any(received(n) < bytes_in for n in case.nodes[1:]):
+            if time.monotonic() > end:
+                raise rig.Failure("the file does not arrive")
+            time.sleep(0.05)
+
+    wait_for(size * number + 1)
+    return lambda: wait_for(want), lambda: all(received(n) >= want for n in case.nodes[1:])
+
+
+def section_deploy(farm, opt, report):
+    """Writes of many clients with and without a file on its way to the other nodes, at one rate."""
+    size = opt.file << 20
+    rig.say(f"writes while {opt.file} MiB are deployed")
+    case = cases.make_deployment(farm)
+    load = ["--port", case.nodes[0].port, "--path", "/bench/write", "--connections", opt.clients,
+            "--rate", 400, "--seconds", 1.5, "--prepare", "/bench/write", "--check", "write",
+            "--warmup", 200]
+    runs = []
+    try:
+        for node in case.nodes:
+            node.launch()
+        for node in case.nodes:
+            node.wait_ready(2)
+        for number in range(opt.deployments):
+            before = farm.run_load(load)
+            with rig.Load(farm, load + ["--gate"]) as writers:
+                writers.wait_ready()  # sessions made, and warm
+                began = time.monotonic()
+                arrive, is_over = deploy(farm, case, number, size)
+                writers.go()
+                during = writers.result()
+            over = is_over()
+            arrive()
+            took = time.monotonic() - began
+            after = farm.run_load(load)
+            runs.append({"quiet": [before["p99_us"], after["p99_us"]], "during": during["p99_us"],
+                         "p50": [before["p50_us"], during["p50_us"]],
+                         "over": over, "seconds": took,
+                         "errors": sum(r["errors"] for r in (before, during, after)),
+                         "wrong": sum(r["wrong"] for r in (before, during, after))})
+            time.sleep(1)
+        ratios = sorted(r["during"] / statistics.mean(r["quiet"]) for r in runs)
+        report.deploy = {
+            "mib": opt.file, "clients": opt.clients, "runs": runs, "ratio": median(ratios),
+            "ratios": ratios, "quiet_us": median([x for r in runs for x in r["quiet"]]),
+            "during_us": median([r["during"] for r in runs]),
+            "seconds": median([r["seconds"] for r in runs]),
+            "over": sum(r["over"] for r in runs),
+            "failed": sum(r["errors"] + r["wrong"] for r in runs),
+            "degraded": case.nodes[0].counters()["degraded"]}
+        report.aim_deploy()
+    finally:
+        for node in case.nodes:
+            node.stop()
+
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 def run_section(report, name, function, *args):
@@ -382,6 +458,8 @@ def run_all(farm, opt, report):
         run_section(report, "balance", section_balance, farm, opt, report)
     if "instructions" in opt.sections and farm.module:
         run_section(report, "instructions", section_instructions, farm, opt, report)
+    if "deploy" in opt.sections and farm.module:
+        run_section(report, "deploy", section_deploy, farm, opt, report)
     if "joiner" in opt.sections and farm.module:
         run_section(report, "joiner", section_joiner, farm, opt, report)
 
@@ -397,7 +475,7 @@ def main():
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
     parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,"
-                        "instructions,joiner")
+                        "instructions,deploy,joiner")
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
     args = parser.parse_args()
     if not 1 <= args.connections <= 64:

@@ -116,7 +116,9 @@ def make_central(farm, name):
     return Case(name, f"cluster, sessions in {name}", nodes, 0)
 
 
-def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False, manager=""):
+def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False,
+                 more=lambda i: "", manager=""):
+    """@param more further lines for node i"""
     ports = [farm.free_port() for _ in range(count)]
     members = "\n".join(f"SessionClusterMember 127.0.0.1:{p} route={name}{i + 1}"
                         for i, p in enumerate(ports))
@@ -132,8 +134,24 @@ def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=F
             head += f"\nSessionClusterManager {manager}"
         if encrypted:
             head += f"\nSessionClusterSecret file:{secret}"
+        head += "\n" + more(i)
         nodes.append(rig.Httpd(farm, f"{name}{i + 1}", cluster_config(farm, head)))
     return Case(name, title, nodes)
+
+
+def make_deployment(farm):
+    """Three nodes, encrypted, of which the first one watches."""
+    def lines(i):
+        words = []
+        for what in ("deploy", "temp", "watch"):
+            path = os.path.join(farm.root, f"farm{i + 1}-{what}")
+            os.mkdir(path, 0o755)
+            if os.geteuid() == 0:
+                shutil.chown(path, rig.USER)
+            words.append(f"{what}Dir={path}")
+        words.append(f"watchEnabled={'true' if i == 0 else 'false'}")
+        return f"SessionClusterDeployer {' '.join(words)} processDeployFrequency=200"
+    return make_cluster(farm, "farm", 3, 6, encrypted=True, more=lines)
 
 
 def proxy_config(farm, nodes, method):

@@ -22,6 +22,7 @@ class Report:
         self.joiner = None
         self.balance = None
         self.instructions = None
+        self.deploy = None
         self.aims = []      # (aim, measured, met: True, False, None or a word)
         self.problems = []
         self.seconds = 0.0
@@ -111,6 +112,13 @@ class Report:
                      f"{b['over_us']:.1f} µs ({low:.1f} to {high:.1f} with 95 % confidence, "
                      f"{b['rounds']} rounds)", met)
 
+    def aim_deploy(self):
+        d = self.deploy
+        self.aim(f"{d['clients']} clients that write while {d['mib']} MiB come to two other nodes: "
+                 "their p99 at most doubles",
+                 f"{d['ratio']:.2f} times ({d['ratios'][0]:.2f} to {d['ratios'][-1]:.2f})",
+                 d["ratio"] <= 2)
+
     # -- text
 
     def table(self, results):
@@ -159,6 +167,13 @@ class Report:
                     f"balancer, {what}: byrequests {n['byrequests']:.0f} instructions per request "
                     f"outside the kernel, bysession {n['bysession']:.0f}: "
                     f"{n['bysession'] - n['byrequests']:.0f} more")
+        d = self.deploy
+        if d:
+            lines.append(
+                f"deployment of {d['mib']} MiB to two nodes, encrypted: {d['seconds']:.1f} s; p99 of "
+                f"{d['clients']} clients' writes at 400/s: {d['quiet_us']:.0f} µs without, "
+                f"{d['during_us']:.0f} µs during it; {d['failed']} failed, {d['degraded']} degraded"
+                + (f"; it was over before the load in {d['over']} runs" if d["over"] else ""))
         if s:
             lines.append(f"{s['sessions']} sessions made at {s['creations_per_s']:.0f}/s, "
                          f"{s['failed']} failed")
@@ -211,5 +226,6 @@ class Report:
                 "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned}, "traffic": self.traffic, "memory": self.memory,
                 "store": self.store, "joiner": self.joiner,
                 "balance": self.balance, "instructions": self.instructions,
+                "balance": self.balance, "deploy": self.deploy,
                 "aims": [{"aim": a, "measured": m, "met": met} for a, m, met in self.aims],
                 "problems": self.problems, "seconds": self.seconds}

@@ -286,7 +286,8 @@ class Httpd:
             return False
         alive = [m for m in status["view"]["members"] if not m.get("self") and m["state"] == "alive"]
         self.engine = status["node"]["engine_pid"]
-        return len(alive) == others and len(self.processes()) == 2 + CHILDREN
+        deployer = status.get("deployer", {}).get("running", False)
+        return len(alive) == others and len(self.processes()) == 2 + deployer + CHILDREN
 
     def start(self, others=0):
         self.launch()

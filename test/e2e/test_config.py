@@ -711,6 +711,27 @@ def test_reference_is_silent(configtest):
     assert code == 0, said
 
 
+USER = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
+
+
+def some_secret(folder):
+    file = folder / "secret"
+    file.write_text("a-secret-for-a-test\n")
+    file.chmod(0o600)
+    return f"SessionClusterSecret file:{file}\n"
+
+
+def deployer_folders(folder, text):
+    """Other directories in the place of those in the text, made as they must be."""
+    for path in sorted(set(re.findall(r"(?:Dir=|_DIR )(/[^\s$]+)", text))):
+        own = folder / path.strip("/").replace("/", "-")
+        own.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(own, "www-data", "www-data")
+        text = text.replace(path, str(own))
+    return text
+
+
 REFERENCE = re.findall(r"^#(SessionCluster.*)$", reference(), re.M)
 
 
@@ -738,6 +759,9 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         extra += "SessionClusterRole balancer\n"
     if "Manager store" in line:
         extra += SOCACHE
+    if kind == "Deployer":
+        extra += STATIC + some_secret(tmp_path)
+        line = deployer_folders(tmp_path, line)
     if kind in ("Announce", "Members"):
         extra += STATIC
     if kind == "Members":
@@ -746,7 +770,7 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         return
     if "StaticMembership" in line:
         extra += ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\n"
-    code, said = configtest(extra + line)
+    code, said = configtest(extra + (USER if kind == "Deployer" else "") + line)
     assert code == 0, said
 
 
@@ -779,6 +803,15 @@ def test_examples(configtest, example, defines, modules):
     lines = "".join(f"Define {k} {v}\n" for k, v in defines.items())
     code, said = configtest(lines + f'Include "{os.path.join(TREE, "conf", example)}"',
                             modules=modules)
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_example_of_a_deployer(configtest, tmp_path, watch):
+    with open(os.path.join(TREE, "conf", "deployer.conf.example"), encoding="utf-8") as f:
+        text = deployer_folders(tmp_path, f.read())
+    lines = "Define SC_WATCH true\n" if watch else ""
+    code, said = configtest(STATIC + some_secret(tmp_path) + USER + lines + text)
     assert code == 0, said
 
 

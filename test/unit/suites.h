@@ -41,7 +41,8 @@
     X(backup)                                                                                      \
     X(events)                                                                                      \
     X(tomcat)                                                                                      \
-    X(central)
+    X(central)                                                                                     \
+    X(deployer)
 
 #define SC_SUITE_DECLARE(topic) void sc_suite_##topic(void) __attribute__((weak));
 SC_SUITES(SC_SUITE_DECLARE)

@@ -232,6 +232,36 @@ static void test_hanging_peer(void)
     peer_env_end(env);
 }
 
+/** What goes in bulk waits for its acknowledgement, and nothing else waits behind it. */
+static void test_bulk_passes_nobody(void)
+{
+    peer_env_t *env = peer_env();
+    peer_node_t *a = &env->node[0];
+    rig_end_t bulk = {0, APR_SUCCESS};
+    rig_end_t data = {0, APR_EGENERAL};
+    sc_packet_t p = {0};
+    sc_member_t m;
+    int listener = peer_listen(&m);
+
+    peer_start(env, 0);
+    p.options = SYNC | SC_OPT_BYTE_MESSAGE;
+    p.from = a->member;
+    p.body = (const unsigned char *)"file";
+    p.body_len = 4;
+    a->t->send(a->t->ctx, &m, SC_LANE_BULK, &p, rig_ended, &bulk);
+    a->t->send(a->t->ctx, &m, SC_LANE_BULK, &p, rig_ended, &bulk);
+    peer_spin(env, 3);
+    peer_send(a, &m, "session", 0, &data);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &data.calls, 1));
+    CU_ASSERT_EQUAL(data.rv, APR_SUCCESS);
+    CU_ASSERT_EQUAL(bulk.calls, 0);
+    a->t->forget(a->t->ctx, &m); /* of all lanes */
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &bulk.calls, 2));
+    CU_ASSERT_EQUAL(bulk.rv, APR_ECONNABORTED);
+    close(listener);
+    peer_env_end(env);
+}
+
 static void test_probe_passes_queue(void)
 {
     peer_env_t *env = peer_env();
@@ -850,6 +880,7 @@ void sc_suite_transport(void)
     CU_add_test(s, "the largest frame", test_big_frame);
     CU_add_test(s, "nobody there", test_nobody_there);
     CU_add_test(s, "a peer that accepts and hangs", test_hanging_peer);
+    CU_add_test(s, "bulk", test_bulk_passes_nobody);
     CU_add_test(s, "probes", test_probe_passes_queue);
     CU_add_test(s, "a peer killed in the middle of a frame", test_killed_in_the_middle);
     CU_add_test(s, "wrong answers", test_wrong_answers);
