@@ -160,10 +160,16 @@ class Memcached(Store):
     def answers(self):
         return self.talk(b"version\r\n", lambda b: b.endswith(b"\r\n")).startswith(b"VERSION")
 
-    def keys(self):
-        got = self.talk(b"lru_crawler metadump all\r\n", lambda b: b.endswith(b"END\r\n"))
+    def listing(self):
+        # it may be busy with its own look at what has expired
+        got = self.talk(b"lru_crawler metadump all\r\n",
+                        lambda b: b.endswith(b"END\r\n") or b.startswith(b"BUSY"))
         return [unquote_to_bytes(line.split(b" ")[0][4:]) for line in got.split(b"\n")
                 if line.startswith(b"key=")]
+
+    def keys(self):
+        """There are some, whenever a test asks."""
+        return wait_until(self.listing, 10, "memcached lists its keys")
 
     def set(self, key, value, seconds=600):
         head = b"set %s 0 %d %d\r\n" % (key, seconds, len(value))
