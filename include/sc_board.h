@@ -114,6 +114,8 @@ typedef struct sc_view_t {
     X(ignored)        /* session messages of peers that changed nothing */                         \
     X(transfers)      /* state transfers received to their end */                                  \
     X(transferred)    /* sessions received in them */                                              \
+    X(restored)       /* sessions read from the snapshot */                                        \
+    X(snapshots_bad)  /* snapshots that could not be used and were set aside */                    \
     X(gaps)           /* gaps noticed in a peer's stream */                                        \
     X(lapses)         /* times the lease on reading ran out */                                     \
     X(refused_quorum) /* requests refused: fewer live members than SessionClusterQuorum */         \
@@ -253,6 +255,9 @@ typedef struct sc_board_t {
         apr_uint64_t bytes;      /**< of all files, those still to come included */
         apr_uint64_t done_bytes; /**< of the file that is being fetched */
     } deploy;
+    apr_uint32_t restore; /**< SessionClusterSnapshot, see restore.c: 0: not looked at yet */
+    apr_uint64_t forgot;  /**< newest stamp of an ended session that was forgotten, here or by those
+                               whom this node has learned from; 0: none */
     sc_counters_t count;
     sc_board_peer_t peer[SC_PEERS_MAX];
     apr_uint32_t view_gen;

@@ -225,6 +225,11 @@ typedef struct sc_config_t {
     sc_config_tomcat_t tomcat;
     sc_config_deployer_t deployer;
 
+    struct {
+        char path[1024];      /**< "": none is kept */
+        apr_uint32_t wait_ms; /**< for nodes that have the rest of it */
+    } snapshot;
+
     apr_uint32_t quorum;      /**< 0: off */
     apr_uint32_t max_session; /**< bytes of a session's body at most */
     apr_uint32_t ncontexts;

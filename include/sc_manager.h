@@ -80,6 +80,8 @@ typedef struct sc_manager_config_t {
     sc_timers_t *timers;
     const sc_log_t *log;
     sc_store_t *store; /**< recovered */
+    const struct sc_keyring_t
+        *ring; /**< keys for the snapshot, as long as the manager; NULL: none */
     sc_manager_down_t down;
     sc_manager_up_t up;
 } sc_manager_config_t;
@@ -99,8 +101,14 @@ void sc_manager_start(sc_manager_t *m);
 void sc_manager_leave(sc_manager_t *m);
 /** Before the engine leaves for good: expireSessionsOnShutdown, state LEAVING. */
 void sc_manager_stop(sc_manager_t *m);
-/** After sc_manager_stop: whether it still hands over what this node holds (backup manager). */
+/** After sc_manager_stop: whether it still hands over what this node holds (backup manager), or
+ * waits to hear who else leaves (SessionClusterSnapshot). */
 int sc_manager_busy(const sc_manager_t *m);
+/** After that, while members are still heard: note who stays, for sc_manager_save. */
+void sc_manager_last_look(sc_manager_t *m);
+/** When nothing comes in any more: write the snapshot, if one is configured. Blocks, and logs what
+ *  came of it. */
+void sc_manager_save(sc_manager_t *m);
 
 /**
  * One request of a child; body as sc_change_put wrote it. Ends in exactly one answer(), which may

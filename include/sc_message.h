@@ -196,11 +196,13 @@ apr_status_t sc_msg_data_get(sc_rd_t *r, sc_event_t event, sc_msg_data_t *d);
 /** ALL_SESSION_TRANSFERCOMPLETE. */
 typedef struct sc_msg_complete_t {
     apr_uint64_t serial;
-    apr_uint64_t lsn;   /**< the donor's state up to this change has been sent */
-    apr_uint32_t ready; /**< 1: the donor was READY and leased, so this was all it should know */
-    apr_uint64_t sent;  /**< sessions sent */
-    apr_uint64_t loss;  /**< the donor's number of losses of the requester (SC_EVT_PING), when its
-                             scan began: they have been made up now */
+    apr_uint64_t lsn;    /**< the donor's state up to this change has been sent */
+    apr_uint32_t ready;  /**< 1: the donor was READY and leased, so this was all it should know */
+    apr_uint64_t sent;   /**< sessions sent */
+    apr_uint64_t loss;   /**< the donor's number of losses of the requester (SC_EVT_PING), when its
+                              scan began: they have been made up now */
+    apr_uint64_t forgot; /**< the newest stamp (hlc) of an ended session that the donor, or whoever
+                              it has learned from, has forgotten; 0: none */
 } sc_msg_complete_t;
 
 void sc_msg_complete_put(sc_buf_t *b, const sc_msg_complete_t *c);

@@ -67,5 +67,7 @@ void sc_config_defaults(sc_config_t *c)
 
     c->tomcat.max_answer = 32 * 1024 * 1024;
 
+    c->snapshot.wait_ms = 30000;
+
     c->max_session = 64 * 1024;
 }

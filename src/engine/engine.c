@@ -20,6 +20,7 @@
 #include "sc_deployer.h"
 #include "notices.h"
 #include "sc_engine.h"
+#include "sc_secret.h"
 #include "sc_store.h"
 #include "sc_tomcat.h"
 
@@ -43,6 +44,7 @@ struct sc_engine_t {
     sc_manager_t *manager;
     sc_channel_t *channel;
     sc_net_t *net;
+    sc_keyring_t *ring;      /* of the snapshot */
     sc_tomcat_t *tomcat;     /* NULL: none is followed */
     sc_events_t *events;     /* NULL: nobody listens */
     sc_deployer_t *deployer; /* NULL: nothing is deployed */
@@ -545,6 +547,10 @@ apr_status_t sc_engine_create(sc_engine_t **engine, const sc_engine_setup_t *set
         rv = create_channel(e, &uid, pool);
     }
     if (rv == APR_SUCCESS) {
+        rv = sc_keyring_create(&e->ring, setup->secrets);
+    }
+    if (rv == APR_SUCCESS) {
+        mc.ring = e->ring;
         mc.config = setup->config;
         mc.clock = setup->clock;
         mc.timers = sc_loop_timers(e->loop);
@@ -635,8 +641,10 @@ apr_status_t sc_engine_run(sc_engine_t *e)
     if (e->leave) {
         sc_manager_stop(e->manager);
         hand_over(e);
+        sc_manager_last_look(e->manager);
         sc_channel_stop(e->channel);
         sc_net_drain(e->net, DRAIN_TIME);
+        sc_manager_save(e->manager);
         sc_board_set(e->board->node_state, SC_NODE_DOWN);
     }
     if (e->events != NULL) {
@@ -644,6 +652,8 @@ apr_status_t sc_engine_run(sc_engine_t *e)
     }
     sc_link_server_close(e->link);
     sc_net_close(e->net);
+    sc_keyring_destroy(e->ring);
+    e->ring = NULL;
     return rv;
 }
 

@@ -10,6 +10,7 @@
 #include "announce.h"
 #include "deployer.h"
 #include "options.h"
+#include "snapshot.h"
 #include "provider.h"
 #include "secret.h"
 
@@ -346,7 +347,7 @@ static void check_secret(check_t *c, const sc_server_conf_t *conf)
 {
     const sc_config_t *e = &conf->engine;
 
-    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE) {
+    if (e->secret.count > 0 && e->membership == SC_MEMBERSHIP_NONE && !e->snapshot.path[0]) {
         complain(c, "SC0126: SessionClusterSecret without SessionClusterMembership: a node alone "
                     "has nobody to share it with; take it out");
     }
@@ -544,6 +545,10 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
         complain(&c, "%s", err);
     }
     err = sc_deployer_wrong(conf, ptemp);
+    if (err) {
+        complain(&c, "%s", err);
+    }
+    err = sc_snapshot_wrong(conf, ptemp);
     if (err) {
         complain(&c, "%s", err);
     }

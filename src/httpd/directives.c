@@ -15,6 +15,7 @@
 #include "options.h"
 #include "provider.h"
 #include "secret.h"
+#include "snapshot.h"
 #include "tomcat.h"
 
 #include "apr_lib.h"
@@ -691,6 +692,8 @@ const command_rec sc_directives[] = {
                   "size of the store, default 64M"),
     AP_INIT_TAKE1("SessionClusterMaxSessionSize", set_max_session, NULL, RSRC_CONF,
                   "names and values of one session at most, default 64K"),
+    AP_INIT_TAKE_ARGV("SessionClusterSnapshot", sc_set_snapshot, NULL, RSRC_CONF,
+                      "file that keeps sessions over a planned stop of all nodes; wait=seconds"),
     AP_INIT_TAKE_ARGV("SessionClusterAnnounce", sc_set_announce, NULL, RSRC_CONF,
                       "this node's URL as a worker of balancers; weight= lbset="),
     AP_INIT_TAKE_ARGV("SessionClusterMembers", sc_add_members, NULL, RSRC_CONF,

@@ -38,6 +38,7 @@
 #include "listeners.h"
 #include "retained.h"
 #include "secret.h"
+#include "snapshot.h"
 #include "tomcat.h"
 #include "sc_engine.h"
 
@@ -502,8 +503,26 @@ void sc_process_log_written(const ap_errorlog_info *info, const char *line)
     }
 }
 
-/* The configuration goes: a restart, or the end. At the end APR gives the engine three seconds; one
- * that has sessions of its own to hand over (backup manager) gets leaveTime= for it first. */
+/* What the engine may need at the end beyond the three seconds that APR gives it: to hand over its
+ * sessions, to write its snapshot. */
+static apr_interval_time_t last_words(const sc_config_t *config)
+{
+    apr_interval_time_t time = 0;
+
+    if (config->role != SC_ROLE_NODE) {
+        return 0;
+    }
+    if (config->manager == SC_MANAGER_BACKUP && config->membership != SC_MEMBERSHIP_NONE) {
+        time += apr_time_from_msec(config->backup.leave_ms);
+    }
+    if (config->snapshot.path[0]) {
+        time += SC_SNAPSHOT_TIME;
+    }
+    return time;
+}
+
+/* The configuration goes: a restart, or the end. At the end the engine gets the time that it needs
+ * before APR ends it. */
 static apr_status_t config_goes(void *data)
 {
     sc_retained_t *kept = retained_get();
@@ -514,10 +533,9 @@ static apr_status_t config_goes(void *data)
     }
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {
         tell(kept, 'R', -1);
-    } else if (kept->config.manager == SC_MANAGER_BACKUP &&
-               kept->config.membership != SC_MEMBERSHIP_NONE && kept->config.role == SC_ROLE_NODE) {
+    } else if (last_words(&kept->config) > 0) {
         kill(kept->proc.pid, SIGTERM);
-        kept->running = !wait_for(kept, apr_time_from_msec(kept->config.backup.leave_ms));
+        kept->running = !wait_for(kept, last_words(&kept->config));
     }
     return APR_SUCCESS;
 }

@@ -253,7 +253,8 @@ static void post_places(sc_transfer_t *t)
 
 static void post_complete(sc_transfer_t *t)
 {
-    sc_msg_complete_t c = {t->serial, t->lsn, t->ready != 0, t->sent, t->loss};
+    sc_msg_complete_t c = {t->serial, t->lsn,  t->ready != 0,
+                           t->sent,   t->loss, sc_board_get(t->peer->m->board->forgot)};
 
     sc_buf_clear(&t->peer->m->msg);
     sc_msg_complete_put(&t->peer->m->msg, &c);

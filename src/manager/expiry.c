@@ -273,6 +273,9 @@ static apr_time_t due_dead(sc_manager_t *m, const sc_record_t *rec, apr_time_t n
     if (rec->max_idle_s != SC_DEAD_IDLE && keep_dead(m, now)) {
         return now + apr_time_from_sec((apr_time_t)m->config->delta.tombstone_s + 1);
     }
+    if (rec->max_idle_s != SC_DEAD_IDLE && rec->stamp.hlc > sc_board_get(m->board->forgot)) {
+        sc_board_set(m->board->forgot, rec->stamp.hlc);
+    }
     (void)sc_store_remove(m->store, rec->context, &rec->id);
     return 0;
 }

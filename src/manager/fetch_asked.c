@@ -40,6 +40,9 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     if (sc_msg_retrieve_get(r, SC_EVT_RETRIEVE, &msg) != APR_SUCCESS) {
         return APR_EINVAL;
     }
+    if (sc_restore_pending(m)) {
+        return APR_SUCCESS; /* it is asked again */
+    }
     known = sc_apply_context(m, from, msg.context.s, msg.context.len, &context) == APR_SUCCESS;
     if (known && sc_store_get(m->store, context, &msg.id, &rec, &m->old) == APR_SUCCESS) {
         msg.found = 1;

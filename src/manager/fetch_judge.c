@@ -185,6 +185,9 @@ int sc_fetch_is_complete(const sc_fetch_t *f)
     if (f->decided) {
         return 1;
     }
+    if (sc_restore_pending(f->m)) {
+        return 0; /* this node itself has not been asked */
+    }
     if (f->holders && (!f->everybody || (are_strangers(f) && !is_new(f)))) {
         return 0;
     }

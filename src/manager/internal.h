@@ -18,6 +18,8 @@
  *   place.c      locations heard                front.c  locations told, front ends
  *   move*.c      changes of location            batch.c  lists of ids on their way out
  *   notify.c     what listeners are told
+ *   snapshot.c   sessions over a planned stop   restore.c  the same, read again
+ *   snapshot_file.c  the file that they are in between
  *
  * Calls go down this list or to merge.c; only peers' records come in at manager.c.
  */
@@ -40,11 +42,35 @@
 /** Bytes of one list message, roughly. */
 #define SC_LIST_BYTES (60 * 1024)
 
-typedef struct sc_wait_t sc_wait_t;         /* replicate.h */
-typedef struct sc_pending_t sc_pending_t;   /* replicate.h */
-typedef struct sc_fetch_t sc_fetch_t;       /* fetch.h */
-typedef struct sc_waiter_t sc_waiter_t;     /* fetch.h */
-typedef struct sc_transfer_t sc_transfer_t; /* donor.c */
+typedef struct sc_wait_t sc_wait_t;       /* replicate.h */
+typedef struct sc_pending_t sc_pending_t; /* replicate.h */
+typedef struct sc_fetch_t sc_fetch_t;     /* fetch.h */
+typedef struct sc_waiter_t sc_waiter_t;   /* fetch.h */
+typedef struct sc_transfer_t
+    sc_transfer_t; /** A snapshot that had to be read first has been read, or cannot be. */
+void sc_pull_restored(sc_manager_t *m);
+
+/* snapshot.c and restore.c */
+/** Look for a snapshot, if this is the first engine of a new store. */
+void sc_restore_start(sc_manager_t *m);
+/** Others have to come first; sc_manager_settled is called again. */
+int sc_restore_waits(sc_manager_t *m);
+/** Something that this node should know is still in a file: it grants nothing, vouches for nothing
+ *  and is not READY. */
+int sc_restore_pending(const sc_manager_t *m);
+/** Begin to read, unless that has begun. @return 1: sc_pull_restored will be called; 0: there is
+ * nothing to be read */
+int sc_restore_first(sc_manager_t *m);
+/** Read to the end, for a node that stands alone and serves nobody yet. */
+void sc_restore_now(sc_manager_t *m);
+void sc_restore_end(sc_manager_t *m);
+/** Leaving, and it may still be heard that the others leave, too. */
+int sc_snapshot_listens(const sc_manager_t *m);
+/** A member said good-bye. */
+void sc_snapshot_left(sc_manager_t *m, const sc_member_t *member);
+
+/* donor.c */
+typedef struct sc_restore_t sc_restore_t; /* restore.c */
 typedef struct sc_peer_t sc_peer_t;
 
 /* ---- pulls: state wanted from a peer (pull.c) ----------------------------------------------- */
@@ -94,11 +120,13 @@ typedef struct sc_lease_t {
     apr_time_t heard_at; /**< when that came */
     apr_time_t added;    /**< when it came into the view */
     apr_time_t told;     /**< the newest PING it has answered was sent then */
-    int counts;  /**< it has granted a lease in this life, or somebody else counts on it: its grant
-                    is  needed */
-    int known;   /**< all who read on its word know of this node */
-    int owed;    /**< this node stood still and has not heard of it since */
-    int overdue; /**< an acknowledgement is overdue: it is granted nothing */
+    int counts;   /**< it has granted a lease in this life, or somebody else counts on it: its grant
+                     is  needed */
+    int known;    /**< all who read on its word know of this node */
+    int owed;     /**< this node stood still and has not heard of it since */
+    int overdue;  /**< an acknowledgement is overdue: it is granted nothing */
+    int withheld; /**< it grants nothing although nothing was lost: it waits for this node, or reads
+                       its snapshot */
     int strangers;       /**< it counts on members that are not in this node's view */
     apr_time_t strange;  /**< since then */
     apr_uint64_t loss;   /**< times that a change was acknowledged without it, or was lost */
@@ -155,6 +183,7 @@ typedef struct sc_batch_t {
 #define SC_NEGATIVES 256
 #define SC_TOLD 64
 #define SC_MISSING 16
+#define SC_LEFT 16
 
 typedef struct sc_checkpoint_t {
     apr_time_t at;
@@ -175,6 +204,11 @@ typedef enum sc_cause_t {
     SC_CAUSE_IDLE,
     SC_CAUSE_SHUTDOWN
 } sc_cause_t;
+/** A member that said good-bye. */
+typedef struct sc_left_t {
+    char route[SC_ROUTE_MAX + 1];
+    apr_time_t at; /**< 0: free */
+} sc_left_t;
 
 struct sc_manager_t {
     sc_manager_config_t cfg;
@@ -190,6 +224,13 @@ struct sc_manager_t {
     int stopped;
     int taking; /**< what is merged now comes in a state transfer */
     sc_cause_t cause;
+
+    /* snapshot.c */
+    sc_restore_t *restore; /**< one is to be read, or is being read; NULL: none */
+    apr_time_t stopped_at;
+    int others_stay; /**< when this node left */
+    sc_left_t left[SC_LEFT];
+    apr_uint32_t nleft;
 
     /* lease.c */
     int lapsed;                     /**< the store may be behind: children must ask */

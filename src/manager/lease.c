@@ -137,7 +137,11 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
     }
     peer->lease.known = reply.introduced != 0;
     sc_pull_given(m, peer, sent, reply.transfer);
+    peer->lease.withheld = !reply.granted && reply.introduced && reply.loss == peer->lease.healed;
     if (!reply.granted) {
+        if (peer->lease.withheld) {
+            sc_pull_review(m);
+        }
         if (reply.loss != peer->lease.healed) {
             sc_pull_lost(m, peer);
         }
@@ -269,7 +273,8 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     reply.transfer = sc_donor_serial(peer);
     reply.loss = l->loss;
     reply.introduced = (apr_uint32_t)is_introduced(m, peer);
-    reply.granted = reply.introduced && ping.healed == l->loss && !l->overdue;
+    reply.granted =
+        reply.introduced && ping.healed == l->loss && !l->overdue && !sc_restore_pending(m);
     if (reply.granted) {
         int first = l->granted == 0;
 

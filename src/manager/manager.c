@@ -194,6 +194,8 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
     m->npeers--;
     if (m->config->role == SC_ROLE_NODE && !goodbye) {
         sc_expiry_missing(m, &peer->member);
+    } else if (goodbye) {
+        sc_snapshot_left(m, &peer->member);
     }
     sc_donor_gone(m, peer);
     sc_digest_gone(m, peer);
@@ -212,7 +214,7 @@ void sc_manager_member_gone(sc_manager_t *m, const sc_member_t *member, int good
 
 void sc_manager_settled(sc_manager_t *m)
 {
-    if (m->settled) {
+    if (m->settled || sc_restore_waits(m)) {
         return;
     }
     m->settled = 1;
@@ -387,7 +389,9 @@ void sc_manager_start(sc_manager_t *m)
     sc_move_start(m);
     sc_lease_start(m);
     sc_digest_start(m);
+    sc_restore_start(m);
     if (m->config->membership == SC_MEMBERSHIP_NONE) {
+        sc_restore_now(m);
         m->settled = 1;
         sc_mgr_set_state(m, SC_NODE_READY);
     } else {
@@ -411,6 +415,7 @@ void sc_manager_stop(sc_manager_t *m)
         return;
     }
     m->stopped = 1;
+    m->stopped_at = sc_mgr_now(m);
     if (m->config->delta.expire_on_shutdown && m->config->role == SC_ROLE_NODE) {
         sc_expiry_bury_own(m);
     }
@@ -421,7 +426,7 @@ void sc_manager_stop(sc_manager_t *m)
 
 int sc_manager_busy(const sc_manager_t *m)
 {
-    return sc_move_leaving(m);
+    return sc_move_leaving(m) || sc_snapshot_listens(m);
 }
 
 static apr_status_t manager_cleanup(void *data)
@@ -429,6 +434,7 @@ static apr_status_t manager_cleanup(void *data)
     sc_manager_t *m = data;
     int i;
 
+    sc_restore_end(m);
     sc_expiry_stop(m);
     sc_move_stop(m);
     sc_place_stop(m);

@@ -531,6 +531,9 @@ void sc_msg_complete_put(sc_buf_t *b, const sc_msg_complete_t *c)
     sc_put_varint(b, c->ready);
     sc_put_varint(b, c->sent);
     sc_put_varint(b, c->loss);
+    if (c->forgot != 0) {
+        sc_put_varint(b, c->forgot);
+    }
 }
 
 apr_status_t sc_msg_complete_get(sc_rd_t *r, sc_msg_complete_t *c)
@@ -540,6 +543,7 @@ apr_status_t sc_msg_complete_get(sc_rd_t *r, sc_msg_complete_t *c)
     c->ready = sc_part_yes(r);
     c->sent = sc_get_varint(r);
     c->loss = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
+    c->forgot = sc_rd_left(r) > 0 ? sc_get_varint(r) : 0;
     return sc_part_verdict(r);
 }
 

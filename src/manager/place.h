@@ -46,7 +46,8 @@ typedef struct sc_fronts_t sc_fronts_t;
 struct sc_fronts_t {
     sc_told_t node[SC_MEMBERS_MAX]; /**< in the places of the manager's peers */
     sc_told_t front[SC_MEMBERS_MAX];
-    int deaths_only; /**< delta manager: everybody holds everything, there are no locations to tell */
+    int deaths_only; /**< delta manager: everybody holds everything, there are no locations to tell
+                      */
     apr_uint32_t nfronts;
     sc_batch_t dead;  /**< sessions that died, for front ends */
     sc_places_t *one; /**< for a location that goes out by itself */

@@ -266,6 +266,9 @@ static void completed(sc_manager_t *m, sc_peer_t *peer, const sc_msg_complete_t 
         sc_board_peer_set(m->board, peer->member.store_id, c->lsn, now);
         peer->synced = 1;
         sc_lease_healed(m, peer, c->loss);
+        if (c->forgot > sc_board_get(m->board->forgot)) {
+            sc_board_set(m->board->forgot, c->forgot);
+        }
         if (!p->want_missed) {
             p->missed_since = 0;
             m->cfg.down.resynced(m->cfg.down.ctx, &peer->member);
@@ -400,6 +403,9 @@ static void ready(sc_manager_t *m)
 {
     int i;
 
+    if (sc_restore_first(m)) {
+        return; /* it comes again */
+    }
     memset(&m->join, 0, sizeof(m->join));
     sc_mgr_set_state(m, SC_NODE_READY);
     sc_fetch_review(m);
@@ -477,6 +483,12 @@ static void join_main_done(sc_manager_t *m, const sc_peer_t *donor, int donor_re
     }
 }
 
+/* It begins to join when somebody is READY (restore.c): it counts on nobody before. */
+static int is_waiting(const sc_peer_t *peer)
+{
+    return peer->lease.withheld && peer->member.node_state == SC_NODE_JOINING;
+}
+
 /* READY when each peer has given what it had at first. Gaps since then are no reason to wait: with
  * a full store they could go on for ever. */
 static void join_review(sc_manager_t *m)
@@ -494,14 +506,30 @@ static void join_review(sc_manager_t *m)
             (!peer->synced || p->job == SC_JOB_CONTEXTS || p->want_contexts != 0)) {
             return;
         }
+    }
+    if (sc_restore_first(m)) {
+        return; /* on top of what they know; before that this node grants nothing */
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        const sc_peer_t *peer = &m->peer[i];
+
         /* from when on it counts on this node: before that a change made here without it might be
          * acknowledged, and it would not know that it should have asked */
         if (peer->serial != 0 && !peer->join_tried && peer->lease.granted == 0 &&
-            !sc_lease_mute(m, peer)) {
+            !is_waiting(peer) && !sc_lease_mute(m, peer)) {
             return;
         }
     }
     ready(m);
+}
+
+void sc_pull_restored(sc_manager_t *m)
+{
+    if (m->join.active && m->join.main_done) {
+        join_review(m);
+    } else {
+        ready(m);
+    }
 }
 
 void sc_pull_join(sc_manager_t *m)

@@ -145,6 +145,7 @@ static apr_uint64_t abi_stamp(void)
         offsetof(sc_board_t, draining),
         offsetof(sc_board_t, rates),
         offsetof(sc_board_t, notices),
+        offsetof(sc_board_t, forgot),
         offsetof(sc_board_t, count),
         offsetof(sc_board_t, peer),
         offsetof(sc_board_t, view_gen),

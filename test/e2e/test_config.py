@@ -719,6 +719,11 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
             file.write_text(f"#!/bin/sh\necho {text}" if "exec:" in line else text)
             file.chmod(0o700)
             line = line.replace(path, str(file))
+    if kind == "Snapshot":
+        line = line.replace("/var/lib/session-cluster", str(tmp_path))
+        if os.geteuid() == 0:
+            shutil.chown(tmp_path, "www-data", "www-data")
+            extra += "User www-data\nGroup www-data\n"
     if kind in ("Membership", "Member", "Receiver", "Quorum", "Role"):
         extra += "SessionClusterSecret none\n"
         if kind != "Membership":

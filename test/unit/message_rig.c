@@ -184,7 +184,7 @@ static void sample_lists(int which, sc_buf_t *b, const sc_wire_session_t *s)
 
 static void sample_transfer(int which, sc_buf_t *b, const sc_wire_session_t *s)
 {
-    sc_msg_complete_t complete = {12, 1ull << 50, 1, 2, 300};
+    sc_msg_complete_t complete = {12, 1ull << 50, 1, 2, 300, 0};
     sc_msg_data_t data = {12, 99, 2};
     sc_text_t name = wire_text("shop");
     sc_msg_get_all_t g;

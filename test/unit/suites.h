@@ -40,6 +40,7 @@
     X(placement)                                                                                   \
     X(backup)                                                                                      \
     X(events)                                                                                      \
+    X(snapshot)                                                                                    \
     X(tomcat)                                                                                      \
     X(deployer)
 

@@ -239,6 +239,7 @@ static void complete(fuzz_in_t *in, sc_buf_t *b)
     c.ready = fuzz_below(in, 2);
     c.sent = fuzz_number(in);
     c.loss = fuzz_number(in);
+    c.forgot = fuzz_number(in);
     sc_msg_complete_put(b, &c);
 }
 
