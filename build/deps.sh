@@ -10,6 +10,8 @@ if [ "${1:-test}" != demo ]; then
         clang libclang-rt-14-dev llvm chromium"
     # Apache Tribes, for make interop, and Tomcat, for the tests of balancers in front of it
     want="$want default-jdk-headless libtomcat10-java"
+    # for make deb
+    want="$want debhelper dpkg-dev fakeroot"
 fi
 
 missing=

@@ -22,7 +22,9 @@
 #include <apr_pools.h>
 #include <apr_time.h>
 
+#ifndef SC_VERSION /* tests of upgrades build another one */
 #define SC_VERSION "0.1.0"
+#endif
 
 /** Longest route name in bytes, without the final NUL (mod_proxy's own limit is 63). */
 #define SC_ROUTE_MAX 63

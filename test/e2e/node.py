@@ -161,6 +161,7 @@ class Httpd:
         self.threads = threads
         self.max_children = max_children
         self.loglevel = loglevel
+        self.module = None            # its build of the module; None: the farm's
         self.place = place            # a Place of netns.py: its network; None: loopback
         self.env = dict(env or {})    # more of its environment
         self.port = free_port()
@@ -250,7 +251,7 @@ class Httpd:
             line = self.load_line("auth_form")
             out = out.replace(line, "", 1) + line
         if self.cluster_module:
-            out += f"LoadModule session_cluster_module {self.farm.module}\n"
+            out += f"LoadModule session_cluster_module {self.module or self.farm.module}\n"
         out += f'<Directory "{self.htdocs}">\n  Require all granted\n  Options +Includes\n'
         out += "</Directory>\n"
         if self.cluster_module:
