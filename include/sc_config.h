@@ -15,7 +15,9 @@
 #include "sc_board.h"
 #include "sc_secret.h"
 
+#ifndef SC_INTERCEPTORS_MAX /* tests of upgrades build another one */
 #define SC_INTERCEPTORS_MAX 16
+#endif
 #define SC_ATTRS_MAX 8
 
 typedef enum sc_membership_kind_t {

@@ -55,6 +55,8 @@ APLOG_USE_MODULE(session_cluster);
 #define LINK_KEEP 256
 /** How long the parent waits for an engine that was asked to make room. */
 #define HANDOVER_TIME apr_time_from_sec(2)
+/** How long it waits for one that leaves, whatever its build has to do then. */
+#define END_TIME (HANDOVER_TIME + apr_time_from_sec(10) + SC_SNAPSHOT_TIME)
 /** An engine that dies this soon after its start counts as one that cannot run... */
 #define CRASH_TIME apr_time_from_sec(5)
 /** ...and after so many of them in a row the next one has to wait CRASH_PAUSE. */
@@ -270,7 +272,7 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     /* after the change of user, which clears it */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     prctl(PR_SET_NAME, "session-cluster");
-    if (kept->config.secret.count > 0) {
+    if (kept->own->config.secret.count > 0) {
         /* no core file, and no look into it for children, which run as the same user */
         prctl(PR_SET_DUMPABLE, 0);
     }
@@ -279,8 +281,8 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     }
 
     p.server = s;
-    setup.config = &kept->config;
-    setup.secrets = kept->config.secret.count > 0 ? sc_vault() : NULL;
+    setup.config = &kept->own->config;
+    setup.secrets = kept->own->config.secret.count > 0 ? sc_vault() : NULL;
     setup.clock = &sc_clock_system;
     setup.log = &log;
     setup.link_fd = kept->link_fd;
@@ -389,7 +391,7 @@ static apr_status_t engine_fork(sc_retained_t *kept, server_rec *s)
     kept->control_fd = pair[0];
     kept->proc.pid = pid;
     kept->running = 1;
-    kept->started = sc_mono(&sc_clock_system);
+    kept->own->started = sc_mono(&sc_clock_system);
     if (!kept->noted) {
         /* APR ends it with the process: TERM, up to three seconds for its good-bye, KILL */
         apr_pool_note_subprocess(s->process->pool, &kept->proc, APR_KILL_AFTER_TIMEOUT);
@@ -420,16 +422,17 @@ static void engine_ended(int reason, void *data, int status)
     }
     apr_proc_other_child_unregister(data);
     kept->running = 0;
-    kept->crashes = now - kept->started < CRASH_TIME ? kept->crashes + 1 : 0;
-    if (kept->crashes >= CRASH_MAX) {
-        kept->not_before = now + CRASH_PAUSE;
+    kept->own->crashes = now - kept->own->started < CRASH_TIME ? kept->own->crashes + 1 : 0;
+    if (kept->own->crashes >= CRASH_MAX) {
+        kept->own->not_before = now + CRASH_PAUSE;
     }
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, self.server,
                  "SC0605: engine %" APR_PID_T_FMT " ended unexpectedly (%s %d); %s", kept->proc.pid,
                  WIFSIGNALED(status) ? "signal" : "status",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-                 kept->crashes >= CRASH_MAX ? "it keeps failing, the next one starts in 10 s"
-                                            : "its successor starts now with the same sessions");
+                 kept->own->crashes >= CRASH_MAX
+                     ? "it keeps failing, the next one starts in 10 s"
+                     : "its successor starts now with the same sessions");
     (void)sc_process_monitor(NULL, self.server);
 }
 
@@ -443,12 +446,12 @@ int sc_process_monitor(apr_pool_t *p, server_rec *s)
         sc_deployer_monitor(kept, self.board, s);
     }
     if (!kept || !self.store || kept->running || kept->parent != getpid() || stopping() ||
-        sc_mono(&sc_clock_system) < kept->not_before) {
+        sc_mono(&sc_clock_system) < kept->own->not_before) {
         return DECLINED;
     }
     rv = engine_fork(kept, s);
     if (rv != APR_SUCCESS) {
-        kept->not_before = sc_mono(&sc_clock_system) + CRASH_PAUSE;
+        kept->own->not_before = sc_mono(&sc_clock_system) + CRASH_PAUSE;
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
                      "SC0606: no process for the engine; changes of sessions wait and then fail; "
                      "next try in 10 s");
@@ -493,7 +496,7 @@ void sc_process_log_written(const ap_errorlog_info *info, const char *line)
     (void)info;
     (void)line;
     if (!kept || !kept->running || kept->leaving || kept->parent != getpid() ||
-        kept->config.role != SC_ROLE_NODE || kept->config.membership == SC_MEMBERSHIP_NONE) {
+        kept->own->config.role != SC_ROLE_NODE || kept->own->config.membership == SC_MEMBERSHIP_NONE) {
         return;
     }
     mpm = ap_unixd_mpm_get_retained_data();
@@ -521,6 +524,16 @@ static apr_interval_time_t last_words(const sc_config_t *config)
     return time;
 }
 
+void sc_process_end(sc_retained_t *kept)
+{
+    kill(kept->proc.pid, SIGTERM);
+    if (!wait_for(kept, END_TIME)) {
+        kill(kept->proc.pid, SIGKILL);
+        waitpid(kept->proc.pid, NULL, 0);
+    }
+    kept->running = 0;
+}
+
 /* The configuration goes: a restart, or the end. At the end the engine gets the time that it needs
  * before APR ends it. */
 static apr_status_t config_goes(void *data)
@@ -533,9 +546,9 @@ static apr_status_t config_goes(void *data)
     }
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {
         tell(kept, 'R', -1);
-    } else if (last_words(&kept->config) > 0) {
+    } else if (last_words(&kept->own->config) > 0) {
         kill(kept->proc.pid, SIGTERM);
-        kept->running = !wait_for(kept, last_words(&kept->config));
+        kept->running = !wait_for(kept, last_words(&kept->own->config));
     }
     return APR_SUCCESS;
 }
@@ -557,6 +570,45 @@ static void build_stamp(char *out, apr_size_t size, apr_pool_t *p)
     }
 }
 
+/* Every build that may lay out sc_retained_own_t differently has a number of its own. */
+static apr_uint64_t own_layout(void)
+{
+    static const char version[] = SC_VERSION;
+    apr_uint64_t h = 14695981039346656037ull ^ sizeof(sc_retained_own_t);
+
+    for (apr_size_t i = 0; i < sizeof(version); i++) {
+        h = (h ^ (unsigned char)version[i]) * 1099511628211ull;
+    }
+    return (h ^ sizeof(sc_config_t)) * 1099511628211ull;
+}
+
+/* What another build remembers cannot be read. Its engine gives way before anything else; sessions
+ * stay where they are, unless this build cannot read the store either. */
+static void make_own(sc_retained_t *kept, server_rec *s, apr_pool_t *ptemp)
+{
+    sc_store_t *store;
+
+    if (kept->layout == own_layout()) {
+        return;
+    }
+    if (kept->running && sc_store_attach(&store, kept->base, kept->bytes, ptemp) != APR_SUCCESS) {
+        sc_process_end(kept); /* and resources.c says why */
+    } else if (kept->running) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     "SC1170: another version of the module was loaded (%s); the engine is "
+                     "replaced, sessions stay",
+                     SC_VERSION);
+        sc_process_hand_over(kept);
+    }
+    if (kept->group_fd >= 0) {
+        close(kept->group_fd);
+        kept->group_fd = -1;
+    }
+    kept->own = ap_retained_data_create(RETAINED_KEY " own", sizeof(*kept->own));
+    memset(kept->own, 0, sizeof(*kept->own));
+    kept->layout = own_layout();
+}
+
 static sc_retained_t *retained_make(void)
 {
     sc_retained_t *kept = ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
@@ -574,7 +626,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
 {
     sc_server_conf_t *conf = self.conf;
     sc_retained_t *kept = retained_get();
-    char build[sizeof(kept->build)];
+    char build[sizeof(kept->own->build)];
     apr_status_t rv;
 
     (void)plog;
@@ -594,6 +646,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     if (!kept) {
         kept = retained_make();
     }
+    make_own(kept, s, ptemp);
     sc_config_collect_contexts(conf, s, ptemp);
     sc_tomcat_prepare(conf, s, ptemp);
     if (sc_resources_store(kept, conf, s, &self.store, pconf) != APR_SUCCESS ||
@@ -606,8 +659,8 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
 
     build_stamp(build, sizeof(build), ptemp);
     if (kept->running && kill(kept->proc.pid, 0) == 0 &&
-        memcmp(&kept->config, &conf->engine, sizeof(conf->engine)) == 0 &&
-        strcmp(kept->build, build) == 0) {
+        memcmp(&kept->own->config, &conf->engine, sizeof(conf->engine)) == 0 &&
+        strcmp(kept->own->build, build) == 0) {
         tell(kept, 'C', -1);
         tell(kept, 'L', log_fd(s));
         watch_engine(kept);
@@ -615,13 +668,13 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         if (kept->running) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "SC0616: the %s has changed; the engine is replaced, sessions stay",
-                         strcmp(kept->build, build) ? "module's file, or a listener's,"
-                                                    : "configuration");
+                         strcmp(kept->own->build, build) ? "module's file, or a listener's,"
+                                                         : "configuration");
             sc_process_hand_over(kept);
         }
-        kept->config = conf->engine;
-        apr_cpystrn(kept->build, build, sizeof(kept->build));
-        kept->not_before = 0;
+        kept->own->config = conf->engine;
+        apr_cpystrn(kept->own->build, build, sizeof(kept->own->build));
+        kept->own->not_before = 0;
         rv = engine_fork(kept, s);
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "SC0617: no process for the engine");

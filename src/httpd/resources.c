@@ -7,6 +7,8 @@
  * module was unloaded; it ends with the last process that has it.
  */
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -57,11 +59,13 @@ apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, ser
     }
     rv = sc_store_attach(store, kept->base, kept->bytes, pconf);
     if (rv == APR_EMISMATCH) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "SC0608: this build of the module lays out its memory differently: a new "
-                     "store is made; sessions come back from the other members, if there are any");
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "SC0608: this build of the module lays out its memory differently: a new "
+            "store is made; sessions come back from the other members, if there are any, or "
+            "from SessionClusterSnapshot");
         if (kept->running) {
-            sc_process_hand_over(kept);
+            sc_process_end(kept);
         }
         rv = make_store(kept, conf, s);
         return rv != APR_SUCCESS ? rv : sc_store_attach(store, kept->base, kept->bytes, pconf);
@@ -75,6 +79,38 @@ apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, ser
     return rv;
 }
 
+/* The listening socket of another build, which nobody here remembers anything about: it stays if it
+ * is what is wanted. Its port could not be taken again as long as some child still has it. */
+static void adopt_receiver(sc_retained_t *kept, const sc_server_conf_t *conf)
+{
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at;
+    socklen_t len = sizeof(at);
+    char text[SC_HOST_MAX + 1];
+    apr_uint32_t port, tries = conf->receiver_auto_bind ? conf->receiver_auto_bind : 1;
+
+    if (kept->listen_fd < 0 || kept->own->receiver.address[0] ||
+        getsockname(kept->listen_fd, &at.sa, &len) != 0) {
+        return;
+    }
+    port = ntohs(at.sa.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    if (!inet_ntop(at.sa.sa_family,
+                   at.sa.sa_family == AF_INET6 ? (void *)&at.v6.sin6_addr : (void *)&at.v4.sin_addr,
+                   text, sizeof(text)) ||
+        strcmp(text, conf->engine.receiver.address) != 0 ||
+        (conf->receiver_port != 0 &&
+         (port < conf->receiver_port || port - conf->receiver_port >= tries))) {
+        return;
+    }
+    apr_cpystrn(kept->own->receiver.address, text, sizeof(kept->own->receiver.address));
+    kept->own->receiver.first_port = conf->receiver_port;
+    kept->own->receiver.auto_bind = conf->receiver_auto_bind;
+    kept->own->receiver.port = port;
+}
+
 static apr_status_t make_receiver(sc_retained_t *kept, sc_server_conf_t *conf, server_rec *s)
 {
     sc_config_t *c = &conf->engine;
@@ -82,10 +118,11 @@ static apr_status_t make_receiver(sc_retained_t *kept, sc_server_conf_t *conf, s
     apr_status_t rv;
 
     c->receiver.udp_tries = conf->receiver_auto_bind;
-    if (kept->listen_fd >= 0 && strcmp(kept->receiver.address, c->receiver.address) == 0 &&
-        kept->receiver.first_port == conf->receiver_port &&
-        kept->receiver.auto_bind == conf->receiver_auto_bind) {
-        c->receiver.port = kept->receiver.port;
+    adopt_receiver(kept, conf);
+    if (kept->listen_fd >= 0 && strcmp(kept->own->receiver.address, c->receiver.address) == 0 &&
+        kept->own->receiver.first_port == conf->receiver_port &&
+        kept->own->receiver.auto_bind == conf->receiver_auto_bind) {
+        c->receiver.port = kept->own->receiver.port;
         return APR_SUCCESS;
     }
     if (kept->listen_fd >= 0) {
@@ -103,10 +140,11 @@ static apr_status_t make_receiver(sc_retained_t *kept, sc_server_conf_t *conf, s
                          (conf->receiver_auto_bind ? conf->receiver_auto_bind - 1 : 0));
         return rv;
     }
-    apr_cpystrn(kept->receiver.address, c->receiver.address, sizeof(kept->receiver.address));
-    kept->receiver.first_port = conf->receiver_port;
-    kept->receiver.auto_bind = conf->receiver_auto_bind;
-    kept->receiver.port = port;
+    apr_cpystrn(kept->own->receiver.address, c->receiver.address,
+                sizeof(kept->own->receiver.address));
+    kept->own->receiver.first_port = conf->receiver_port;
+    kept->own->receiver.auto_bind = conf->receiver_auto_bind;
+    kept->own->receiver.port = port;
     c->receiver.port = port;
     return APR_SUCCESS;
 }
@@ -116,9 +154,10 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
     const char *what = "";
     apr_status_t rv;
 
-    if (kept->group_fd >= 0 && strcmp(kept->group.address, c->mcast.address) == 0 &&
-        strcmp(kept->group.bind, c->mcast.bind) == 0 && kept->group.port == c->mcast.port &&
-        kept->group.ttl == c->mcast.ttl && kept->group.no_loopback == c->mcast.no_loopback) {
+    if (kept->group_fd >= 0 && strcmp(kept->own->group.address, c->mcast.address) == 0 &&
+        strcmp(kept->own->group.bind, c->mcast.bind) == 0 &&
+        kept->own->group.port == c->mcast.port && kept->own->group.ttl == c->mcast.ttl &&
+        kept->own->group.no_loopback == c->mcast.no_loopback) {
         return APR_SUCCESS;
     }
     if (kept->group_fd >= 0) {
@@ -135,11 +174,11 @@ static apr_status_t make_group(sc_retained_t *kept, const sc_config_t *c, server
                      c->mcast.address, c->mcast.port, what);
         return rv;
     }
-    apr_cpystrn(kept->group.address, c->mcast.address, sizeof(kept->group.address));
-    apr_cpystrn(kept->group.bind, c->mcast.bind, sizeof(kept->group.bind));
-    kept->group.port = c->mcast.port;
-    kept->group.ttl = c->mcast.ttl;
-    kept->group.no_loopback = c->mcast.no_loopback;
+    apr_cpystrn(kept->own->group.address, c->mcast.address, sizeof(kept->own->group.address));
+    apr_cpystrn(kept->own->group.bind, c->mcast.bind, sizeof(kept->own->group.bind));
+    kept->own->group.port = c->mcast.port;
+    kept->own->group.ttl = c->mcast.ttl;
+    kept->own->group.no_loopback = c->mcast.no_loopback;
     return APR_SUCCESS;
 }
 

@@ -12,19 +12,8 @@
 
 #include "apr_thread_proc.h"
 
-/** Plain data that survives restarts. */
-typedef struct sc_retained_t {
-    pid_t parent;
-    void *base; /* of the store */
-    apr_size_t bytes;
-    int link_fd;
-    int listen_fd;
-    int group_fd;
-    int control_fd;  /* the parent's end; -1: no engine */
-    apr_proc_t proc; /* of the engine; also noted in the process pool */
-    int noted;
-    int running;
-    int leaving;        /* it has been told that httpd stops gracefully */
+/** What one build of the module remembers of its last start. */
+typedef struct sc_retained_own_t {
     sc_config_t config; /* what the engine runs with */
     char build[96];     /* which file of the module it runs */
     struct {            /* what the sockets were made for */
@@ -43,12 +32,33 @@ typedef struct sc_retained_t {
     apr_time_t started;    /* of the last engine, mono */
     int crashes;           /* in a row */
     apr_time_t not_before; /* mono: no new engine earlier */
+} sc_retained_own_t;
+
+/** Plain data that survives restarts, also when another build of the module is loaded at one: so
+ *  this stays as it is in all of them. APR and httpd point at it, too. */
+typedef struct sc_retained_t {
+    pid_t parent;
+    void *base; /* of the store */
+    apr_size_t bytes;
+    int link_fd;
+    int listen_fd;
+    int group_fd;
+    int control_fd;  /* the parent's end; -1: no engine */
+    apr_proc_t proc; /* of the engine; also noted in the process pool */
+    int noted;
+    int running;
+    int leaving; /* it has been told that httpd stops gracefully */
     apr_uint32_t restarts;
     apr_uint32_t deploy_restarts; /* that the deployer has asked for and that were made */
+    apr_uint64_t layout;    /* of what is next */
+    sc_retained_own_t *own; /* begun anew by a build that lays it out differently */
 } sc_retained_t;
 
 /** End the running engine, without a good-bye, so that a successor can take its place. */
 void sc_process_hand_over(sc_retained_t *kept);
+/** End the running engine as at a stop, because nobody can go on with its memory: it leaves, and
+ *  writes its snapshot. */
+void sc_process_end(sc_retained_t *kept);
 
 /** Make the store, or find the one of before the restart; a handle goes into *store. */
 apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, server_rec *s,
