@@ -73,6 +73,14 @@ static int may_write(const struct stat *st)
     return st->st_gid == gid && (st->st_mode & 0030) == 0030;
 }
 
+/* Whether somebody else may: others, or members of a group that is not httpd's. */
+static int others_may_write(const struct stat *st)
+{
+    gid_t gid = geteuid() == 0 ? ap_unixd_config.group_id : getegid();
+
+    return (st->st_mode & S_IWOTH) || ((st->st_mode & S_IWGRP) && st->st_gid != gid);
+}
+
 static int is_ours(const struct stat *st)
 {
     return st->st_uid == 0 || st->st_uid == geteuid() ||
@@ -91,7 +99,7 @@ static const char *wrong_directory(const char *path, apr_pool_t *p)
                             "for httpd's user alone",
                             dir);
     }
-    if ((st.st_mode & S_IWOTH) || !is_ours(&st)) {
+    if (others_may_write(&st) || !is_ours(&st)) {
         return apr_psprintf(p,
                             "SC1161: SessionClusterSnapshot: others than root and httpd's user can "
                             "write to %s; take a directory of its own, owned by httpd's user, mode "

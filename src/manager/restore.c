@@ -130,7 +130,7 @@ static void restored(sc_manager_t *m)
                "next start brings back what has ended since",
                m->config->snapshot.path);
     }
-    sc_log(m->cfg.log, SC_LOG_NOTICE, 0,
+    sc_log(m->cfg.log, r->refused ? SC_LOG_WARNING : SC_LOG_NOTICE, 0,
            "SC1155: %" APR_UINT64_T_FMT " sessions and %" APR_UINT64_T_FMT
            " ended ones read from %s (%" APR_UINT64_T_FMT " bytes, %" APR_TIME_T_FMT
            " ms); not taken: %" APR_UINT64_T_FMT " had idled out, %" APR_UINT64_T_FMT

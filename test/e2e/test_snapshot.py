@@ -387,6 +387,12 @@ def test_places(farm):
     os.mkdir(open_to_all)
     os.chmod(open_to_all, 0o777)
     refused(f"SessionClusterSnapshot {open_to_all}/s\n", "SC1161", "0700")
+    shared = os.path.join(node.root, "shared")
+    os.mkdir(shared)
+    if os.geteuid() == 0:
+        os.chown(shared, pwd.getpwnam("www-data").pw_uid, 65534)  # another group
+        os.chmod(shared, 0o770)
+        refused(f"SessionClusterSnapshot {shared}/s\n", "SC1161")
     refused(f"SessionClusterSnapshot {node.root}/nowhere/s\n", "SC1160", "no directory")
     refused(f"SessionClusterSnapshot {open_to_all}/\n", "wants a file")
     refused("SessionClusterSnapshot wait=3\n", "wants a file")
