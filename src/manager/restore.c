@@ -46,7 +46,9 @@ struct sc_restore_t {
     apr_uint64_t refused;
 };
 
-enum { FRESH = 0, READING = 1, OVER = 2 }; /* on the noticeboard */
+/* On the noticeboard. An engine that was replaced while it read is followed by one that begins
+ * again, which does no harm; after two the file itself is to blame. */
+enum { FRESH = 0, READING = 1, READING_AGAIN = 2, OVER = 3 };
 
 /* ---- the end of reading --------------------------------------------------------------------- */
 
@@ -303,7 +305,7 @@ int sc_restore_first(sc_manager_t *m)
     sc_restore_t *r = m->restore;
 
     if (r != NULL && r->reading == 0) {
-        sc_board_set(m->board->restore, READING);
+        sc_board_set(m->board->restore, sc_board_get(m->board->restore) + 1);
         r->reading = 1;
         r->began = sc_mgr_now(m);
         (void)sc_timer_set(m->cfg.timers, &r->timer, r->began, read_due, m);
@@ -432,8 +434,8 @@ void sc_restore_start(sc_manager_t *m)
         sc_board_set(m->board->restore, OVER); /* what is configured later is for the next start */
         return;
     }
-    if (before == READING) {
-        set_aside(m, 0, "the engine before this one ended while it read it");
+    if (before == READING_AGAIN) {
+        set_aside(m, 0, "two engines have ended while they read it");
         return;
     }
     r = calloc(1, sizeof(*r));

@@ -371,6 +371,22 @@ def test_nobody_else_comes(farm):
     made[0].client().op("set=a:1")
 
 
+def test_one_that_hangs_does_not_go_on(farm, manager):
+    """It may never wake up: who stops beside it keeps the sessions."""
+    made = cluster_of(farm, manager, 2, "wait=3").start()
+    made.wait_settled()
+    cookies = make_sessions(made.nodes, 40)
+    made.wait_settled()
+    made[1].freeze()
+    wait_until(lambda: not made[0].status()["node"]["leased"] or made[0].lost("n2"), 15,
+               "its silence noticed")
+    assert made[0].stop(60), made[0].tail()
+    assert re.search(r"SC1152: 40 sessions", made[0].log())
+    made[1].kill9()
+    made[0].start(40)
+    check_sessions(made[0], cookies)
+
+
 # ---- what a configtest says -----------------------------------------------------------------------
 
 def test_places(farm):

@@ -566,9 +566,17 @@ static void test_once(void)
     net_join(net, 0, 0);
     CU_ASSERT_EQUAL(net_sessions(net, 0), 4);
     CU_ASSERT_EQUAL(files("", 0), 1);
-    /* an engine that ended while it read one is followed by one that does not try again */
+    /* an engine that ended while it read one is followed by one that begins again */
     net_crash(net, 0, 0);
     net->node[0].board->restore = 1;
+    net_join(net, 0, 0);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    CU_ASSERT_EQUAL(net_sessions(net, 0), 4);
+    CU_ASSERT_EQUAL(files("", 0), 0);
+    /* when two have, it is not tried any more */
+    net_crash(net, 0, 0);
+    put_file(bytes, len);
+    net->node[0].board->restore = 2;
     net_join(net, 0, 0);
     CU_ASSERT_EQUAL(net_sessions(net, 0), 4);
     CU_ASSERT_EQUAL(files(".bad-", 0), 1);
