@@ -496,7 +496,8 @@ void sc_process_log_written(const ap_errorlog_info *info, const char *line)
     (void)info;
     (void)line;
     if (!kept || !kept->running || kept->leaving || kept->parent != getpid() ||
-        kept->own->config.role != SC_ROLE_NODE || kept->own->config.membership == SC_MEMBERSHIP_NONE) {
+        kept->own->config.role != SC_ROLE_NODE ||
+        kept->own->config.membership == SC_MEMBERSHIP_NONE) {
         return;
     }
     mpm = ap_unixd_mpm_get_retained_data();

@@ -336,6 +336,10 @@ static apr_time_t worked_out(const sc_manager_t *m, apr_time_t now)
         if (peer->serial != 0 && (peer->lease.strangers || peer->lease.owed)) {
             return NO_LEASE;
         }
+        if (peer->serial != 0 && peer->lease.withheld &&
+            peer->member.node_state == SC_NODE_JOINING) {
+            return NO_LEASE; /* its snapshot may be newer than what is here */
+        }
         if (counts(peer) && peer->lease.heard == 0) {
             return NO_LEASE; /* it has not said yet on whom it counts */
         }

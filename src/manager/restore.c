@@ -322,11 +322,11 @@ void sc_restore_now(sc_manager_t *m)
 
 /* ---- waiting for others ---------------------------------------------------------------------- */
 
-static int are_here(const sc_manager_t *m, const sc_snap_meta_t *meta)
+static int are_here(const sc_manager_t *m, const sc_snap_meta_t *meta, apr_uint32_t n)
 {
     apr_uint32_t i;
 
-    for (i = 0; i < meta->nothers; i++) {
+    for (i = 0; i < n; i++) {
         if (!is_here(m, meta->other[i])) {
             return 0;
         }
@@ -343,7 +343,9 @@ static int is_enough(const sc_manager_t *m, const sc_snap_meta_t *meta)
     if (meta->flags & SC_SNAP_OTHERS_STAYED) {
         return 0;
     }
-    return !sc_mgr_is_backup(m) || are_here(m, meta);
+    /* backup manager: they hold what this node does not; delta: the later ones may have it newer,
+     * since one that is stopped gracefully goes on for a while */
+    return are_here(m, meta, sc_mgr_is_backup(m) ? meta->nothers : meta->nlater);
 }
 
 static void look_again(void *baton, apr_time_t now)

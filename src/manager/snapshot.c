@@ -37,6 +37,7 @@ static void meta_put(sc_buf_t *b, const sc_snap_meta_t *meta)
     sc_put_varint(b, meta->flags);
     sc_put_str(b, meta->route, strlen(meta->route));
     sc_put_varint(b, meta->nothers);
+    sc_put_varint(b, meta->nlater);
     for (i = 0; i < meta->nothers; i++) {
         sc_put_str(b, meta->other[i], strlen(meta->other[i]));
     }
@@ -66,7 +67,8 @@ apr_status_t sc_snap_meta_get(sc_snap_meta_t *meta, const unsigned char *bytes, 
     meta->flags = sc_get_varint(&r);
     get_route(&r, meta->route);
     n = sc_get_varint(&r);
-    if (n > SC_MEMBERS_MAX) {
+    meta->nlater = (apr_uint32_t)sc_get_varint(&r);
+    if (n > SC_MEMBERS_MAX || meta->nlater > n) {
         return APR_EINVAL;
     }
     for (i = 0; i < n; i++) {
@@ -91,8 +93,7 @@ int sc_snapshot_others(const sc_manager_t *m)
         const sc_peer_t *peer = &m->peer[i];
 
         if (peer->serial != 0 && !sc_lease_mute(m, peer) &&
-            (peer->member.node_state == SC_NODE_READY ||
-             peer->member.node_state == SC_NODE_MINORITY)) {
+            sc_node_complete(peer->member.node_state)) {
             return 1;
         }
     }
@@ -144,6 +145,7 @@ static void describe(const sc_manager_t *m, sc_snap_meta_t *meta)
             add_other(meta, m->peer[i].member.route);
         }
     }
+    meta->nlater = meta->nothers;
     for (i = 0; i < SC_LEFT; i++) {
         if (m->left[i].at != 0 && now - m->left[i].at < TOGETHER) {
             add_other(meta, m->left[i].route);

@@ -22,6 +22,7 @@ typedef struct sc_snap_meta_t {
     apr_uint64_t flags;
     char route[SC_ROUTE_MAX + 1];
     apr_uint32_t nothers;
+    apr_uint32_t nlater; /**< the first so many of them had not said good-bye when this node did */
     char other[SC_MEMBERS_MAX][SC_ROUTE_MAX + 1]; /**< members that left with it, or stayed */
 } sc_snap_meta_t;
 

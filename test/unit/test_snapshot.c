@@ -437,6 +437,7 @@ static void test_nonsense_inside(void)
         sc_put_varint(&b, 0);
         sc_put_str(&b, net->node[0].config.route, how == 1 ? 1 : strlen(net->node[0].config.route));
         sc_put_varint(&b, how == 2 ? 65 : 0);
+        sc_put_varint(&b, 0);
         (void)sc_snap_put(&w, SC_SNAP_META, b.data, b.len);
         sc_buf_clear(&b);
         sc_wire_session_put(&b, &session);
