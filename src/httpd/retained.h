@@ -50,8 +50,8 @@ typedef struct sc_retained_t {
     int leaving; /* it has been told that httpd stops gracefully */
     apr_uint32_t restarts;
     apr_uint32_t deploy_restarts; /* that the deployer has asked for and that were made */
-    apr_uint64_t layout;    /* of what is next */
-    sc_retained_own_t *own; /* begun anew by a build that lays it out differently */
+    apr_uint64_t layout;          /* of what is next */
+    sc_retained_own_t *own;       /* begun anew by a build that lays it out differently */
 } sc_retained_t;
 
 /** End the running engine, without a good-bye, so that a successor can take its place. */
