@@ -338,6 +338,8 @@ apr_status_t sc_move_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
         sc_place_tell(m, from, &rec);
     } else if (peer->member.node_state == SC_NODE_READY && sc_layout_usable(m, peer->route)) {
         give(m, &rec, peer->route);
+    } else if (sc_node_going(peer->member.node_state)) {
+        give(m, &rec, m->own_route); /* it needs other holders for a change, and is to be none */
     }
     return APR_SUCCESS;
 }
