@@ -354,6 +354,8 @@ sc_stamp_t sc_mgr_stamp(sc_manager_t *m);
 /** The cluster's time, ms. Told from the beginning: a node that is cut off before its first stamp
  *  must not begin with a time of its own. */
 apr_uint64_t sc_mgr_clock(const sc_manager_t *m);
+/** The same as it is told to peers; 0: this node does not know it yet. */
+apr_uint64_t sc_mgr_clock_told(const sc_manager_t *m);
 /** The cluster's time as a peer knows it; not taken over if it is too far ahead. */
 void sc_mgr_observe_clock(sc_manager_t *m, const sc_member_t *from, apr_uint64_t ms);
 /** APR_SUCCESS, or APR_EBADDATE when the stamp or one in the body is too far ahead; what passes

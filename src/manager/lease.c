@@ -64,7 +64,7 @@ static void ask(sc_manager_t *m, sc_peer_t *peer, apr_time_t now)
     m->pinged = now > m->pinged ? now : m->pinged;
     ping.sent = (apr_uint64_t)m->pinged;
     ping.healed = peer->lease.healed;
-    ping.clock = sc_mgr_clock(m);
+    ping.clock = sc_mgr_clock_told(m);
     put_members(m, peer, &ping);
     sc_buf_clear(&m->msg);
     sc_msg_ping_put(&m->msg, &ping);

@@ -147,11 +147,24 @@ apr_status_t sc_mgr_observe(sc_manager_t *m, const sc_member_t *from, const sc_s
     return APR_SUCCESS;
 }
 
+/* Who has begun with nothing, and may hear the cluster's time yet, knows only what its own wall
+ * clock says. The others would follow that, those that it can reach; and what they refuse in the
+ * end would be ordered behind what the rest does later. */
+static int is_new(const sc_manager_t *m)
+{
+    return sc_board_get(m->board->hlc) == 0;
+}
+
+apr_uint64_t sc_mgr_clock_told(const sc_manager_t *m)
+{
+    return is_new(m) && m->state != SC_NODE_READY ? 0 : cluster_ms(m);
+}
+
 void sc_mgr_observe_clock(sc_manager_t *m, const sc_member_t *from, apr_uint64_t ms)
 {
     if (ms >= (apr_uint64_t)1 << 48 || too_far(m, ms << 16)) {
         far_ahead(m, from);
-    } else if (ms > sc_mgr_clock(m)) {
+    } else if (ms > 0 && (is_new(m) || ms > cluster_ms(m))) {
         set_hlc(m, ms << 16);
     }
 }

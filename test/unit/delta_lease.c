@@ -591,6 +591,30 @@ static void test_two_at_once(void)
     net_destroy(net);
 }
 
+/* A node whose wall clock is far ahead comes with nothing: the others' time stays as it is, and it
+ * takes that. */
+static void test_newcomer_ahead(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint64_t before;
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    net_run(net, 1000);
+    net_crash(net, 2, 1);
+    before = net->node[0].board->hlc >> 16;
+    net->node[2].wall_offset += apr_time_from_sec(8 * 3600);
+    net_join(net, 2, 1);
+    CU_ASSERT(net_wait_ready(net, 5000));
+    net_run(net, 1000);
+    CU_ASSERT_EQUAL(net_set(net, 2, 0, 1, "a", "2"), SC_DONE);
+    for (i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(net_value(net, i, 1, "a"), "2");
+        CU_ASSERT(net->node[i].board->hlc >> 16 < before + 3600 * 1000);
+    }
+    net_destroy(net);
+}
+
 void delta_lease_tests(void)
 {
     CU_pSuite suite = CU_get_suite("delta");
@@ -612,6 +636,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: departed", test_departed);
     CU_add_test(suite, "lease: minority", test_minority);
     CU_add_test(suite, "lease: clocks apart", test_clocks_apart);
+    CU_add_test(suite, "lease: a newcomer's clock is ahead", test_newcomer_ahead);
     CU_add_test(suite, "lease: compared when healed", test_compared_when_healed);
     CU_add_test(suite, "lease: nobody got a change", test_nobody_got_it);
     CU_add_test(suite, "lease: two of five", test_few_heard);
