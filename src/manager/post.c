@@ -216,7 +216,8 @@ static void post_change(sc_manager_t *m, sc_peer_t *peer, sc_pending_t *p,
         w->takes =
             w->redo || (parcel->redo && sc_move_target(m, parcel->context, parcel->id, peer));
         w->epoch = parcel->rec.epoch;
-        if (p != NULL && !peer->lagging) {
+        /* who has been found to hang is not waited for once more, also if nothing was sent since */
+        if (p != NULL && !peer->lagging && !sc_lease_hung(m, peer)) {
             w->pending = p;
             w->sibling = p->waits;
             p->waits = w;

@@ -615,6 +615,28 @@ static void test_newcomer_ahead(void)
     net_destroy(net);
 }
 
+/* A member has been found to hang by its PINGs: the first change after that does not wait for it
+ * any more. */
+static void test_known_to_hang(void)
+{
+    net_t *net = net_ready(3, NULL);
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "1"), SC_DONE);
+    net_run(net, 500);
+    net_hold(net, 2, 1);
+    net_run(net, 2000);
+    call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
+    net_run(net, 50);
+    CU_ASSERT_EQUAL(net->answer[call].times, 1);
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DEGRADED);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 1, 1, "a"), "2");
+    net_hold(net, 2, 0);
+    net_run(net, 3000);
+    CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "a"), "2");
+    net_destroy(net);
+}
+
 void delta_lease_tests(void)
 {
     CU_pSuite suite = CU_get_suite("delta");
@@ -625,6 +647,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: nobody answers", test_nobody_answers);
     CU_add_test(suite, "lease: new engine", test_a_new_engine_has_none);
     CU_add_test(suite, "lease: one stall", test_one_stall);
+    CU_add_test(suite, "lease: known to hang", test_known_to_hang);
     CU_add_test(suite, "lease: cut off", test_cut_off);
     CU_add_test(suite, "lease: two halves", test_halves);
     CU_add_test(suite, "lease: a member that others count on", test_counted_by_others);
