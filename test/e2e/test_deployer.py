@@ -425,7 +425,8 @@ def test_command_once_for_a_batch(farm):
         fds = read_file(os.path.join(place.dirs["temp"], "ran.fds")).decode().split()
         assert "/dev/null" in fds and not [f for f in fds if "socket" in f], fds
         assert not [f for f in fds if f.endswith(("/deploy", "/lock"))], fds
-        assert read_file(os.path.join(place.dirs["temp"], "ran.signals")).split()[1].strip(b"0") == b""
+        ignored = read_file(os.path.join(place.dirs["temp"], "ran.signals")).split()[1]
+        assert int(ignored, 16) & 0x7fffffff == 0  # 32 and 33 are the C library's own
 
 
 def test_failing_command(farm):

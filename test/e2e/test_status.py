@@ -239,8 +239,10 @@ def test_events_and_lag(farm):
     """What happens to a member is told, in order; one that hangs owes its acknowledgements."""
     cluster = make(farm, 3)
     watcher, other = cluster[0], cluster[1]
-    assert ("ready", "") in events(watcher) and ("joined", "n2") in events(watcher)
-    assert all(m["leased"] for m in watcher.status()["view"]["members"] if not m["self"])
+    for what in (("ready", ""), ("joined", "n2"), ("joined", "n3")):
+        wait_until(lambda w=what: w in events(watcher), 20, what)
+    wait_until(lambda: all(m["leased"] for m in watcher.status()["view"]["members"]
+                           if not m["self"]), 20, "all are leased")
     cluster[2].freeze()
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(lambda: watcher.client().op("set=a:1"))
