@@ -193,4 +193,8 @@ void sc_status_register(apr_pool_t *p);
 /** SessionClusterStatusActions */
 const char *sc_set_status_actions(cmd_parms *cmd, void *vdir, int on);
 
+/** A pool with an allocator of its own, which pools below it share and several threads may use.
+ *  @param parent NULL: none; it is to be destroyed then @return NULL: no memory */
+apr_pool_t *sc_shared_pool(apr_pool_t *parent);
+
 #endif

@@ -67,24 +67,12 @@ void sc_workers_unlock(const managed_t *m)
  * of its own: it comes and goes while requests are served. */
 static local_t *make_local(const managed_t *m)
 {
-    apr_allocator_t *allocator;
-    apr_thread_mutex_t *mutex;
-    apr_pool_t *pool;
+    apr_pool_t *pool = sc_shared_pool(m->conf->pool);
     local_t *l;
 
-    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
+    if (!pool) {
         return NULL;
     }
-    if (apr_pool_create_ex(&pool, m->conf->pool, NULL, allocator) != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return NULL;
-    }
-    apr_allocator_owner_set(allocator, pool);
-    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
-        apr_pool_destroy(pool);
-        return NULL;
-    }
-    apr_allocator_mutex_set(allocator, mutex);
     apr_pool_tag(pool, "session_cluster_worker");
     l = apr_pcalloc(pool, sizeof(*l));
     l->pool = pool;

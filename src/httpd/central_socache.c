@@ -53,26 +53,13 @@ apr_status_t sc_instances_create(sc_central_host_t *host, apr_pool_t *pchild)
 
 /* A pool whose children are used by several threads at a time: connections have pools of their own,
  * which share its allocator. */
-static apr_pool_t *shared_pool(void)
+static apr_pool_t *instance_pool(void)
 {
-    apr_allocator_t *allocator;
-    apr_thread_mutex_t *mutex;
-    apr_pool_t *pool;
+    apr_pool_t *pool = sc_shared_pool(NULL);
 
-    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
-        return NULL;
+    if (pool) {
+        apr_allocator_max_free_set(apr_pool_allocator_get(pool), POOL_KEEP);
     }
-    if (apr_pool_create_unmanaged_ex(&pool, NULL, allocator) != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return NULL;
-    }
-    apr_allocator_owner_set(allocator, pool);
-    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
-        apr_pool_destroy(pool);
-        return NULL;
-    }
-    apr_allocator_mutex_set(allocator, mutex);
-    apr_allocator_max_free_set(allocator, POOL_KEEP);
     return pool;
 }
 
@@ -80,7 +67,7 @@ static instance_t *make(const sc_central_host_t *host)
 {
     const char *err = NULL;
     instance_t *one;
-    apr_pool_t *pool = shared_pool();
+    apr_pool_t *pool = instance_pool();
 
     if (!pool) {
         return NULL;
