@@ -267,8 +267,9 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p);
 
 /* ---- locations: PROXY, NOTIFY, NOTIFY_REPLY -------------------------------------------------- */
 
-#define SC_PLACES_LAST 0x1  /**< PROXY: the last one that answers a STATE */
-#define SC_PLACES_CLAIM 0x2 /**< NOTIFY: the locations are known; each item's number is claimed */
+#define SC_PLACES_LAST 0x1    /**< PROXY: the last one that answers a STATE */
+#define SC_PLACES_CLAIM 0x2   /**< NOTIFY: the locations are known; each item's number is claimed */
+#define SC_PLACES_DECIDED 0x4 /**< NOTIFY: all have accepted these locations. There is no reply */
 /** Bytes of a list at most, names included: less than the smallest maxFrame. */
 #define SC_PLACES_BYTES (48 * 1024)
 

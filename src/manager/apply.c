@@ -120,7 +120,7 @@ static int is_outdated(sc_manager_t *m, const sc_member_t *from, const sc_record
     return !(rec->flags & SC_REC_TOMBSTONE) &&
            (epoch < rec->epoch ||
             (epoch < rec->promised && !sc_promise_to(m, rec, from->store_id)) ||
-            sc_move_refuses(m, rec));
+            sc_promise_open_to(m, rec, from->store_id) || sc_move_refuses(m, rec));
 }
 
 /* Tell the maker of a change, which is refused, where the session is. */

@@ -726,6 +726,12 @@ int sc_promise_to(const sc_manager_t *m, const sc_record_t *rec, apr_uint64_t st
 /** A number was promised to somebody else: what is changed here under a lower one he need not hear
  * of. */
 int sc_promise_binds(const sc_manager_t *m, const sc_record_t *rec);
+/** Whether this node may be a holder only by a location that is not decided: others may hold it by
+ * the one before, which it need not know. It acknowledges nothing that goes by such a location. */
+int sc_promise_is_open(const sc_manager_t *m, const sc_record_t *rec);
+/** Whether it is that, and somebody else than this member asked for it, or was promised the next.
+ */
+int sc_promise_open_to(const sc_manager_t *m, const sc_record_t *rec, apr_uint64_t store_id);
 /** A change of somebody else has come for a session that is held here: whether it is refused,
  * because the session is being moved, or is to be moved first, since this node is its owner and not
  * enough of its holders are there. That begins then. Changes m->old and m->msg. */
@@ -752,6 +758,15 @@ void sc_move_behind(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *
 int sc_move_has_news(const sc_manager_t *m, const sc_record_t *rec);
 int sc_move_target(const sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
                    const sc_peer_t *peer);
+/**
+ * A request that is to change a session waits until the location that this node has accepted is
+ * decided: usually a moment, at most ack_wait_ms. Then it is run again.
+ * @return APR_SUCCESS: it waits; APR_ENOTIMPL: there is nothing to wait for; APR_ENOSPC: too many
+ * wait
+ */
+apr_status_t sc_move_await(sc_manager_t *m, const sc_record_t *rec, const sc_link_call_t *call,
+                           sc_link_op_t op, int again, const unsigned char *body, apr_size_t len,
+                           apr_time_t since);
 /**
  * Bring the location of one session in order, now, because a request is waiting: a holder of it is
  * not there or mute, and this node is its owner. The request is run again when that is done, or has

@@ -455,6 +455,9 @@ static int is_away(sc_manager_t *m, apr_uint16_t route)
     if (route == m->own_route) {
         return 0;
     }
+    if (m->state != SC_NODE_READY) {
+        return 1; /* what it has need not have come yet, and it may go before */
+    }
     return peer != NULL ? sc_lease_mute(m, peer) : sc_expiry_lately(m, route, sc_fetch_grace(m));
 }
 
@@ -514,7 +517,6 @@ static apr_uint32_t known_epoch(apr_status_t rv, const sc_record_t *rec)
     return rv == APR_SUCCESS && !(rec->flags & SC_REC_TOMBSTONE) ? rec->epoch : 0;
 }
 
-/* A session that is alive elsewhere. *id: where it went, if its id was changed. */
 /* Whether a session that has idled out here has been used since, elsewhere. An older version of it
  * does not prove that: on the way to a node that hangs an age stands still, so a copy that has
  * missed the last changes may look younger than it is (death.c, survives, for the other way). */
@@ -526,6 +528,7 @@ static int was_used_since(const sc_manager_t *m, const sc_record_t *rec, const s
            (c > 0 || (c == 0 && sc_mgr_outlives(m, w->max_idle_s, w->idle_ms)));
 }
 
+/* A session that is alive elsewhere. *id: where it went, if its id was changed. */
 static apr_status_t merge_alive(sc_manager_t *m, const sc_member_t *from, apr_uint16_t context,
                                 const sc_wire_session_t *w, sc_id_t *id, int *changed)
 {

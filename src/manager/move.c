@@ -431,12 +431,13 @@ apr_uint32_t sc_move_begin(sc_manager_t *m, sc_move_t *items)
 /* ---- again ---------------------------------------------------------------------------------- */
 
 /* Whether somebody who is to get a copy has no room for it. */
-int sc_move_no_room(sc_manager_t *m, apr_uint64_t places)
+int sc_move_no_room(sc_manager_t *m, apr_uint64_t places, int urgent)
 {
+    apr_time_t until = sc_mgr_now(m) + (urgent ? SC_MOVE_FULL - SC_MOVE_FULL_URGENT : 0);
     apr_uint32_t i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
-        if ((places >> i & 1) && m->moves->full[i] > sc_mgr_now(m)) {
+        if ((places >> i & 1) && m->moves->full[i] > until) {
             return 1;
         }
     }
@@ -472,7 +473,7 @@ static int plan_again(sc_move_t *move, int unasked)
         move->taker = SC_ROUTE_NONE;
     }
     if (!sc_move_want(m, &rec, move->taker, move->without, &move->want) ||
-        sc_move_no_room(m, sc_move_newcomers(m, &rec, &move->want))) {
+        sc_move_no_room(m, sc_move_newcomers(m, &rec, &move->want), move->urgent)) {
         if (!move->asked) {
             return 0;
         }
@@ -554,6 +555,29 @@ static void commit(sc_move_t *move)
         sc_move_look(m, &rec); /* with those that could not hold it when this began */
     }
     sc_move_end(move, made);
+}
+
+/* Those that hold them by these locations may go by them from now on. Does one not hear of it, the
+ * session gets another location after a while (sc_promise_stale). */
+static void tell_decided(sc_manager_t *m, const sc_move_t *items)
+{
+    sc_places_t *list = sc_places_create();
+    apr_uint64_t places = 0;
+    const sc_move_t *move;
+    apr_uint32_t i;
+
+    for (move = items; move != NULL && list != NULL; move = move->sibling) {
+        places |= move->told;
+        (void)sc_places_add(list, m->store, &move->want, 0);
+    }
+    for (i = 0; i < SC_MEMBERS_MAX && list != NULL; i++) {
+        if ((places >> i & 1) && m->peer[i].serial != 0) {
+            sc_buf_clear(&m->msg);
+            sc_places_put(&m->msg, SC_EVT_NOTIFY, 0, SC_PLACES_DECIDED, list, m->store);
+            (void)sc_mgr_post(m, &m->peer[i], NULL, 0);
+        }
+    }
+    sc_places_free(list);
 }
 
 /* Whether all have answered who may read from what they have, and those who are there: somebody may
@@ -652,6 +676,7 @@ static int is_answered(sc_moving_t *b)
 
 void sc_move_decide(sc_moving_t *b)
 {
+    sc_manager_t *m = b->m;
     sc_move_t *accepted = NULL, *refused = NULL, *over = NULL, *stale = NULL, *move = b->items;
     sc_moving_t *again = NULL;
 
@@ -684,6 +709,7 @@ void sc_move_decide(sc_moving_t *b)
     if (again != NULL) {
         sc_move_copy_again(again, stale);
     }
+    tell_decided(m, accepted);
     for (; accepted != NULL; accepted = move) {
         move = accepted->sibling;
         commit(accepted);
@@ -784,6 +810,7 @@ void sc_move_stop(sc_manager_t *m)
         return;
     }
     sc_lost_stop(m);
+    sc_move_await_stop(m);
     sc_timer_cancel(m->cfg.timers, &all->review.timer);
     sc_timer_cancel(m->cfg.timers, &all->review.tick);
     while (all->batches != NULL) {

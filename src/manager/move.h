@@ -9,6 +9,7 @@
  *   move_claim.c   the number of a new location, claimed and promised
  *   move_answer.c  what the others say to that
  *   move_wait.c    requests that wait for that
+ *   move_await.c   and for what others decide
  *   move_notify.c  the others' side: NOTIFY, COPY, TAKE
  *   move_review.c  which sessions are to move, and when; leaving
  *   move_lost.c    what becomes of a copy that is not to be here any more
@@ -25,8 +26,9 @@
 #define SC_MOVE_FULL                                                                               \
     apr_time_from_sec(10) /**< a member without room is not asked again so soon                    \
                            */
+#define SC_MOVE_FULL_URGENT apr_time_from_sec(1) /**< nor, if a request waits, so soon */
 
-#define SC_PROMISES 1024 /**< of which it is remembered to whom they were made */
+#define SC_PROMISES 4096 /**< of which is remembered what was promised and accepted */
 
 typedef struct sc_move_wait_t sc_move_wait_t; /* a request that waits: move_wait.c */
 
@@ -93,20 +95,27 @@ typedef struct sc_moving_t {
 
 typedef struct sc_lost_t sc_lost_t; /* move_lost.c */
 
-/** A number that was promised. */
+/** What is remembered of a session: a number that was promised, a location that was accepted. */
 typedef struct sc_promise_t {
     apr_uint16_t context;
     sc_id_t id;
     apr_uint32_t number;   /**< 0: none */
     apr_uint64_t store_id; /**< of whom it was promised to */
     apr_time_t at;
+    apr_uint32_t open;   /**< epoch of a location that is not known to be decided; 0: none */
+    apr_uint64_t opener; /**< who asked for that */
+    apr_time_t opened;
 } sc_promise_t;
+
+typedef struct sc_await_t sc_await_t; /* move_await.c */
 
 typedef struct sc_moves_t sc_moves_t;
 struct sc_moves_t {
     apr_uint32_t n;          /**< sessions under way */
     apr_uint32_t background; /**< of these, without a request */
     apr_uint32_t nwaits;
+    sc_await_t *awaits; /**< move_await.c */
+    apr_uint32_t nawaits;
     apr_uint64_t serial;
     sc_move_t *bucket[SC_MOVES_BUCKETS];
     sc_moving_t *batches;
@@ -158,7 +167,7 @@ void sc_move_end(sc_move_t *move, int decided);
 /** The same, undecided, of entries that hang together by sibling. */
 void sc_move_end_all(sc_move_t *items);
 /** Whether somebody who is to get a copy has no room for it. */
-int sc_move_no_room(sc_manager_t *m, apr_uint64_t places);
+int sc_move_no_room(sc_manager_t *m, apr_uint64_t places, int urgent);
 
 /** Go on if all have answered who have to. It may be gone then. */
 void sc_move_decide(sc_moving_t *b);
@@ -186,6 +195,12 @@ void sc_move_copy_again(sc_moving_t *b, sc_move_t *items);
  * refused. */
 void sc_move_judge_copies(sc_moving_t *b, sc_move_t *move);
 
+/* move_await.c */
+/** One session's location is decided: what waited for that goes on. */
+void sc_move_go_on(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id);
+/** Forget all. */
+void sc_move_await_stop(sc_manager_t *m);
+
 /* move_claim.c */
 /** A number that was promised for a session: by its record, or as far as it is remembered. */
 apr_uint32_t sc_promise_number(const sc_manager_t *m, const sc_record_t *rec);
@@ -196,6 +211,11 @@ void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t numbe
  * this one was promised to just this member. */
 int sc_promise_free(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
                     apr_uint64_t store_id);
+/** This node has accepted a location by which it holds the session; it is open until it is decided.
+ * @param store_id of the member that asked for it */
+void sc_promise_open(sc_manager_t *m, const sc_record_t *in, apr_uint64_t store_id);
+/** It is decided. */
+void sc_promise_decided(sc_manager_t *m, const sc_record_t *in);
 /** The number of the next attempt, which this node promises to itself. @return 0: there is none */
 int sc_move_number(sc_move_t *move, const sc_record_t *rec);
 /** Claim the numbers of a batch. It may be gone then. */

@@ -58,13 +58,28 @@ int sc_promise_free(const sc_manager_t *m, const sc_record_t *rec, apr_uint32_t 
            (promised == number && p != NULL && p->number == number && p->store_id == store_id);
 }
 
-void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
-                     apr_uint64_t store_id)
+static int is_slot_of(const sc_promise_t *p, const sc_record_t *rec)
+{
+    return p->context == rec->context && memcmp(&p->id, &rec->id, sizeof(p->id)) == 0;
+}
+
+static sc_promise_t *take_slot(sc_manager_t *m, const sc_record_t *rec)
 {
     sc_promise_t *p = slot_of(m, &rec->id);
 
-    p->context = rec->context;
-    p->id = rec->id;
+    if (!is_slot_of(p, rec)) {
+        memset(p, 0, sizeof(*p));
+        p->context = rec->context;
+        p->id = rec->id;
+    }
+    return p;
+}
+
+void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t number,
+                     apr_uint64_t store_id)
+{
+    sc_promise_t *p = take_slot(m, rec);
+
     p->number = number;
     p->store_id = store_id;
     p->at = sc_mgr_now(m);
@@ -74,10 +89,69 @@ void sc_promise_make(sc_manager_t *m, const sc_record_t *rec, apr_uint32_t numbe
     (void)sc_store_promise(m->store, rec->context, &rec->id, number);
 }
 
+/* ---- locations that are open ----------------------------------------------------------------- */
+
+void sc_promise_open(sc_manager_t *m, const sc_record_t *in, apr_uint64_t store_id)
+{
+    sc_promise_t *p = take_slot(m, in);
+
+    p->open = in->epoch;
+    p->opener = store_id;
+    p->opened = sc_mgr_now(m);
+}
+
+int sc_promise_is_open(const sc_manager_t *m, const sc_record_t *rec)
+{
+    const sc_promise_t *p = m->moves != NULL ? slot_of(m, &rec->id) : NULL;
+
+    return p != NULL && p->open != 0 && p->open == rec->epoch && is_slot_of(p, rec);
+}
+
+int sc_promise_open_to(const sc_manager_t *m, const sc_record_t *rec, apr_uint64_t store_id)
+{
+    return sc_promise_is_open(m, rec) && slot_of(m, &rec->id)->opener != store_id &&
+           !sc_promise_to(m, rec, store_id);
+}
+
+void sc_promise_decided(sc_manager_t *m, const sc_record_t *in)
+{
+    sc_record_t rec;
+
+    if (sc_store_get(m->store, in->context, &in->id, &rec, NULL) == APR_SUCCESS &&
+        !(rec.flags & SC_REC_TOMBSTONE) && sc_layout_cmp(m, in, &rec) == 0 &&
+        sc_promise_is_open(m, &rec)) {
+        slot_of(m, &in->id)->open = 0;
+        sc_move_go_on(m, in->context, &in->id);
+    }
+}
+
+/* Whoever has asked for it is gone, or has not come to an end. */
+static int is_left_open(const sc_manager_t *m, const sc_record_t *rec)
+{
+    const sc_promise_t *p = slot_of(m, &rec->id);
+    apr_uint32_t i;
+
+    if (!sc_promise_is_open(m, rec)) {
+        return 0;
+    }
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && m->peer[i].member.store_id == p->opener) {
+            return sc_mgr_now(m) - p->opened > STALE;
+        }
+    }
+    return 1;
+}
+
+/* ---- promises that lead to nothing ------------------------------------------------------------
+ */
+
 int sc_promise_stale(const sc_manager_t *m, const sc_record_t *rec)
 {
     const sc_promise_t *p;
 
+    if (m->moves != NULL && is_left_open(m, rec)) {
+        return 1;
+    }
     if (m->moves == NULL || rec->promised <= rec->epoch) {
         return 0;
     }

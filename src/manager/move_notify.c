@@ -89,6 +89,7 @@ static void take(verdict_t *v, const sc_record_t *in, apr_uint64_t digest)
         return;
     }
     if (sc_layout_here(m, in)) {
+        sc_promise_open(m, in, v->from->store_id);
         sc_fetch_has_come(m, in->context, &in->id);
     }
     move = sc_move_find(m, in->context, &in->id);
@@ -211,7 +212,9 @@ static void notified_group(verdict_t *v, const sc_msg_places_t *list, const sc_g
             (!(list->flags & SC_PLACES_CLAIM) ||
              (item.number > item.epoch &&
               sc_place_possible(v->m, v->from, item.epoch, item.number)))) {
-            if (list->flags & SC_PLACES_CLAIM) {
+            if (list->flags & SC_PLACES_DECIDED) {
+                sc_promise_decided(v->m, &in);
+            } else if (list->flags & SC_PLACES_CLAIM) {
                 claimed(v, &in, item.number, item.digest);
             } else {
                 notified(v, &in, item.digest);
@@ -247,7 +250,7 @@ apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
         notified_group(&v, &list, &g);
     }
-    if (!v.bad) {
+    if (!v.bad && !(list.flags & SC_PLACES_DECIDED)) {
         sc_buf_clear(&m->msg);
         sc_places_put(&m->msg, SC_EVT_NOTIFY_REPLY, list.serial, 0, v.refused, m->store);
         sc_mgr_reply(m, from);

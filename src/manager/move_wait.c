@@ -126,7 +126,7 @@ apr_status_t sc_move_for(sc_manager_t *m, const sc_record_t *rec, const sc_link_
     if (move != NULL) {
         return park(move, call, op, again, body, len, since);
     }
-    if (sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
+    if (sc_move_no_room(m, sc_move_newcomers(m, rec, &want), 1)) {
         return APR_ENOTIMPL;
     }
     move = sc_move_add(m, rec, &want, 1);
@@ -186,7 +186,7 @@ int sc_move_without(sc_manager_t *m, const sc_record_t *rec, apr_uint64_t has, i
     if (!sc_move_want(m, rec, SC_ROUTE_NONE, without, &want)) {
         return 0;
     }
-    if (sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
+    if (sc_move_no_room(m, sc_move_newcomers(m, rec, &want), 1)) {
         without |= sc_move_newcomers(m, rec, &want); /* nor can these take its place */
         (void)sc_move_want(m, rec, SC_ROUTE_NONE, without, &want);
     }
@@ -223,7 +223,7 @@ int sc_move_refuses(sc_manager_t *m, const sc_record_t *rec)
     if (sc_move_find(m, rec->context, &rec->id) != NULL) {
         return 1;
     }
-    if (!is_urgent(m, rec, &want) || sc_move_no_room(m, sc_move_newcomers(m, rec, &want))) {
+    if (!is_urgent(m, rec, &want) || sc_move_no_room(m, sc_move_newcomers(m, rec, &want), 1)) {
         return 0;
     }
     move = sc_move_add(m, rec, &want, 1);

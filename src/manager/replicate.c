@@ -99,7 +99,6 @@ static sc_outcome_t outcome_of(sc_manager_t *m, apr_uint32_t unacked)
     return m->config->refuse_unacked ? SC_NOT_REPLICATED : SC_DEGRADED;
 }
 
-/* Answer and forget. The waits that are left go on alone. */
 /* What was shown to be known to enough may have left this node while that was asked for, and an
  * older copy come: one that is no holder hands over what it has. */
 static int is_overtaken(sc_manager_t *m, apr_uint16_t context, const sc_id_t *id,
@@ -126,6 +125,7 @@ static void show_again(sc_manager_t *m, const sc_link_call_t *call, apr_time_t s
     }
 }
 
+/* Answer and forget. The waits that are left go on alone. */
 static void finish(sc_pending_t *p, sc_outcome_t outcome)
 {
     sc_manager_t *m = p->m;
@@ -185,7 +185,7 @@ static void settle(sc_pending_t *p)
         finish(p, SC_UNKNOWN); /* whoever lacks it may go on without it */
         return;
     }
-    if (due <= now && !late && sc_pending_moving(p)) {
+    if (due <= now && !late && (sc_pending_open(p) || sc_pending_moving(p))) {
         due = now + REDO_PAUSE;
     } else if (due <= now && !late && repeats(p)) {
         return;

@@ -107,6 +107,8 @@ apr_uint32_t sc_pending_acked(const sc_pending_t *p);
 apr_uint32_t sc_pending_held(const sc_pending_t *p);
 /** Whether it may be answered, as far as those go that have it. */
 int sc_pending_supported(const sc_pending_t *p);
+/** Whether it was made under a location that is not decided yet. */
+int sc_pending_open(const sc_pending_t *p);
 /** Whether the session is to get other holders first. That is begun, if it has not been. */
 int sc_pending_moving(sc_pending_t *p);
 /** Backup manager: whether somebody who holds the session, or has been asked to, has not got it. */

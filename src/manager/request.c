@@ -117,7 +117,11 @@ static int at_hand(sc_manager_t *m, const sc_request_t *q, const sc_record_t *re
     if (put_off(m, q)) {
         return 0;
     }
-    return q->moved || sc_mgr_now(m) - q->since > apr_time_from_msec(m->config->ack_wait_ms) ||
+    if (q->moved || sc_mgr_now(m) - q->since > apr_time_from_msec(m->config->ack_wait_ms)) {
+        return 1;
+    }
+    return sc_move_await(m, rec, q->call, q->op, q->again | (q->fetched ? WAS_FETCHED : 0), q->body,
+                         q->len, q->since) != APR_SUCCESS &&
            sc_move_for(m, rec, q->call, q->op, q->again | (q->fetched ? WAS_FETCHED : 0), q->body,
                        q->len, q->since) != APR_SUCCESS;
 }

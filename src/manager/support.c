@@ -105,6 +105,13 @@ static void mark(const sc_pending_t *p, int doubt)
     (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
 }
 
+int sc_pending_open(const sc_pending_t *p)
+{
+    sc_record_t rec;
+
+    return sc_pending_live(p, &rec) && sc_promise_is_open(p->m, &rec);
+}
+
 /* Whether so many members know of the session that no quorum of the others can take it for absent:
  * a location that was changed once is known to a quorum. A new one only its holders know; as many
  * as there should be are never all forgotten (fetch_judge.c). */
@@ -136,7 +143,7 @@ int sc_pending_supported(const sc_pending_t *p)
     apr_uint32_t own = !p->m->stopped || quorum < 2; /* see sc_lease_stays */
     sc_record_t rec;
 
-    if (!sc_lease_introduced(p->m)) {
+    if (!sc_lease_introduced(p->m) || sc_pending_open(p)) {
         return 0;
     }
     if (p->lives && quorum > 1 && (!p->renamed || sc_pending_acked(p) + own >= quorum)) {

@@ -444,6 +444,48 @@ static void test_moves_the_latest(void)
     net_destroy(net);
 }
 
+/* ---- who decides ------------------------------------------------------------------------------
+ */
+
+/* Somebody has asked for a location, and dies, or never comes to an end: its primary decides. */
+static void left_open(int which, int dies)
+{
+    backup_cast_t c = backup_cast(backup_quorum(5, 1, 3), 0);
+    int backups[3] = {0, c.backup, c.fourth};
+    net_t *net = c.net;
+    sc_record_t want;
+    apr_uint32_t call;
+
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
+    want = record(net, 0);
+    want.epoch++;
+    want.primary = backup_route(net, c.fifth, c.third);
+    want.backups[0] = backup_route(net, c.fifth, backups[which]);
+    CU_ASSERT_FALSE(say(net, c.fifth, c.third, &want, digest(net, 0), 0).refused);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
+    CU_ASSERT_EQUAL(epoch(net, c.third), 2);
+    if (dies) {
+        net_crash(net, c.fifth, 1);
+    } else {
+        net_run(net, 2100);
+    }
+    call = net_change(net, c.third, 0, 0, 1, "a", "2", (char *)NULL);
+    CU_ASSERT_EQUAL(net_outcome(net, call), SC_DONE);
+    CU_ASSERT_TRUE(epoch(net, c.third) > 2);
+    CU_ASSERT_EQUAL(epoch(net, 0), epoch(net, c.third));
+    net_destroy(net);
+}
+
+static void test_left_open(void)
+{
+    int i;
+
+    for (i = 0; i < 3; i++) { /* one of these backups is as it should be, and nothing has to move */
+        left_open(i, 1);
+        left_open(i, 0);
+    }
+}
+
 /* ---- two owners --------------------------------------------------------------------------------
  */
 
@@ -682,4 +724,5 @@ void backup_claims_tests(void)
     CU_add_test(s, "a claim gives way to a higher one", test_gives_way);
     CU_add_test(s, "two owners, one without a quorum", test_owner_without_quorum);
     CU_add_test(s, "a claim against what is asked for", test_claim_while_asking);
+    CU_add_test(s, "a location that nobody decides", test_left_open);
 }

@@ -158,6 +158,82 @@ static void test_undecided(void)
     net_destroy(net);
 }
 
+static int reads(net_t *net, int node)
+{
+    return sc_board_get(net->node[node].board->lease_until) > sc_mono(&net->node[node].clock);
+}
+
+static void hold_backup_when_asked(net_t *net, int from, int to, const unsigned char *bytes,
+                                   apr_size_t len)
+{
+    const backup_cast_t *c = net->tapped;
+
+    (void)to;
+    if (from == 0 && backup_asks(bytes, len)) {
+        net_hold(net, c->backup, 1);
+    }
+}
+
+/* A location has reached its new primary, and not the backup by the one before. Before that one has
+ * heard of it, or cannot read any more, nothing is changed by it; also if the new primary goes on
+ * to the next one. */
+static void open_for(int next)
+{
+    backup_cast_t c = backup_cast(backup_quorum(5, 1, 3), 0);
+    net_t *net = c.net;
+    apr_uint32_t call;
+    int ms;
+
+    net->tap = hold_backup_when_asked;
+    net->tapped = &c;
+    backup_take(net, c.third, 0);
+    for (ms = 0; ms < 100 && epoch(net, c.third) < 2; ms++) {
+        net_run(net, 1);
+    }
+    CU_ASSERT_EQUAL(epoch(net, c.third), 2);
+    CU_ASSERT_EQUAL(epoch(net, c.backup), 1);
+    if (next) {
+        backup_take(net, c.fourth, c.third);
+        net_run(net, 20);
+    }
+    call = net_change(net, c.third, 0, 0, 1, "a", "2", (char *)NULL);
+    for (ms = 0; ms < 5000 && net->answer[call].times == 0; ms++) {
+        net_run(net, 1);
+    }
+    CU_ASSERT_EQUAL(net->answer[call].times, 1);
+    CU_ASSERT_TRUE(epoch(net, c.backup) > 1 || !reads(net, c.backup));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
+    net->tap = NULL;
+    net_hold(net, c.backup, 0);
+    CU_ASSERT_TRUE(backup_settled(net, 10000));
+    CU_ASSERT_TRUE(net_is(backup_value(net, 1, "a"), "2"));
+    net_destroy(net);
+}
+
+static void test_open(void)
+{
+    open_for(0);
+    open_for(1);
+}
+
+/* Usually that takes no longer than a few messages. */
+static void test_soon_decided(void)
+{
+    backup_cast_t c = backup_cast(backup_quorum(5, 1, 3), 0);
+    net_t *net = c.net;
+    apr_uint32_t call;
+    int ms;
+
+    backup_take(net, c.third, 0);
+    for (ms = 0; ms < 100 && epoch(net, c.third) < 2; ms++) {
+        net_run(net, 1);
+    }
+    call = net_change(net, c.third, 0, 0, 1, "a", "2", (char *)NULL);
+    CU_ASSERT_TRUE(net_wait(net, call, 15));
+    CU_ASSERT_EQUAL(net->answer[call].outcome, SC_DONE);
+    net_destroy(net);
+}
+
 /* Somebody names this node as a holder, which has nothing; nor has the other one. */
 static void test_names_nobody(void)
 {
@@ -431,6 +507,50 @@ static void test_guest_named(void)
     CU_ASSERT_FALSE(net_is(net_value(net, c.third, 1, "a"), "new"));
     hear(net, c.third, 0, 0, c.third, 7);
     CU_ASSERT_NOT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
+    net_destroy(net);
+}
+
+/* A holder has come back without its memory. Somebody who holds nothing sends it an older copy
+ * before the other holder has sent what it has, and may never do so: that does not count. */
+static void test_rest_while_joining(void)
+{
+    backup_cast_t c = backup_cast(backup_ready(4, 1), 0);
+    net_t *net = c.net;
+    sc_wire_session_t w;
+    sc_record_t rec;
+    sc_buf_t body, b;
+    sc_id_t id = net_id(1);
+
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
+    net_crash(net, c.backup, 1);
+    net_start(net, c.backup, 1);
+    net_see(net, c.backup, 0);
+    net_see(net, c.backup, c.third);
+    CU_ASSERT_NOT_EQUAL(net->node[c.backup].board->node_state, SC_NODE_READY);
+    sc_buf_init(&body, 4096);
+    sc_buf_init(&b, 4096);
+    CU_ASSERT_EQUAL_FATAL(sc_store_get(net->node[c.third].store, 0, &id, &rec, &body), APR_SUCCESS);
+    memset(&w, 0, sizeof(w));
+    w.context = NET_CONTEXT;
+    w.context_len = strlen(NET_CONTEXT);
+    w.id = id;
+    w.max_idle_s = 1800;
+    w.stamp = rec.stamp;
+    w.primary = "n1";
+    w.primary_len = 2;
+    w.backup[0].s = net->node[c.backup].config.route;
+    w.backup[0].len = strlen(w.backup[0].s);
+    w.nbackups = 1;
+    w.epoch = rec.epoch;
+    w.body = body.data;
+    w.body_len = body.len;
+    sc_msg_created_put(&b, SC_EVT_BACKUP, &w);
+    (void)sc_manager_record(net->node[c.backup].m, &net->node[c.third].self, b.data, b.len);
+    CU_ASSERT_NOT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_COPY);
+    (void)sc_manager_record(net->node[c.backup].m, &net->node[0].self, b.data, b.len);
+    CU_ASSERT_EQUAL(backup_has(net, c.backup, 1, NULL), HAS_COPY);
+    sc_buf_free(&b);
+    sc_buf_free(&body);
     net_destroy(net);
 }
 
@@ -713,6 +833,9 @@ void backup_latest_tests(void)
     CU_add_test(s, "a holder that has learned of a location is asked again", test_asked_again);
     CU_add_test(s, "the own copy by an old location", test_own_old_copy);
     CU_add_test(s, "a copy by a location that is not decided", test_undecided);
+    CU_add_test(s, "a change by a location that is not decided", test_open);
+    CU_add_test(s, "what is left over comes to who joins", test_rest_while_joining);
+    CU_add_test(s, "a change soon after a location is accepted", test_soon_decided);
     CU_add_test(s, "a location that names who has nothing", test_names_nobody);
     CU_add_test(s, "a copy that is held by now", test_held_since);
     CU_add_test(s, "a holder named by one that is none", test_named_by_others);

@@ -8,7 +8,7 @@
 
 #include <CUnit/CUnit.h>
 
-#include "../../src/manager/internal.h" /* sc_lease_mute, which nobody else can see */
+#include "../../src/manager/move.h" /* sc_lease_mute and who is full, which nobody else can see */
 #include "backup_net.h"
 
 #define SESSIONS 30
@@ -612,6 +612,25 @@ static void test_no_room_for_another(void)
     net_destroy(net);
 }
 
+/* A member had no room some seconds ago. For a request that waits it is asked all the same. */
+static void test_room_for_urgent(void)
+{
+    backup_cast_t c = backup_cast(backup_quorum(3, 1, 2), 0);
+    net_t *net = c.net;
+    sc_manager_t *m = net->node[0].m;
+    int i;
+
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        if (m->peer[i].serial != 0 && m->peer[i].member.port == net->node[c.third].self.port) {
+            m->moves->full[i] = sc_mono(&net->node[0].clock) + SC_MOVE_FULL - apr_time_from_sec(2);
+        }
+    }
+    net_crash(net, c.backup, 1);
+    CU_ASSERT_EQUAL(net_outcome(net, net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL)), SC_DONE);
+    CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
+    net_destroy(net);
+}
+
 /* Node 1 answers the oldest question of node 0 whether it is there. */
 static void be_there(net_t *net, const sc_peer_t *peer)
 {
@@ -688,5 +707,6 @@ void backup_moves_tests(void)
     CU_add_test(s, "a member has no room for copies", test_no_room);
     CU_add_test(s, "another member has room for copies", test_room_elsewhere);
     CU_add_test(s, "nobody has room for a backup that hangs", test_no_room_for_another);
+    CU_add_test(s, "room for a request that waits", test_room_for_urgent);
     CU_add_test(s, "a member was silent for a moment", test_silent_for_a_moment);
 }

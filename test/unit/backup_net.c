@@ -231,7 +231,7 @@ int backup_asks(const unsigned char *bytes, apr_size_t len)
 {
     int flags = notify_flags(bytes, len);
 
-    return flags >= 0 && !(flags & SC_PLACES_CLAIM);
+    return flags >= 0 && !(flags & (SC_PLACES_CLAIM | SC_PLACES_DECIDED));
 }
 
 int backup_claims(const unsigned char *bytes, apr_size_t len)
