@@ -14,6 +14,9 @@
  * - A suspect is probed each second, not each five, and one that answers but is not heard by
  *   membership for removeSuspectsTimeout is removed (Tomcat only stops asking): the two directions
  *   between it and us differ, and a member that nobody can hear is none.
+ * - A probe to a member that stands still for a moment can get lost, and the next attempt to
+ * connect be a second away. If it has acknowledged something since the probe began it is asked once
+ * more before it is given up.
  * - A member that failed the probe while membership still hears it is probed each second and comes
  *   back with its first answer.
  *
@@ -67,18 +70,21 @@ typedef struct entry_t {
     int complained; /* about it being heard but not answering */
     probe_t *probe;
     apr_time_t silent_since; /* when membership lost it */
+    apr_time_t acked;        /* something, when last a probe was under way; 0: never */
 } entry_t;
 
 /** A probe on its way; the entry may go before it ends. */
 struct probe_t {
     detector_t *d;
     entry_t *entry;
+    apr_time_t began;
 };
 
 /** A message on its way whose end is watched. */
 typedef struct watched_t {
     detector_t *d;
     sc_member_t to;
+    int proves; /* its end is an answer of the other side */
     sc_sent_fn_t *done;
     void *baton;
 } watched_t;
@@ -88,7 +94,8 @@ struct detector_t {
     apr_int64_t attr[NATTRS];
     entry_t *entries;
     sc_timer_t tick;
-    int settling; /* membership has settled, the first probes have not ended */
+    apr_uint32_t probes; /* on their way */
+    int settling;        /* membership has settled, the first probes have not ended */
     int stopped;
 };
 
@@ -178,6 +185,7 @@ static void settle_if_probed(detector_t *d)
 /* ---- probing -------------------------------------------------------------------------------- */
 
 static void tick_due(void *baton, apr_time_t now);
+static void probe(detector_t *d, entry_t *e);
 
 static void need_tick(detector_t *d)
 {
@@ -245,7 +253,9 @@ static void probe_ended(void *baton, apr_status_t rv)
     probe_t *p = baton;
     detector_t *d = p->d;
     entry_t *e = p->entry;
+    apr_time_t began = p->began;
 
+    d->probes--;
     free(p);
     if (e == NULL) {
         return;
@@ -257,6 +267,8 @@ static void probe_ended(void *baton, apr_status_t rv)
         found_alive(d, e);
     } else if (is_own_fault(rv)) {
         need_tick(d);
+    } else if (APR_STATUS_IS_TIMEUP(rv) && e->heard && e->acked > began) {
+        probe(d, e);
     } else {
         found_dead(d, e);
     }
@@ -280,6 +292,8 @@ static void probe(detector_t *d, entry_t *e)
     }
     e->probe->d = d;
     e->probe->entry = e;
+    e->probe->began = sc_mono(env->clock);
+    d->probes++;
     memset(&packet, 0, sizeof(packet));
     packet.options = (apr_uint32_t)d->attr[OPTION_FLAG] | SC_OPT_BYTE_MESSAGE;
     if (d->attr[PERFORM_READ_TEST]) {
@@ -446,7 +460,15 @@ static void send_failed(detector_t *d, const sc_member_t *to)
 static void send_ended(void *baton, apr_status_t rv)
 {
     watched_t *w = baton;
+    detector_t *d = w->d;
 
+    if (rv == APR_SUCCESS && w->proves && d->probes > 0) {
+        entry_t *e = find(d, &w->to);
+
+        if (e != NULL) {
+            e->acked = sc_mono(d->self->env->clock);
+        }
+    }
     w->done(w->baton, rv);
     if (rv != APR_SUCCESS && rv != APR_EGENERAL && rv != APR_ECONNABORTED && rv != APR_ENOSPC) {
         send_failed(w->d, &w->to);
@@ -462,6 +484,7 @@ static void detector_send(sc_interceptor_t *self, const sc_outgoing_t *out)
     if (w != NULL) {
         w->d = self->state;
         w->to = *out->to;
+        w->proves = (out->packet.options & SC_OPT_USE_ACK) != 0;
         w->done = out->done;
         w->baton = out->baton;
         below.done = send_ended;

@@ -679,6 +679,47 @@ static void test_detector_send_failure(void)
     bench_end(b);
 }
 
+/** A probe got lost while the member stood still; it has acknowledged something since. */
+static void test_detector_acknowledged(void)
+{
+    bench_t *b = detector();
+    sc_member_t a = member("a", 1);
+    rig_end_t end = {0, APR_SUCCESS};
+    int i;
+
+    joined(b, &a);
+    for (i = 0; i < 4; i++) {
+        send_text(b, "x", 6, &end);
+    }
+    send_text(b, "x", SC_OPT_ASYNCHRONOUS, &end);
+    end_open(&b->sent[0], APR_SUCCESS); /* before the probe begins: proves nothing */
+    bench_run(b, apr_time_from_msec(1));
+    end_open(&b->sent[1], APR_TIMEUP);
+    expect(b, "?a ");
+    bench_run(b, apr_time_from_msec(10));
+    end_open(&b->sent[2], APR_SUCCESS);
+    bench_run(b, apr_time_from_msec(10));
+    end_open(&b->probe[1], APR_TIMEUP);
+    expect(b, "");
+    CU_ASSERT_EQUAL_FATAL(b->nprobes, 3); /* once more, at once */
+    bench_run(b, apr_time_from_msec(10));
+    end_open(&b->sent[4], APR_SUCCESS); /* it has left, and that is all that is known of it */
+    end_open(&b->probe[2], APR_TIMEUP);
+    expect(b, "-a ");
+    bench_run(b, apr_time_from_msec(1001));
+    CU_ASSERT_EQUAL_FATAL(b->nprobes, 4);
+    end_open(&b->probe[3], APR_SUCCESS);
+    expect(b, "+a ");
+    /* who refuses is gone, whatever he acknowledged */
+    end_open(&b->sent[3], ECONNRESET);
+    send_text(b, "x", 6, &end);
+    bench_run(b, apr_time_from_msec(10));
+    end_open(&b->sent[5], APR_SUCCESS);
+    end_open(&b->probe[4], ECONNREFUSED);
+    expect(b, "?a -a ");
+    bench_end(b);
+}
+
 /** The next life of a member: its probe would be answered by the new one. */
 static void test_detector_replaced(void)
 {
@@ -804,6 +845,7 @@ void sc_suite_interceptor(void)
     CU_add_test(s, "TcpFailureDetector: a suspect for too long", test_detector_remove_suspects);
     CU_add_test(s, "TcpFailureDetector: errors of our own", test_detector_own_fault);
     CU_add_test(s, "TcpFailureDetector: a send fails", test_detector_send_failure);
+    CU_add_test(s, "TcpFailureDetector: something is acknowledged", test_detector_acknowledged);
     CU_add_test(s, "TcpFailureDetector: the next life", test_detector_replaced);
     CU_add_test(s, "TcpFailureDetector: kinds of probes", test_detector_probe_kinds);
     CU_add_test(s, "TcpFailureDetector: asked from above", test_detector_verify);
