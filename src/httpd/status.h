@@ -118,11 +118,6 @@ void sc_status_counts(sc_status_counts_t *out);
 int sc_status_post(sc_status_t *s);
 
 /* ---- status_lookup.c ------------------------------------------------------------------------- */
-/**
- * Read an id as people paste it: alone, or a whole cookie value.
- * @return APR_EINVAL when it is none
- */
-apr_status_t sc_lookup_id(sc_id_t *id, const char *text);
 /** All sessions of that id. @param context NULL: in all of them. @return sc_found_t */
 apr_array_header_t *sc_lookup(const sc_status_t *s, const sc_id_t *id, const char *context);
 
