@@ -411,6 +411,8 @@ static int act(sc_status_t *s, const char *const *f)
     s->action.name = names[which];
     if (!s->store) {
         s->action.message = "There is no engine.";
+    } else if (of_session && s->has_central) {
+        s->action.message = "Sessions are in the central store: this page does not look there.";
     } else if (!of_session) {
         drain(s, which == 2);
     } else if (sc_form_id(&id, f[FIELD_ID]) != APR_SUCCESS) {
