@@ -34,6 +34,13 @@
  * configuration of the cluster or the files of listeners' modules change; so what a listener wants
  * to keep up to date there it must not take from its own configuration.
  *
+ * What an event does not give: names and values of attributes. In a request they are in its session
+ * (mod_session's ap_session_load). Elsewhere session_cluster_attributes reads what this node holds
+ * of the session at that moment, without waiting for anybody; that is what the event is about, or
+ * newer. Of a session that has ended nothing is left: who needs its values then keeps a copy of
+ * them since it was created or changed. Which attributes a change was about is seen in the same
+ * way, by comparing.
+ *
  * Events are told once, in order, on each node for itself. What was in an engine that was killed is
  * not told.
  */
@@ -114,8 +121,8 @@ typedef struct session_cluster_place_t {
 } session_cluster_place_t;
 
 /*
- * All of these mean the session of a request: that of its place in the configuration, loaded if it
- * is not yet. They are for children, and for the time before the response begins.
+ * All but the last of these mean the session of a request: that of its place in the configuration,
+ * loaded if it is not yet. They are for children, and for the time before the response begins.
  * APR_ENOTIMPL: there are no sessions of this module here. APR_NOTFOUND: the request has none that
  * is stored.
  */
@@ -136,6 +143,22 @@ APR_DECLARE_OPTIONAL_FN(int, session_cluster_is_primary, (request_rec * r));
 /** Where it is. @return APR_SUCCESS, APR_ENOTIMPL, APR_NOTFOUND; APR_EINVAL: size is not set */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, session_cluster_locate,
                         (request_rec * r, session_cluster_place_t *place));
+
+/**
+ * What this node holds of any session, now: for listeners, in the engine and in children, from any
+ * thread. The engine is forked before the hook optional_fn_retrieve is run, so a listener there
+ * looks this function up when it needs it. It asks nobody: what another node has changed a moment
+ * ago may be missing, as may, with the backup manager, sessions of which this node is neither
+ * primary nor backup.
+ * @param context, id as an event has them
+ * @param attributes receives names and values, in pool
+ * @return APR_SUCCESS; APR_NOTFOUND: it is not held here, or has ended; APR_EAGAIN: it is being
+ *         changed all the time, and could not be read as a whole; APR_ENOTIMPL: there are no
+ *         sessions in this node's memory (SessionClusterManager store)
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, session_cluster_attributes,
+                        (const char *context, const char *id, apr_pool_t *pool,
+                         apr_table_t **attributes));
 
 #ifdef __cplusplus
 }

@@ -209,6 +209,7 @@ typedef struct sc_tallies_t {
     X(central_unreachable) /* requests of sessions that the store did not answer */                \
     X(central_writes)      /* values written */                                                    \
     X(central_touches)     /* of these, accesses without a change */                               \
+    X(central_coalesced)   /* accesses that were not written, one just had been */                 \
     X(central_merges)      /* changes brought in again, another node had overwritten them */       \
     X(central_refused)     /* values that are none of this module's, or damaged */                 \
     X(central_lost)        /* times that the store answered but had lost everything */             \
@@ -246,6 +247,25 @@ typedef struct sc_rates_t {
 #undef SC_X
 } sc_rates_t;
 
+/** How the last command after a batch of deployed files went. */
+typedef enum sc_command_end_t {
+    SC_COMMAND_NONE = 0, /**< none was run */
+    SC_COMMAND_RUNS,
+    SC_COMMAND_DONE,
+    SC_COMMAND_EXIT,    /**< it failed with an exit code */
+    SC_COMMAND_SIGNAL,  /**< a signal has ended it */
+    SC_COMMAND_NOT_RUN, /**< there was no process for it */
+    SC_COMMAND_ENDS
+} sc_command_end_t;
+
+/** A deployed file on its way between this node and another one. */
+typedef struct sc_board_way_t {
+    char file[256]; /**< below deployDir; "": none is on its way */
+    char who[128];  /**< the other node */
+    apr_uint64_t size;
+    apr_uint64_t done; /**< bytes of it that have come, or were given */
+} sc_board_way_t;
+
 typedef struct sc_board_t {
     apr_uint32_t engine_pid;      /**< 0: none yet */
     apr_uint32_t engine_starts;   /**< how many engines have used this mapping */
@@ -279,6 +299,15 @@ typedef struct sc_board_t {
         apr_uint32_t restarts;   /**< restarts of httpd asked for by afterDeploy=graceful */
         apr_uint64_t bytes;      /**< of all files, those still to come included */
         apr_uint64_t done_bytes; /**< of the file that is being fetched */
+        apr_uint64_t version;    /**< a number of what is in deployDir: the same on nodes that have
+                                      the same files; 0: not known yet */
+        apr_time_t batch_at;     /**< mono; when a batch was complete last; 0: none yet */
+        apr_time_t command_at;   /**< mono; when `command` became what it is */
+        apr_uint32_t command;    /**< sc_command_end_t */
+        apr_uint32_t command_code; /**< exit code or signal */
+        apr_uint32_t blind;        /**< 1: watchDir cannot be read */
+        apr_uint32_t way_gen;      /**< odd: they are being written */
+        sc_board_way_t way[2];     /**< in, out; see sc_board_ways */
     } deploy;
     sc_counters_t count;
     sc_board_peer_t peer[SC_PEERS_MAX];
@@ -304,6 +333,15 @@ apr_uint32_t sc_board_view_gen(const sc_board_t *board);
 
 /** Engine only: publish a view (sets its gen). */
 void sc_board_publish(sc_board_t *board, const sc_view_t *view);
+
+/** Engine only: what files are on their way. @param in, out may be NULL: none */
+void sc_board_set_ways(sc_board_t *board, const sc_board_way_t *in, const sc_board_way_t *out);
+/**
+ * Copy that; texts end within their bounds.
+ * @return APR_SUCCESS, or APR_EAGAIN when it changed under every one of a bounded number of tries:
+ *         then none are on their way
+ */
+apr_status_t sc_board_ways(const sc_board_t *board, sc_board_way_t *in, sc_board_way_t *out);
 
 /** State of the live member with this route: 1 alive, 0 not alive or unknown; a member in
  *  SC_NODE_MINORITY refuses sessions and counts as not alive. For children: walks the current view

@@ -104,6 +104,8 @@ typedef struct sc_central_memory_t {
     apr_uint32_t node;       /**< this node's tag, never 0 */
     apr_uint32_t reserved;
     sc_central_gate_t gate;
+    apr_interval_time_t takes; /**< how long the store takes to answer: a running average of its
+                                    last answers; 0: none yet */
     sc_central_counters_t count;
     apr_uint64_t lock[SC_CENTRAL_LOCKS];    /**< see lock.c */
     apr_uint64_t recent[SC_CENTRAL_RECENT]; /**< see recent.c */

@@ -185,6 +185,21 @@ int sc_balancer_tallies(sc_tallies_t *out);
 /** What requests have counted of the central store; a copy. Zeroes without one. */
 void sc_central_counters(sc_central_counters_t *out);
 
+/** What the status page tells of the central store. */
+typedef struct sc_central_info_t {
+    const char *provider; /**< as configured, without what stands before an @ in its arguments */
+    const char *prefix;
+    int local;               /**< it is in this machine */
+    int empty;               /**< onUnreachable=empty */
+    apr_uint32_t timeout_ms; /**< how long a request waits for it */
+    apr_uint32_t touch_s;
+    apr_time_t silent_since;   /**< mono; 0: it answers, or nobody has asked */
+    apr_interval_time_t takes; /**< average time of its last answers; 0: none yet */
+} sc_central_info_t;
+
+/** @return 1; 0: there is none, all is zero */
+int sc_central_info(sc_central_info_t *out, apr_pool_t *p);
+
 /* ---- status*.c ------------------------------------------------------------------------------ */
 /** Handler "session-cluster-status". */
 int sc_status_handler(request_rec *r);

@@ -340,6 +340,7 @@ int sc_central_touch_due(const sc_central_t *c, const sc_central_key_t *key,
 
     if (sc_recent_get(c, key, &age) != SC_RECENT_NOTHING &&
         age < apr_time_from_msec((apr_time_t)sc_central_touch_ms(c, max_idle_s))) {
+        sc_central_count(c->memory, central_coalesced, 1);
         return 0;
     }
     sc_recent_note(c, key, SC_RECENT_WRITTEN);

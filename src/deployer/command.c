@@ -62,6 +62,14 @@ static void run(const sc_farm_t *f)
     _exit(errno == ENOENT ? 127 : 126);
 }
 
+/** What the status page says of it. */
+static void note(sc_farm_t *f, apr_time_t now, sc_command_end_t how, int code)
+{
+    f->count.command = how;
+    f->count.command_code = (apr_uint32_t)code;
+    f->count.command_at = now;
+}
+
 void sc_command_run(sc_farm_t *f, apr_time_t now)
 {
     pid_t pid;
@@ -75,13 +83,17 @@ void sc_command_run(sc_farm_t *f, apr_time_t now)
     }
     f->count.commands++;
     if (pid < 0) {
+        int why = errno;
+
         f->count.commands_failed++;
-        sc_log(f->env.log, SC_LOG_ERROR, errno,
+        note(f, now, SC_COMMAND_NOT_RUN, why);
+        sc_log(f->env.log, SC_LOG_ERROR, why,
                "SC0907: no process for the command %s; it is run "
                "after the next batch",
                f->command[0]);
         return;
     }
+    note(f, now, SC_COMMAND_RUNS, 0);
     f->command_pid = pid;
     f->command_due = now + apr_time_from_msec(f->env.config->command_ms);
 }
@@ -109,10 +121,13 @@ void sc_command_step(sc_farm_t *f, apr_time_t now)
     }
     f->command_pid = 0;
     if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        note(f, now, SC_COMMAND_DONE, 0);
         sc_log(f->env.log, SC_LOG_NOTICE, 0, "SC0909: the command %s was run", f->command[0]);
         return;
     }
     f->count.commands_failed++;
+    note(f, now, WIFSIGNALED(status) ? SC_COMMAND_SIGNAL : SC_COMMAND_EXIT,
+         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     sc_log(f->env.log, SC_LOG_ERROR, 0,
            "SC0910: the command %s failed (%s %d); it is run again after the next batch",
            f->command[0], WIFSIGNALED(status) ? "signal" : "exit code",

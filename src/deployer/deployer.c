@@ -149,6 +149,26 @@ static void read_counts(sc_deployer_t *d)
 #undef READ
 }
 
+static void show_command(sc_board_t *b, apr_uint32_t how, apr_uint32_t code, apr_time_t at)
+{
+    sc_board_set(b->deploy.command, how);
+    sc_board_set(b->deploy.command_code, code);
+    sc_board_set(b->deploy.command_at, at);
+}
+
+/** Nothing is under way without a process, and how a command ended that ran nobody knows. */
+static void show_nothing(sc_board_t *b)
+{
+    sc_board_set(b->deploy.on, 0);
+    sc_board_set(b->deploy.waiting, 0);
+    sc_board_set(b->deploy.done_bytes, 0);
+    sc_board_set(b->deploy.blind, 0);
+    sc_board_set_ways(b, NULL, NULL);
+    if (sc_board_get(b->deploy.command) == SC_COMMAND_RUNS) {
+        show_command(b, SC_COMMAND_NONE, 0, 0);
+    }
+}
+
 static void show_counts(sc_deployer_t *d)
 {
     sc_board_t *b = d->env.board;
@@ -160,6 +180,16 @@ static void show_counts(sc_deployer_t *d)
     sc_board_set(b->deploy.waiting, (apr_uint32_t)d->last.waiting);
     sc_board_set(b->deploy.bytes, d->last.total_bytes);
     sc_board_set(b->deploy.done_bytes, d->last.done_bytes);
+    sc_board_set(b->deploy.version, d->last.version);
+    sc_board_set(b->deploy.blind, d->last.blind != 0);
+    sc_board_set_ways(b, &d->last.in, &d->last.out);
+    /* what a former process has done stays until this one has done the like */
+    if (d->last.batch_at != 0) {
+        sc_board_set(b->deploy.batch_at, d->last.batch_at);
+    }
+    if (d->last.command != SC_COMMAND_NONE && d->last.command < SC_COMMAND_ENDS) {
+        show_command(b, d->last.command, d->last.command_code, d->last.command_at);
+    }
 }
 
 /* ---- what the process does ------------------------------------------------------------------ */
@@ -185,7 +215,7 @@ static void process_ended(void *baton)
     COUNTS(KEEP)
 #undef KEEP
     memset(&d->last, 0, sizeof(d->last));
-    sc_board_set(d->env.board->deploy.on, 0);
+    show_nothing(d->env.board);
 }
 
 static void take_log(const sc_deployer_t *d, const unsigned char *bytes, apr_size_t len)
@@ -239,6 +269,7 @@ apr_status_t sc_deployer_create(sc_deployer_t **out, const sc_deployer_env_t *en
     d->env = *env;
     sc_pair_init(&d->pair, env, &up, pool);
     read_counts(d);
+    show_nothing(env->board);
     *out = d;
     return APR_SUCCESS;
 }

@@ -27,6 +27,8 @@
 #define SETTLE_TIME apr_time_from_sec(2)
 #define COMMAND_POLL apr_time_from_msec(100)
 #define LOG_INTERVAL apr_time_from_sec(10)
+/** A member that has not asked for more after that does not fetch any more. */
+#define GIVING_TIME apr_time_from_sec(2)
 
 /* ---- small things --------------------------------------------------------------------------- */
 
@@ -234,6 +236,7 @@ static void batch_ended(sc_farm_t *f, apr_time_t now)
 {
     f->control.batch = 0;
     f->count.batches++;
+    f->count.batch_at = now;
     sc_log(f->env.log, SC_LOG_NOTICE, 0,
            "SC0917: a batch is complete: %" APR_SIZE_T_FMT " files are in deployDir", f->cat.files);
     sc_command_run(f, now);
@@ -246,11 +249,45 @@ static void batch_ended(sc_farm_t *f, apr_time_t now)
 
 /* ---- step by step --------------------------------------------------------------------------- */
 
-static void measure(sc_farm_t *f)
+static int gives(const sc_farm_t *f)
 {
+    return f->serving > 0 || f->nasks > 0;
+}
+
+static void measure_ways(sc_farm_t *f, apr_time_t now)
+{
+    sc_board_way_t *in = &f->count.in;
+
+    memset(in, 0, sizeof(*in));
+    if (f->fetching != NULL) {
+        const sc_farm_peer_t *peer = sc_farm_peer(f, f->fetch_from);
+
+        apr_cpystrn(in->file, f->fetching->name, sizeof(in->file));
+        apr_cpystrn(in->who, peer != NULL ? peer->name : "", sizeof(in->who));
+        in->size = f->fetch_version.size;
+        in->done = f->fetch.size;
+    }
+    if (!gives(f) && now >= f->served_at + GIVING_TIME) {
+        memset(&f->count.out, 0, sizeof(f->count.out));
+    }
+}
+
+static void measure(sc_farm_t *f, apr_time_t now)
+{
+    apr_uint64_t version = 0;
+    unsigned int i;
+
     f->count.files = f->cat.files;
     f->count.total_bytes = f->cat.bytes;
     f->count.waiting = f->cat.wanted;
+    f->count.blind = f->watch_lost != 0;
+    measure_ways(f, now);
+    if (f->cat.sum_known) { /* else it will be, before members are told of it */
+        for (i = 0; i < sizeof(version); i++) {
+            version = version << 8 | f->cat.sum[i];
+        }
+        f->count.version = version != 0 ? version : 1;
+    }
 }
 
 static apr_time_t earlier(apr_time_t a, apr_time_t b)
@@ -267,6 +304,9 @@ static apr_time_t next_due(const sc_farm_t *f)
     due = f->announce ? earlier(due, f->announce_due) : due;
     due = f->control.batch ? earlier(due, f->batch_due) : due;
     due = f->sweep_due != 0 ? earlier(due, f->sweep_due) : due;
+    if (f->count.out.file[0] && !gives(f)) {
+        due = earlier(due, f->served_at + GIVING_TIME);
+    }
     due = f->command_pid != 0 ? earlier(due, sc_farm_now(f) + COMMAND_POLL) : due;
     if (f->env.config->watch) {
         due = earlier(due, f->scan_due);
@@ -332,7 +372,7 @@ apr_time_t sc_farm_step(sc_farm_t *f)
     more |= sc_watch_step(f, now);
     sc_command_step(f, now);
     look_after(f, now);
-    measure(f);
+    measure(f, now);
     return more ? now : next_due(f);
 }
 

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <apr_strings.h>
+
 #include "internal.h"
 
 /** A member that answers nothing for so long is not asked any more for this file. A member may be
@@ -345,6 +347,11 @@ static void serve(sc_farm_t *f, sc_farm_peer_t *peer, const sc_farm_ask_t *ask)
     }
     sc_deploy_put_block(&f->out, ask->sha, ask->offset, f->slice, n);
     f->count.bytes_out += n;
+    apr_cpystrn(f->count.out.file, e->name, sizeof(f->count.out.file));
+    apr_cpystrn(f->count.out.who, peer->name, sizeof(f->count.out.who));
+    f->count.out.size = e->have.size;
+    f->count.out.done = ask->offset + n;
+    f->served_at = sc_farm_now(f);
     peer->serving++;
     f->serving++;
     f->env.send(f->env.ctx, peer->ref, 1, f->out.data, f->out.len);

@@ -241,6 +241,15 @@ typedef struct sc_farm_counts_t {
     apr_uint64_t total_bytes; /**< of these and of those still to come */
     apr_uint64_t waiting;     /**< files still to come */
     apr_uint64_t done_bytes;  /**< of the one that is being fetched */
+    apr_uint64_t version;     /**< beginning of the catalogue's sum; 0: not known yet */
+    apr_time_t batch_at;      /**< mono; 0: no batch in this process' life */
+    apr_time_t command_at;    /**< mono; since when `command` is what it is */
+    apr_uint32_t command;     /**< sc_command_end_t */
+    apr_uint32_t command_code;
+    apr_uint64_t blind; /**< 1: watchDir cannot be read */
+    sc_board_way_t in;  /**< the file that is being fetched */
+    sc_board_way_t
+        out; /**< the one of which a block was given last; while blocks are on their way */
 } sc_farm_counts_t;
 
 typedef struct sc_farm_env_t {
@@ -315,6 +324,7 @@ typedef struct sc_farm_t {
     apr_uint64_t asked;   /**< bytes of it that were asked for */
     apr_time_t fetch_due; /**< the next block must have come */
     apr_time_t rate_due;  /**< nothing is asked for before that */
+    apr_time_t served_at; /**< when a block was given last */
     sc_farm_ask_t asks[SC_FARM_ASKS];
     apr_size_t nasks;
     unsigned int serving;

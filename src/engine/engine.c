@@ -374,6 +374,7 @@ static apr_status_t create_deployer(sc_engine_t *e, apr_pool_t *pool)
     sc_board_set(e->board->deploy.waiting, 0);
     sc_board_set(e->board->deploy.bytes, 0);
     sc_board_set(e->board->deploy.done_bytes, 0);
+    sc_board_set(e->board->deploy.version, 0);
     return s->config->deployer.on ? sc_deployer_create(&e->deployer, &env, pool) : APR_SUCCESS;
 }
 

@@ -15,6 +15,8 @@
 APLOG_USE_MODULE(session_cluster);
 
 #define FUNCTION "session_cluster"
+/** Reads of a session that is being changed all the time. */
+#define READ_TRIES 3
 static char log_tag[] = "^sc";
 
 static APR_OPTIONAL_FN_TYPE(ap_session_load) * load_session;
@@ -143,6 +145,62 @@ static apr_status_t session_cluster_locate(request_rec *r, session_cluster_place
     return rv;
 }
 
+/** Whether a record is a session that goes on here. */
+static int is_live(const sc_store_t *store, const sc_stored_t *found)
+{
+    const sc_record_t *rec = &found->rec;
+
+    return !(rec->flags & (SC_REC_TOMBSTONE | SC_REC_PROXY)) &&
+           (!rec->max_idle_s ||
+            sc_store_last_access(store, found) + apr_time_from_sec((apr_time_t)rec->max_idle_s) >
+                sc_mono(&sc_clock_system));
+}
+
+static apr_table_t *table_of(const sc_stored_t *found, apr_pool_t *pool)
+{
+    apr_table_t *out = apr_table_make(pool, 10);
+    sc_attr_t a;
+    sc_rd_t rd;
+
+    sc_rd_init(&rd, found->body, found->rec.body_len);
+    while (sc_attr_get(&rd, &a) == APR_SUCCESS) {
+        if (!(a.flags & SC_ATTR_REMOVED) && a.name[0] != SC_OWN_PREFIX) {
+            apr_table_addn(out, apr_pstrmemdup(pool, a.name, a.name_len),
+                           apr_pstrmemdup(pool, a.value, a.value_len));
+        }
+    }
+    return out;
+}
+
+static apr_status_t session_cluster_attributes(const char *context, const char *id,
+                                               apr_pool_t *pool, apr_table_t **attributes)
+{
+    const sc_httpd_t *h = sc_httpd();
+    apr_status_t rv = APR_EAGAIN;
+    sc_stored_t found;
+    apr_uint16_t where;
+    sc_id_t key;
+
+    *attributes = NULL;
+    if (!h->store || h->central) {
+        return APR_ENOTIMPL;
+    }
+    if (sc_id_parse(&key, id, strlen(id)) != APR_SUCCESS ||
+        sc_store_context(h->store, context, strlen(context), 0, &where) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    for (int i = 0; i < READ_TRIES && rv == APR_EAGAIN; i++) {
+        rv = sc_store_read(h->store, where, &key, pool, &found);
+    }
+    if (rv == APR_SUCCESS && !is_live(h->store, &found)) {
+        rv = APR_NOTFOUND;
+    }
+    if (rv == APR_SUCCESS) {
+        *attributes = table_of(&found, pool);
+    }
+    return rv;
+}
+
 /* ---- expressions and logs -------------------------------------------------------------------- */
 
 static const char *evaluate(ap_expr_eval_ctx_t *ctx, const void *data, const char *arg)
@@ -197,6 +255,7 @@ void sc_api_register(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(session_cluster_invalidate);
     APR_REGISTER_OPTIONAL_FN(session_cluster_is_primary);
     APR_REGISTER_OPTIONAL_FN(session_cluster_locate);
+    APR_REGISTER_OPTIONAL_FN(session_cluster_attributes);
     ap_hook_optional_fn_retrieve(find_functions, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_expr_lookup(look_up, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_config(register_log, NULL, NULL, APR_HOOK_MIDDLE);

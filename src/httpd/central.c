@@ -27,7 +27,7 @@ APLOG_USE_MODULE(session_cluster);
 #define LONG_S (10 * 365 * 86400u)
 #define SESSION_BYTES 1024 /* a hint for providers with an index of fixed size */
 /** Another layout is another memory, after an upgrade of the module. */
-#define LAYOUT 1
+#define LAYOUT 2
 
 static const struct known_t {
     const char *name;
@@ -181,6 +181,7 @@ static apr_status_t make_memory(server_rec *s, const char *provider, sc_central_
     /* whatever was known of it, it may have been the reason for the restart */
     memset(&kept->memory->gate, 0, sizeof(kept->memory->gate));
     if (strcmp(kept->provider, provider) != 0) {
+        kept->memory->takes = 0;
         kept->memory->sentinel_put = 0; /* another store */
         apr_cpystrn(kept->provider, provider, sizeof(kept->provider));
     }
@@ -269,4 +270,35 @@ void sc_central_counters(sc_central_counters_t *out)
         SC_CENTRAL_COUNTERS(SC_X)
 #undef SC_X
     }
+}
+
+/* Providers of others may want a password there. */
+static const char *without_password(apr_pool_t *p, const char *provider)
+{
+    const char *colon = strchr(provider, ':');
+    const char *at = strrchr(provider, '@');
+
+    return colon && at && at > colon
+               ? apr_pstrcat(p, apr_pstrmemdup(p, provider, (apr_size_t)(colon + 1 - provider)),
+                             "...", at, NULL)
+               : provider;
+}
+
+int sc_central_info(sc_central_info_t *out, apr_pool_t *p)
+{
+    const sc_central_host_t *host = sc_httpd()->central;
+
+    memset(out, 0, sizeof(*out));
+    if (!host || !host->rules.memory) {
+        return 0;
+    }
+    out->provider = without_password(p, host->conf->provider);
+    out->prefix = host->conf->prefix;
+    out->local = host->rules.local;
+    out->empty = host->conf->empty != 0;
+    out->timeout_ms = host->conf->timeout_ms;
+    out->touch_s = host->conf->touch_s;
+    out->silent_since = __atomic_load_n(&host->rules.memory->gate.shut_since, __ATOMIC_RELAXED);
+    out->takes = __atomic_load_n(&host->rules.memory->takes, __ATOMIC_RELAXED);
+    return 1;
 }

@@ -298,6 +298,7 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     /* what looks names up for the engine speaks with strangers: it does not get the sessions */
     (void)madvise(kept->base, kept->bytes, MADV_DONTFORK);
     rv = sc_store_attach(&setup.store, kept->base, kept->bytes, pool);
+    self.store = setup.store; /* listeners may ask what is in it */
     if (rv == APR_SUCCESS) {
         rv = sc_engine_create(&p.engine, &setup, pool);
     }

@@ -99,6 +99,8 @@ int sc_status_look(sc_status_t *s, request_rec *r)
     s->route = s->receiver = s->action.name = s->action.message = "";
     s->has_tallies = sc_balancer_tallies(&s->tallies);
     sc_central_counters(&s->central);
+    s->has_central = self->conf && sc_central_info(&s->shared, r->pool);
+    s->deploys = self->conf && self->conf->engine.deployer.on;
     s->may_act = sc_config_dir(r)->status_actions == 1;
     s->nonce = sc_status_nonce();
     sc_status_counts(&s->posts);
@@ -114,6 +116,7 @@ int sc_status_look(sc_status_t *s, request_rec *r)
     look_at_view(s);
     look_at_contexts(s);
     look_at_counters(s);
+    (void)sc_board_ways(s->board, &s->in, &s->out); /* it changes all the time: next call */
     s->notice = apr_palloc(r->pool, SC_NOTICES_MAX * sizeof(*s->notice));
     s->nnotices = sc_notices_read(&s->board->notices, s->notice);
     return 1;

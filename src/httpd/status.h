@@ -6,6 +6,7 @@
  *
  * status.c: the handler, and the facts, looked up once for each answer. status_json.c,
  * status_prometheus.c, status_html.c with status_style.c: the same facts in three forms.
+ * status_extras.c: the page's sections on central store and deployer.
  * status_server.c: a few of them for mod_status. status_actions.c: what a POST may do.
  * status_lookup.c: one session. status_text.c: numbers and names as text.
  *
@@ -73,6 +74,10 @@ typedef struct sc_status_t {
     sc_tallies_t tallies;
     int has_tallies; /**< a balancer here uses bysession */
     sc_central_counters_t central;
+    int has_central;          /**< sessions are in a central store, which */
+    sc_central_info_t shared; /**< is this */
+    int deploys;              /**< SessionClusterDeployer is configured */
+    sc_board_way_t in, out;   /**< files that it has on their way */
     sc_status_counts_t posts;
     int may_act;       /**< SessionClusterStatusActions On */
     const char *nonce; /**< for forms */
@@ -113,11 +118,6 @@ void sc_status_counts(sc_status_counts_t *out);
 int sc_status_post(sc_status_t *s);
 
 /* ---- status_lookup.c ------------------------------------------------------------------------- */
-/**
- * Read an id as people paste it: alone, or a whole cookie value.
- * @return APR_EINVAL when it is none
- */
-apr_status_t sc_lookup_id(sc_id_t *id, const char *text);
 /** All sessions of that id. @param context NULL: in all of them. @return sc_found_t */
 apr_array_header_t *sc_lookup(const sc_status_t *s, const sc_id_t *id, const char *context);
 
@@ -134,6 +134,8 @@ const char *sc_text_number(apr_pool_t *p, apr_uint64_t n);
 const char *sc_text_duration(apr_pool_t *p, apr_time_t t);
 /** How much a second: "12.4". */
 const char *sc_text_rate(apr_pool_t *p, apr_uint64_t sum, apr_uint64_t span);
+/** How the last command after a deployment went. @param how sc_command_end_t */
+const char *sc_text_command(apr_pool_t *p, apr_uint32_t how, apr_uint32_t code);
 /** node, balancer, foreign */
 const char *sc_text_role(apr_uint32_t role);
 /** Name of a member: its route, or its address. */

@@ -18,6 +18,7 @@
  */
 
 #include "listeners.h"
+#include "sc_form.h"
 #include "status.h"
 
 #include "apr_lib.h"
@@ -33,7 +34,6 @@ APLOG_USE_MODULE(session_cluster);
 #define LAYOUT 1
 #define NONCE_BYTES 16
 #define FORM_TYPE "application/x-www-form-urlencoded"
-#define FIELDS_MAX 8
 /** The engine may have to be made anew, and a session to be looked for. */
 #define ENGINE_TIME apr_time_from_sec(8)
 #define COMPLAIN_TIME apr_time_from_sec(10)
@@ -221,12 +221,12 @@ static int is_form(request_rec *r)
 
 /* ---- the body -------------------------------------------------------------------------------- */
 
-/** Fields of a form that count; NULL: not there. */
-typedef struct form_t {
-    const char *action, *nonce, *id, *context;
-} form_t;
+/** Fields of the page's forms. */
+enum { FIELD_ACTION, FIELD_NONCE, FIELD_ID, FIELD_CONTEXT, FIELDS };
 
-static int read_body(request_rec *r, char **out)
+static const char *const fields[FIELDS] = {"action", "nonce", "id", "context"};
+
+static int read_body(request_rec *r, char **out, apr_size_t *out_len)
 {
     char *body = apr_palloc(r->pool, SC_STATUS_BODY_MAX + 2);
     apr_size_t len = 0;
@@ -250,41 +250,8 @@ static int read_body(request_rec *r, char **out)
     if (n < 0) {
         return HTTP_BAD_REQUEST;
     }
-    body[len] = '\0';
     *out = body;
-    return memchr(body, '\0', len) ? HTTP_BAD_REQUEST : OK;
-}
-
-static const char **field_of(form_t *f, const char *name)
-{
-    return strcmp(name, "action") == 0    ? &f->action
-           : strcmp(name, "nonce") == 0   ? &f->nonce
-           : strcmp(name, "id") == 0      ? &f->id
-           : strcmp(name, "context") == 0 ? &f->context
-                                          : NULL;
-}
-
-/* Each field once, and no others: what is sent twice could be read in two ways. */
-static int read_form(request_rec *r, char *body, form_t *f)
-{
-    char *last, *pair;
-    int n = 0;
-
-    memset(f, 0, sizeof(*f));
-    for (pair = apr_strtok(body, "&", &last); pair; pair = apr_strtok(NULL, "&", &last)) {
-        char *value = strchr(pair, '=');
-        const char **field;
-
-        if (!value || ++n > FIELDS_MAX) {
-            return HTTP_BAD_REQUEST;
-        }
-        *value++ = '\0';
-        field = field_of(f, pair);
-        if (!field || *field || ap_unescape_urlencoded(value) != OK) {
-            return HTTP_BAD_REQUEST;
-        }
-        *field = apr_pstrdup(r->pool, value);
-    }
+    *out_len = len;
     return OK;
 }
 
@@ -424,18 +391,18 @@ static void look_up(sc_status_t *s, const sc_id_t *id, const char *context)
 }
 
 /* @return OK, or why not */
-static int act(sc_status_t *s, const form_t *f)
+static int act(sc_status_t *s, const char *const *f)
 {
     static const char *const names[] = {"lookup", "expire", "drain", "undrain"};
-    const char *context = f->context && f->context[0] ? f->context : NULL;
+    const char *context = f[FIELD_CONTEXT] && f[FIELD_CONTEXT][0] ? f[FIELD_CONTEXT] : NULL;
     int which = 0, of_session;
     sc_id_t id;
 
-    while (which < 4 && (!f->action || strcmp(f->action, names[which]) != 0)) {
+    while (which < 4 && (!f[FIELD_ACTION] || strcmp(f[FIELD_ACTION], names[which]) != 0)) {
         which++;
     }
     of_session = which < 2;
-    if (which == 4 || of_session != (f->id != NULL) || (!of_session && f->context)) {
+    if (which == 4 || of_session != (f[FIELD_ID] != NULL) || (!of_session && f[FIELD_CONTEXT])) {
         return refuse(s->r, HTTP_BAD_REQUEST, "there is no such action");
     }
     if (which > 0 && !s->may_act) {
@@ -444,9 +411,11 @@ static int act(sc_status_t *s, const form_t *f)
     s->action.name = names[which];
     if (!s->store) {
         s->action.message = "There is no engine.";
+    } else if (of_session && s->has_central) {
+        s->action.message = "Sessions are in the central store: this page does not look there.";
     } else if (!of_session) {
         drain(s, which == 2);
-    } else if (sc_lookup_id(&id, f->id) != APR_SUCCESS) {
+    } else if (sc_form_id(&id, f[FIELD_ID]) != APR_SUCCESS) {
         s->action.message = "That is no session id: 32 digits of 0-9 and A-F, or a whole cookie.";
     } else if (which == 0) {
         look_up(s, &id, context);
@@ -459,8 +428,9 @@ static int act(sc_status_t *s, const form_t *f)
 int sc_status_post(sc_status_t *s)
 {
     request_rec *r = s->r;
+    const char *form[FIELDS];
     char *body = NULL;
-    form_t form;
+    apr_size_t len = 0;
     int rv;
 
     if (is_foreign(r)) {
@@ -469,17 +439,16 @@ int sc_status_post(sc_status_t *s)
     if (!is_form(r)) {
         return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "it is no form");
     }
-    rv = read_body(r, &body);
+    rv = read_body(r, &body, &len);
     if (rv != OK) {
         return refuse(
             r, rv, rv == HTTP_REQUEST_ENTITY_TOO_LARGE ? "it is too large" : "it cannot be read");
     }
-    rv = read_form(r, body, &form);
-    if (rv != OK) {
-        return refuse(r, rv, "it is not what the page's forms send");
+    if (sc_form_read(body, len, fields, form, FIELDS) != APR_SUCCESS) {
+        return refuse(r, HTTP_BAD_REQUEST, "it is not what the page's forms send");
     }
-    if (!is_nonce(form.nonce)) {
+    if (!is_nonce(form[FIELD_NONCE])) {
         return refuse(r, HTTP_FORBIDDEN, "it has not this server's nonce");
     }
-    return act(s, &form);
+    return act(s, form);
 }

@@ -127,11 +127,14 @@ static void put_drain_form(const sc_status_t *s)
 
 void sc_html_forms(const sc_status_t *s)
 {
-    ap_rputs("<div class=\"two\">\n<section><h2>One session</h2>\n", s->r);
-    put_session_form(s);
-    ap_rputs("<p class=\"soft\">Shows where it lives, its size and its age, never what is in "
-             "it.</p></section>\n",
-             s->r);
+    ap_rputs("<div class=\"two\">\n", s->r);
+    if (!s->has_central) { /* what is there is not known here */
+        ap_rputs("<section><h2>One session</h2>\n", s->r);
+        put_session_form(s);
+        ap_rputs("<p class=\"soft\">Shows where it lives, its size and its age, never what is in "
+                 "it.</p></section>\n",
+                 s->r);
+    }
     if (s->may_act && s->role == SC_ROLE_NODE && s->receiver[0]) {
         put_drain_form(s);
     }

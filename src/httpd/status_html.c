@@ -161,7 +161,7 @@ static void put_title(const sc_status_t *s)
 
 /* ---- what needs attention -------------------------------------------------------------------- */
 
-static void note(const sc_status_t *s, const char *class, const char *text)
+void sc_html_note(const sc_status_t *s, const char *class, const char *text)
 {
     ap_rvputs(s->r, "<li class=\"", class, "\"><span>", text, "</span></li>\n", NULL);
 }
@@ -175,15 +175,16 @@ static void note_members(const sc_status_t *s)
         const char *name = sc_html_name(p, sc_text_member(p, m));
 
         if (m->state == SC_MEMBER_SUSPECT) {
-            note(s, "warn", apr_pstrcat(p, "Member ", name, " is silent and being asked.", NULL));
+            sc_html_note(s, "warn",
+                         apr_pstrcat(p, "Member ", name, " is silent and being asked.", NULL));
         } else if (m->state == SC_MEMBER_GONE) {
-            note(s, "bad",
-                 apr_pstrcat(p, "Member ", name, " is gone, since ",
-                             sc_text_duration(p, s->now - m->since), ".", NULL));
+            sc_html_note(s, "bad",
+                         apr_pstrcat(p, "Member ", name, " is gone, since ",
+                                     sc_text_duration(p, s->now - m->since), ".", NULL));
         } else if (m->lagging) {
-            note(s, "warn",
-                 apr_pstrcat(p, "Member ", name,
-                             " does not acknowledge in time; nobody waits for it.", NULL));
+            sc_html_note(s, "warn",
+                         apr_pstrcat(p, "Member ", name,
+                                     " does not acknowledge in time; nobody waits for it.", NULL));
         }
     }
 }
@@ -195,12 +196,12 @@ static void note_transfer(const sc_status_t *s)
     apr_uint32_t done = sc_board_get(s->board->transfer_done);
 
     if (total) {
-        note(s, "warn",
-             apr_psprintf(p,
-                          "Sessions are being taken over: %s of %s. <progress max=\"%u\" "
-                          "value=\"%u\" aria-label=\"State transfer\"></progress>",
-                          sc_text_number(p, done), sc_text_number(p, total), total,
-                          done < total ? done : total));
+        sc_html_note(s, "warn",
+                     apr_psprintf(p,
+                                  "Sessions are being taken over: %s of %s. <progress max=\"%u\" "
+                                  "value=\"%u\" aria-label=\"State transfer\"></progress>",
+                                  sc_text_number(p, done), sc_text_number(p, total), total,
+                                  done < total ? done : total));
     }
 }
 
@@ -213,34 +214,35 @@ static void put_notes(const sc_status_t *s)
 
     ap_rputs("<ul class=\"notes\" aria-label=\"What needs attention\">\n", s->r);
     if (s->state == SC_NODE_DOWN) {
-        note(s, "bad", "No engine runs: sessions can be read, but not changed.");
+        sc_html_note(s, "bad", "No engine runs: sessions can be read, but not changed.");
     }
     if (sc_board_get(b->quorum_lost)) {
-        note(s, "bad",
-             "Fewer nodes are here than SessionClusterQuorum asks for: sessions are not "
-             "served.");
+        sc_html_note(s, "bad",
+                     "Fewer nodes are here than SessionClusterQuorum asks for: sessions are not "
+                     "served.");
     } else if (s->role == SC_ROLE_NODE && lease && lease <= s->now && s->state != SC_NODE_DOWN) {
-        note(s, "warn",
-             "Not every peer has confirmed lately that it hears this node: each session "
-             "is asked of the others before it is served.");
+        sc_html_note(s, "warn",
+                     "Not every peer has confirmed lately that it hears this node: each session "
+                     "is asked of the others before it is served.");
     }
     if (sc_board_get(b->draining) && strcmp(s->action.name, "drain") != 0) {
-        note(s, "warn",
-             "This node drains: balancers send it no new sessions, and its own move to "
-             "other nodes with their next requests.");
+        sc_html_note(s, "warn",
+                     "This node drains: balancers send it no new sessions, and its own move to "
+                     "other nodes with their next requests.");
     }
     if (short_copies) {
-        note(s, "warn",
-             apr_pstrcat(p, sc_text_number(p, short_copies),
-                         " sessions have fewer backups than they should; they get "
-                         "them in the background.",
-                         NULL));
+        sc_html_note(s, "warn",
+                     apr_pstrcat(p, sc_text_number(p, short_copies),
+                                 " sessions have fewer backups than they should; they get "
+                                 "them in the background.",
+                                 NULL));
     }
     if (sc_status_used(&s->stats) >= 900) {
-        note(s, "bad",
-             "The store is nearly full: new sessions are refused soon, or already. Raise "
-             "SessionClusterMemory.");
+        sc_html_note(s, "bad",
+                     "The store is nearly full: new sessions are refused soon, or already. Raise "
+                     "SessionClusterMemory.");
     }
+    sc_html_extra_notes(s);
     note_transfer(s);
     note_members(s);
     ap_rputs("</ul>\n", s->r);
@@ -248,7 +250,7 @@ static void put_notes(const sc_status_t *s)
 
 /* ---- facts ----------------------------------------------------------------------------------- */
 
-static void fact(const sc_status_t *s, const char *name, const char *value, const char *more)
+void sc_html_fact(const sc_status_t *s, const char *name, const char *value, const char *more)
 {
     ap_rvputs(s->r, "<div><dt>", name, "</dt><dd>", value, "<small>", more, "</small></dd></div>\n",
               NULL);
@@ -267,33 +269,35 @@ static void put_facts(const sc_status_t *s)
     }
     sc_status_nodes(s, &alive, &all);
     ap_rputs("<dl class=\"facts\">\n", s->r);
-    fact(s, "Nodes alive", apr_psprintf(p, "%u of %u", alive, all),
-         s->conf && s->conf->engine.quorum
-             ? apr_psprintf(p, "%u are needed to serve", s->conf->engine.quorum)
-             : "no quorum asked for");
-    fact(s, "Sessions here", sc_text_number(p, s->stats.sessions),
-         s->role == SC_ROLE_BALANCER
-             ? apr_pstrcat(p, sc_text_number(p, s->stats.proxies), " known elsewhere", NULL)
-             : apr_pstrcat(p, "primary for ", sc_text_number(p, primaries), NULL));
-    fact(s, "Memory", sc_text_bytes(p, taken),
-         apr_psprintf(p,
-                      "of %s <meter min=\"0\" max=\"1000\" high=\"900\" value=\"%u\" "
-                      "aria-label=\"Store used\">%u %%</meter>",
-                      sc_text_bytes(p, s->stats.bytes), (unsigned)used, (unsigned)(used / 10)));
-    fact(s, "Changes",
-         apr_pstrcat(p, sc_text_rate(p, s->rates.changed + s->rates.created, s->rates.span), "/s",
-                     NULL),
-         apr_pstrcat(p,
-                     sc_text_bytes(p, s->rates.span
-                                          ? s->rates.bytes_out * APR_USEC_PER_SEC / s->rates.span
-                                          : 0),
-                     "/s to members", NULL));
-    fact(s, "Refused", sc_text_number(p, sc_status_refused(&s->count)),
-         apr_pstrcat(p, sc_text_number(p, s->count.degraded), " degraded", NULL));
-    fact(s, "Engine up", sc_text_duration(p, started ? s->now - started : 0),
-         sc_board_get(s->board->engine_starts) > 1
-             ? apr_psprintf(p, "start number %u", sc_board_get(s->board->engine_starts))
-             : "first start");
+    sc_html_fact(s, "Nodes alive", apr_psprintf(p, "%u of %u", alive, all),
+                 s->conf && s->conf->engine.quorum
+                     ? apr_psprintf(p, "%u are needed to serve", s->conf->engine.quorum)
+                     : "no quorum asked for");
+    sc_html_fact(s, "Sessions here", sc_text_number(p, s->stats.sessions),
+                 s->has_central ? "they are in the central store"
+                 : s->role == SC_ROLE_BALANCER
+                     ? apr_pstrcat(p, sc_text_number(p, s->stats.proxies), " known elsewhere", NULL)
+                     : apr_pstrcat(p, "primary for ", sc_text_number(p, primaries), NULL));
+    sc_html_fact(s, "Memory", sc_text_bytes(p, taken),
+                 apr_psprintf(p,
+                              "of %s <meter min=\"0\" max=\"1000\" high=\"900\" value=\"%u\" "
+                              "aria-label=\"Store used\">%u %%</meter>",
+                              sc_text_bytes(p, s->stats.bytes), (unsigned)used,
+                              (unsigned)(used / 10)));
+    sc_html_fact(s, "Changes",
+                 apr_pstrcat(p, sc_text_rate(p, s->rates.changed + s->rates.created, s->rates.span),
+                             "/s", NULL),
+                 apr_pstrcat(p,
+                             sc_text_bytes(p, s->rates.span ? s->rates.bytes_out *
+                                                                  APR_USEC_PER_SEC / s->rates.span
+                                                            : 0),
+                             "/s to members", NULL));
+    sc_html_fact(s, "Refused", sc_text_number(p, sc_status_refused(&s->count)),
+                 apr_pstrcat(p, sc_text_number(p, s->count.degraded), " degraded", NULL));
+    sc_html_fact(s, "Engine up", sc_text_duration(p, started ? s->now - started : 0),
+                 sc_board_get(s->board->engine_starts) > 1
+                     ? apr_psprintf(p, "start number %u", sc_board_get(s->board->engine_starts))
+                     : "first start");
     ap_rputs("</dl>\n", s->r);
 }
 
@@ -424,7 +428,14 @@ void sc_status_html(sc_status_t *s)
         put_notes(s);
         put_facts(s);
         put_members(s);
-        sc_html_contexts(s);
+        if (s->has_central) {
+            sc_html_central(s);
+        } else {
+            sc_html_contexts(s);
+        }
+        if (s->deploys) {
+            sc_html_deployer(s);
+        }
         sc_html_activity(s);
         sc_html_events(s);
         sc_html_forms(s);

@@ -2,8 +2,8 @@
 
 /**
  * @file status_html.h
- * @brief Private to status_html.c (the page, what needs attention, members), status_sections.c (the
- *        rest of what there is to see) and status_forms.c (what can be done).
+ * @brief Private to status_html.c (the page, what needs attention, members), status_sections.c and
+ *        status_extras.c (the rest of what there is to see) and status_forms.c (what can be done).
  */
 #ifndef SC_STATUS_HTML_H
 #define SC_STATUS_HTML_H
@@ -14,6 +14,11 @@
 const char *sc_html_name(apr_pool_t *p, const char *name);
 /** A state: a word with a mark. @param class good, warn, bad or mute */
 const char *sc_html_state(apr_pool_t *p, const char *class, const char *word);
+
+/** One of what needs attention. @param class as above @param html escaped */
+void sc_html_note(const sc_status_t *s, const char *class, const char *html);
+/** One of the numbers in a list of class facts. @param value, more escaped */
+void sc_html_fact(const sc_status_t *s, const char *name, const char *value, const char *more);
 
 /** A table whose rows begin with a heading; on narrow screens they may become cards. */
 typedef struct sc_table_t {
@@ -38,6 +43,12 @@ void sc_html_contexts(const sc_status_t *s);
 void sc_html_activity(const sc_status_t *s);
 void sc_html_events(const sc_status_t *s);
 void sc_html_counters(const sc_status_t *s);
+
+/* status_extras.c: only when there is such a thing */
+void sc_html_central(const sc_status_t *s);
+void sc_html_deployer(const sc_status_t *s);
+/** What of that needs attention. */
+void sc_html_extra_notes(const sc_status_t *s);
 
 /* status_forms.c */
 /** What a POST has come to. */

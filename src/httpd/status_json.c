@@ -214,6 +214,49 @@ static void put_contexts(json_t *j, const sc_status_t *s)
     close_at(j, "]");
 }
 
+static void put_way(json_t *j, const char *name, const sc_board_way_t *w)
+{
+    open_at(j, name, "{");
+    put_text(j, "file", w->file);
+    put_text(j, "member", w->who);
+    put_number(j, "done", w->done);
+    put_number(j, "size", w->size);
+    close_at(j, "}");
+}
+
+static void put_deployer(json_t *j, const sc_status_t *s)
+{
+    static const char *const ends[] = {"none", "runs", "done", "exit", "signal", "not run"};
+    const sc_board_t *b = s->board;
+    apr_uint64_t version = sc_board_get(b->deploy.version);
+    apr_uint32_t command = sc_board_get(b->deploy.command);
+
+    put_flag(j, "watching", s->deploys && s->conf->engine.deployer.watch);
+    put_flag(j, "blind", sc_board_get(b->deploy.blind) != 0);
+    put_text(j, "version",
+             version ? apr_psprintf(j->r->pool, "%08x", (unsigned)(version >> 32)) : "");
+    put_age(j, "batch_s_ago", s->now, sc_board_get(b->deploy.batch_at), APR_USEC_PER_SEC);
+    put_text(j, "command", ends[command < SC_COMMAND_ENDS ? command : 0]);
+    put_number(j, "command_code", sc_board_get(b->deploy.command_code));
+    put_age(j, "command_s_ago", s->now, sc_board_get(b->deploy.command_at), APR_USEC_PER_SEC);
+    put_way(j, "receiving", &s->in);
+    put_way(j, "sending", &s->out);
+}
+
+static void put_central(json_t *j, const sc_status_t *s)
+{
+    const sc_central_info_t *i = &s->shared;
+
+    open_at(j, "central", "{");
+    put_flag(j, "on", s->has_central);
+    put_text(j, "provider", s->has_central ? i->provider : "");
+    put_text(j, "prefix", s->has_central ? i->prefix : "");
+    put_flag(j, "answers", s->has_central && !i->silent_since);
+    put_age(j, "silent_s", s->now, i->silent_since, APR_USEC_PER_SEC);
+    put_number(j, "takes_us", (apr_uint64_t)i->takes);
+    close_at(j, "}");
+}
+
 static void put_activity(json_t *j, const sc_status_t *s)
 {
     apr_uint32_t total = sc_board_get(s->board->transfer_total);
@@ -230,8 +273,10 @@ static void put_activity(json_t *j, const sc_status_t *s)
     put_number(j, "bytes", sc_board_get(s->board->deploy.bytes));
     put_number(j, "waiting", sc_board_get(s->board->deploy.waiting));
     put_number(j, "done", sc_board_get(s->board->deploy.done_bytes));
+    put_deployer(j, s);
     close_at(j, "}");
 
+    put_central(j, s);
     open_at(j, "rates", "{");
     put_number(j, "seconds", s->rates.span / APR_USEC_PER_SEC);
 #define PUT_RATE(name) put(j, #name, sc_text_rate(j->r->pool, s->rates.name, s->rates.span));

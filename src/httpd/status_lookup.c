@@ -7,19 +7,6 @@
 
 #include "status.h"
 
-apr_status_t sc_lookup_id(sc_id_t *id, const char *text)
-{
-    apr_size_t len;
-
-    text += strspn(text, " \t\r\n\"");
-    len = strspn(text, "0123456789ABCDEF");
-    /* "ID", "ID.route", "ID-backup.route" */
-    if (text[len] != '\0' && !strchr(".- \t\r\n\";", text[len])) {
-        return APR_EINVAL;
-    }
-    return sc_id_parse(id, text, len);
-}
-
 static const char *role_of(const sc_status_t *s, const sc_record_t *rec)
 {
     apr_uint16_t route;

@@ -91,6 +91,14 @@ static void put_node(const sc_status_t *s)
     gauge(r, "deployer_waiting", "Files still to come", sc_board_get(b->deploy.waiting));
     gauge(r, "deployer_done_bytes", "Bytes received of the file that is being fetched",
           sc_board_get(b->deploy.done_bytes));
+    gauge(r, "deployer_blind", "1: watchDir cannot be read", sc_board_get(b->deploy.blind) != 0);
+    gauge(r, "deployer_command_failed", "1: the last command after a batch has failed",
+          sc_board_get(b->deploy.command) > SC_COMMAND_DONE);
+    gauge(r, "central_answers", "1: there is a central store, and it answers",
+          s->has_central && !s->shared.silent_since);
+    family(r, "central_takes_seconds", "gauge", "Average time of its last answers");
+    sample(r, "central_takes_seconds", "",
+           apr_psprintf(r->pool, "%.6f", (double)s->shared.takes / APR_USEC_PER_SEC));
 }
 
 /* ---- members --------------------------------------------------------------------------------- */

@@ -191,8 +191,10 @@ void sc_html_activity(const sc_status_t *s)
     if (s->has_tallies) {
         put_choices(s);
     }
-    ap_rputs("<div class=\"two\">\n", s->r);
-    put_rates(s);
+    ap_rvputs(s->r, "<div class=\"", s->has_central ? "narrow" : "two", "\">\n", NULL);
+    if (!s->has_central) {
+        put_rates(s);
+    }
     put_troubles(s);
     ap_rputs("</div>\n", s->r);
 }
@@ -354,6 +356,11 @@ void sc_html_counters(const sc_status_t *s)
 #undef ROW
 #define ROW(name) counter(&t, p, #name, s->tallies.name);
     SC_TALLIES(ROW)
+#undef ROW
+#define ROW(name) counter(&t, p, #name, s->central.name);
+    if (s->has_central) {
+        SC_CENTRAL_COUNTERS(ROW)
+    }
 #undef ROW
     counter(&t, p, "status_actions", s->posts.status_actions);
     counter(&t, p, "status_refused", s->posts.status_refused);

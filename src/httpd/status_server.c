@@ -10,6 +10,26 @@
 #include "apr_optional_hooks.h"
 #include "mod_status.h"
 
+static void put_auto_extras(const sc_status_t *s)
+{
+    request_rec *r = s->r;
+
+    if (s->has_central) {
+        ap_rprintf(r, "ClusterStoreAnswers: %d\n", !s->shared.silent_since);
+        ap_rprintf(r, "ClusterStoreTakesMicroseconds: %" APR_INT64_T_FMT "\n", s->shared.takes);
+        ap_rprintf(r, "ClusterStoreReads: %" APR_UINT64_T_FMT "\n", s->central.central_reads);
+        ap_rprintf(r, "ClusterStoreWrites: %" APR_UINT64_T_FMT "\n", s->central.central_writes);
+        ap_rprintf(r, "ClusterStoreUnreachable: %" APR_UINT64_T_FMT "\n",
+                   s->central.central_unreachable);
+    }
+    if (s->deploys) {
+        ap_rprintf(r, "ClusterDeployerRunning: %d\n", sc_board_get(s->board->deploy.on) != 0);
+        ap_rprintf(r, "ClusterDeployerFiles: %u\n", sc_board_get(s->board->deploy.files));
+        ap_rprintf(r, "ClusterDeployerWaiting: %u\n", sc_board_get(s->board->deploy.waiting));
+        ap_rprintf(r, "ClusterDeployerRefused: %" APR_UINT64_T_FMT "\n", s->count.deploy_refused);
+    }
+}
+
 static void put_auto(const sc_status_t *s)
 {
     request_rec *r = s->r;
@@ -26,6 +46,31 @@ static void put_auto(const sc_status_t *s)
     ap_rprintf(r, "ClusterChanged: %" APR_UINT64_T_FMT "\n", s->count.changed);
     ap_rprintf(r, "ClusterDegraded: %" APR_UINT64_T_FMT "\n", s->count.degraded);
     ap_rprintf(r, "ClusterRefused: %" APR_UINT64_T_FMT "\n", sc_status_refused(&s->count));
+    put_auto_extras(s);
+}
+
+static void put_extras(const sc_status_t *s)
+{
+    request_rec *r = s->r;
+    apr_pool_t *p = r->pool;
+
+    if (s->has_central) {
+        ap_rvputs(r, "<dt>Central store ", ap_escape_html(p, s->shared.provider),
+                  s->shared.silent_since ? " does not answer, for " : " answers",
+                  s->shared.silent_since ? sc_text_duration(p, s->now - s->shared.silent_since)
+                                         : "",
+                  "; ", sc_text_number(p, s->central.central_reads), " sessions read, ",
+                  sc_text_number(p, s->central.central_writes), " values written, ",
+                  sc_text_number(p, s->central.central_unreachable),
+                  " requests not answered</dt>\n", NULL);
+    }
+    if (s->deploys) {
+        ap_rvputs(r, "<dt>The deployer ",
+                  sc_board_get(s->board->deploy.on) ? "runs" : "does not run", "; ",
+                  sc_text_number(p, sc_board_get(s->board->deploy.files)), " files here, ",
+                  sc_text_number(p, sc_board_get(s->board->deploy.waiting)), " still to come, ",
+                  sc_text_number(p, s->count.deploy_refused), " refused</dt>\n", NULL);
+    }
 }
 
 static void put_section(const sc_status_t *s)
@@ -44,8 +89,10 @@ static void put_section(const sc_status_t *s)
                (unsigned)(sc_status_used(&s->stats) % 10), sc_text_bytes(p, s->stats.bytes));
     ap_rvputs(r, "<dt>", sc_text_rate(p, s->rates.changed, s->rates.span),
               " changes a second; since the start ", sc_text_number(p, s->count.degraded),
-              " degraded, ", sc_text_number(p, sc_status_refused(&s->count)),
-              " refused</dt>\n</dl>\n", NULL);
+              " degraded, ", sc_text_number(p, sc_status_refused(&s->count)), " refused</dt>\n",
+              NULL);
+    put_extras(s);
+    ap_rputs("</dl>\n", r);
 }
 
 static int status_hook(request_rec *r, int flags)

@@ -172,6 +172,24 @@ const char *sc_text_rate(apr_pool_t *p, apr_uint64_t sum, apr_uint64_t span)
     return apr_psprintf(p, "%.1f", span ? (double)sum * APR_USEC_PER_SEC / (double)span : 0.0);
 }
 
+const char *sc_text_command(apr_pool_t *p, apr_uint32_t how, apr_uint32_t code)
+{
+    switch (how) {
+    case SC_COMMAND_NONE:
+        return "none";
+    case SC_COMMAND_RUNS:
+        return "runs";
+    case SC_COMMAND_DONE:
+        return "good";
+    case SC_COMMAND_EXIT:
+        return apr_psprintf(p, "exit code %u", code);
+    case SC_COMMAND_SIGNAL:
+        return apr_psprintf(p, "signal %u", code);
+    default:
+        return "could not be run";
+    }
+}
+
 const char *sc_text_role(apr_uint32_t role)
 {
     return role == SC_ROLE_BALANCER ? "balancer" : role == SC_ROLE_FOREIGN ? "foreign" : "node";

@@ -50,6 +50,10 @@ ON_WORD(sc_board_t, hlc_at);
 ON_WORD(sc_board_t, worked_at);
 ON_WORD(sc_board_t, rates);
 ON_WORD(sc_board_t, notices);
+ON_WORD(sc_board_t, deploy.bytes);
+ON_WORD(sc_board_t, deploy.version);
+ON_WORD(sc_board_t, deploy.command_at);
+ON_WORD(sc_board_t, deploy.way);
 ON_WORD(sc_board_t, count);
 ON_WORD(sc_board_t, peer);
 ON_WORD(sc_board_t, view);
@@ -61,10 +65,10 @@ ON_WORD(sc_board_member_t, owes);
 _Static_assert(sizeof(sc_board_peer_t) == 3 * sizeof(word_t), "peers are words, too");
 _Static_assert(sizeof(sc_board_t) % sizeof(word_t) == 0, "what follows the board is aligned");
 
-static void words_in(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
+static void words_in(void *to, const void *from, apr_size_t bytes)
 {
-    word_t *t = (word_t *)to;
-    const word_t *f = (const word_t *)from;
+    word_t *t = to;
+    const word_t *f = from;
     apr_size_t i;
 
     for (i = 0; i < bytes / sizeof(word_t); i++) {
@@ -72,16 +76,57 @@ static void words_in(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
     }
 }
 
-static void words_out(sc_view_t *to, const sc_view_t *from, apr_size_t bytes)
+static void words_out(void *to, const void *from, apr_size_t bytes)
 {
-    word_t *t = (word_t *)to;
-    const word_t *f = (const word_t *)from;
+    word_t *t = to;
+    const word_t *f = from;
     apr_size_t i;
 
     for (i = 0; i < bytes / sizeof(word_t); i++) {
         t[i] = __atomic_load_n(&f[i], __ATOMIC_RELAXED);
     }
 }
+
+/* ---- deployed files on their way ------------------------------------------------------------- */
+
+/* A sequence lock: who reads can wait, who writes cannot. */
+
+#define WAY_TRIES 32
+_Static_assert(sizeof(sc_board_way_t) % sizeof(word_t) == 0, "a way is made of whole words");
+
+void sc_board_set_ways(sc_board_t *board, const sc_board_way_t *in, const sc_board_way_t *out)
+{
+    static const sc_board_way_t none;
+    /* an engine that died here has left it odd */
+    apr_uint32_t gen = board->deploy.way_gen | 1;
+
+    __atomic_store_n(&board->deploy.way_gen, gen, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    words_in(&board->deploy.way[0], in ? in : &none, sizeof(none));
+    words_in(&board->deploy.way[1], out ? out : &none, sizeof(none));
+    __atomic_store_n(&board->deploy.way_gen, gen + 1, __ATOMIC_RELEASE);
+}
+
+apr_status_t sc_board_ways(const sc_board_t *board, sc_board_way_t *in, sc_board_way_t *out)
+{
+    for (int tries = 0; tries < WAY_TRIES; tries++) {
+        apr_uint32_t gen = sc_board_get(board->deploy.way_gen);
+
+        words_out(in, &board->deploy.way[0], sizeof(*in));
+        words_out(out, &board->deploy.way[1], sizeof(*out));
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (!(gen & 1) && __atomic_load_n(&board->deploy.way_gen, __ATOMIC_RELAXED) == gen) {
+            in->file[sizeof(in->file) - 1] = in->who[sizeof(in->who) - 1] = '\0';
+            out->file[sizeof(out->file) - 1] = out->who[sizeof(out->who) - 1] = '\0';
+            return APR_SUCCESS;
+        }
+    }
+    memset(in, 0, sizeof(*in));
+    memset(out, 0, sizeof(*out));
+    return APR_EAGAIN;
+}
+
+/* ---- the view -------------------------------------------------------------------------------- */
 
 static apr_uint32_t bounded(apr_uint32_t count)
 {

@@ -146,6 +146,60 @@ def test_replicas_hear_with_the_option(farm, folder, listener_module, kind):
     assert all(e.who == "own" for e in a.sessions())
 
 
+def values(journal, what, session):
+    """What the listener has read at each of these events."""
+    return [w[3] for w in journal.lines() if w[:3] == ["values", what, session]]
+
+
+def test_values_are_read(farm, folder, listener_module, kind):
+    """An event has none; in the engine, too, a listener reads what this node holds by then."""
+    cluster = farm.cluster(3, directives=NOTIFY.format(kind))
+    journals = [Journal(folder, node, listener_module, "ScListenerValues On\n")
+                for node in cluster.nodes]
+    cluster.start()
+    cluster.wait_settled()
+    one = cluster[0].client()
+    one.op("set=a:1")
+    # delta: both others hold it; backup: one of them, the other one knows where it is
+    wait_until(lambda: sum(j.sessions("created", "-", one.id) != [] for j in journals[1:])
+               >= (2 if kind == "delta" else 1), 15, "they hear of it")
+    at = [j for j in journals[1:] if j.sessions("created", "-", one.id)]
+    assert len(at) == (2 if kind == "delta" else 1)
+    for journal in at:
+        assert in_engine(journal.wait("created", "-", one.id), journal.node, "replicated")
+    for journal in [journals[0], *at]:
+        wait_until(lambda j=journal: values(j, "created", one.id) == ["a=1"], 15, "of the new one")
+    one.op("set=b:2")
+    one.op("del=a")
+    for journal in [journals[0], *at]:
+        wait_until(lambda j=journal: values(j, "changed", one.id)[-1:] == ["b=2"], 15, "of a change")
+    first = one.id
+    one.op("header=Session-Cluster-Rotate:refresh")
+    for journal in [journals[0], *at]:
+        wait_until(lambda j=journal: values(j, "created", one.id) == ["b=2"], 15, "under a new id")
+        wait_until(lambda j=journal, i=first: values(j, "destroyed", i) == ["not-held"], 15, "gone")
+    # its primary dies, and who takes over reads it as well
+    cluster[0].kill9()
+    wait_until(lambda: cluster[1].lost("n1") and cluster[2].lost("n1"), 20, "n1 is gone")
+    heir = next(n for n in (cluster[1], cluster[2]) if n is at[0].node)
+    assert heir.client(cookies=one.cookies).values() == {"b": "2"}
+    mine = next(j for j in journals if j.node is heir)
+    wait_until(lambda: values(mine, "primary", one.id)[-1:] == ["b=2"], 15, "as the new primary")
+    heir.client(cookies=one.cookies).op("clear=1")
+    wait_until(lambda: values(mine, "destroyed", one.id) == ["not-held"], 15, "ended")
+
+
+def test_values_of_a_central_store(farm, folder, listener_module):
+    """Nothing of it is in the node's memory."""
+    node = farm.node(modules=["socache_shmcb"],
+                     directives="SessionClusterManager store provider=shmcb\n")
+    journal = Journal(folder, node, listener_module, "ScListenerValues On\n")
+    node.start()
+    one = node.client()
+    one.op("set=a:1")
+    wait_until(lambda: values(journal, "created", one.id) == ["error"], 15, "no values")
+
+
 def test_the_other_name_of_the_option(farm, folder, listener_module):
     cluster, (_, b) = make(farm, folder, listener_module,
                            "SessionClusterManager delta notifySessionListenersOnReplication=true\n")

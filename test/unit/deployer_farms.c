@@ -660,6 +660,79 @@ static void test_rate(void)
     farms_end(&rig);
 }
 
+/** What the status page tells of it. */
+static void test_what_is_told(void)
+{
+    const sc_farm_counts_t *giver, *taker;
+    rig_t rig;
+    int tries;
+
+    farms_begin(&rig, 2, 1);
+    rig.at[1].config.max_rate = 20 * RIG_BLOCK; /* a second */
+    farms_down(&rig, 1);
+    farms_up(&rig, 1);
+    giver = &rig.at[0].farm->count;
+    taker = &rig.at[1].farm->count;
+    CU_ASSERT_EQUAL(taker->batch_at, 0);
+    farms_put(&rig, 0, "d/large", 100 * RIG_BLOCK, 1);
+    for (tries = 0; tries < 1000 && taker->in.done < 10 * RIG_BLOCK; tries++) {
+        farms_run(&rig, apr_time_from_msec(100));
+    }
+    CU_ASSERT_STRING_EQUAL(taker->in.file, "d/large");
+    CU_ASSERT_STRING_EQUAL(giver->out.file, "d/large");
+    CU_ASSERT(taker->in.who[0] != '\0' && giver->out.who[0] != '\0');
+    CU_ASSERT(taker->in.size == 100 * RIG_BLOCK && giver->out.size == 100 * RIG_BLOCK);
+    CU_ASSERT(taker->in.done < taker->in.size && giver->out.done >= taker->in.done);
+    CU_ASSERT(taker->out.file[0] == '\0' && giver->in.file[0] == '\0');
+    CU_ASSERT(giver->version != taker->version);
+    farms_settle(&rig);
+    farms_run(&rig, apr_time_from_sec(20));
+    CU_ASSERT(farms_has(&rig, 1, "d/large", 100 * RIG_BLOCK, 1));
+    CU_ASSERT(taker->in.file[0] == '\0' && taker->in.size == 0);
+    CU_ASSERT(giver->out.file[0] == '\0' && giver->out.size == 0);
+    CU_ASSERT(giver->version != 0 && giver->version == taker->version);
+    CU_ASSERT(taker->batch_at != 0 && taker->batch_at <= rig.now);
+    CU_ASSERT_EQUAL(giver->blind, 0);
+    farms_end(&rig);
+}
+
+static void test_how_commands_end(void)
+{
+    static const struct {
+        const char *command;
+        sc_command_end_t end;
+        apr_uint32_t code;
+    } all[] = {{"/bin/true", SC_COMMAND_DONE, 0},
+               {"/bin/sh -c 'exit 3'", SC_COMMAND_EXIT, 3},
+               {"/bin/sh -c 'kill -9 $$'", SC_COMMAND_SIGNAL, 9},
+               {"/nonexistent", SC_COMMAND_EXIT, 127}};
+    size_t k;
+
+    for (k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
+        const sc_farm_counts_t *count;
+        rig_t rig;
+        int i;
+
+        farms_begin(&rig, 0, 1);
+        apr_cpystrn(rig.at[0].config.command, all[k].command, sizeof(rig.at[0].config.command));
+        farms_up(&rig, 0);
+        count = &rig.at[0].farm->count;
+        CU_ASSERT_EQUAL(count->command, SC_COMMAND_NONE);
+        farms_put(&rig, 0, "a", 100, 1);
+        for (i = 0; i < 2000 && count->commands == 0; i++) {
+            farms_run(&rig, apr_time_from_msec(100));
+        }
+        for (i = 0; i < 2000 && count->command <= SC_COMMAND_RUNS; i++) {
+            usleep(10000); /* it is a real process */
+            (void)sc_farm_step(rig.at[0].farm);
+        }
+        CU_ASSERT_EQUAL(count->command, all[k].end);
+        CU_ASSERT_EQUAL(count->command_code, all[k].code);
+        CU_ASSERT(count->command_at != 0 && count->command_at <= rig.now);
+        farms_end(&rig);
+    }
+}
+
 void deployer_add_farms(void)
 {
     CU_pSuite s = CU_add_suite("deployer: farms", NULL, NULL);
@@ -690,4 +763,6 @@ void deployer_add_farms(void)
     CU_add_test(s, "the batch of a former life", test_batch_of_a_former_life);
     CU_add_test(s, "bad commands", test_bad_commands);
     CU_add_test(s, "rate", test_rate);
+    CU_add_test(s, "what is told", test_what_is_told);
+    CU_add_test(s, "how commands end", test_how_commands_end);
 }

@@ -189,6 +189,7 @@ static void test_deployer(void)
     unsigned char message[200] = {'S', 'C', 'D', '1', 1, 99};
     sc_deployer_t *d;
     sc_member_t m, stranger;
+    sc_board_way_t in, out;
     int i;
 
     memset(&m, 0, sizeof(m));
@@ -199,7 +200,10 @@ static void test_deployer(void)
     w->config.secret.count = 0;
     CU_ASSERT_EQUAL(sc_deployer_create(&d, &w->env, w->rig.pool), APR_EINVAL);
     w->config.secret.count = 1;
-    w->board.count.deploy_refused = 40; /* of engines before */
+    w->board.count.deploy_refused = 40;        /* of engines before */
+    w->board.deploy.command = SC_COMMAND_RUNS; /* in one of these: nobody knows its end */
+    w->board.deploy.batch_at = 5;
+    w->board.deploy.way_gen = 7; /* which was killed there */
     CU_ASSERT_EQUAL_FATAL(sc_deployer_create(&d, &w->env, w->rig.pool), APR_SUCCESS);
     sc_deployer_member_added(d, &m); /* before there is a process */
     sc_deployer_start(d);
@@ -212,6 +216,10 @@ static void test_deployer(void)
         (void)sc_loop_once(w->loop, apr_time_from_msec(20));
     }
     CU_ASSERT_EQUAL(w->board.count.deploy_refused, 41);
+    CU_ASSERT_EQUAL(w->board.deploy.command, SC_COMMAND_NONE);
+    CU_ASSERT_EQUAL(w->board.deploy.batch_at, 5);
+    CU_ASSERT_EQUAL(sc_board_ways(&w->board, &in, &out), APR_SUCCESS);
+    CU_ASSERT(in.file[0] == '\0' && out.file[0] == '\0');
     {
         unsigned char *large = calloc(1, SC_DEPLOY_PACKET_MAX);
 

@@ -12,6 +12,7 @@
 #include "sc_buf.h"
 #include "sc_config.h"
 #include "sc_cookie.h"
+#include "sc_form.h"
 
 void sc_suite_base(void);
 
@@ -429,6 +430,99 @@ static void test_config_defaults(void)
     CU_ASSERT_EQUAL(a.ninterceptors, 0);
 }
 
+/* ---- forms ----------------------------------------------------------------------------------- */
+
+static void test_form(void)
+{
+    static const char *const names[] = {"a", "bc"};
+    static const struct {
+        const char *body;
+        const char *a, *bc; /* NULL: not there */
+        int good;
+    } rows[] = {
+        {"", NULL, NULL, 1},
+        {"a=", "", NULL, 1},
+        {"a=1&bc=2", "1", "2", 1},
+        {"bc=2&a=1", "1", "2", 1},
+        {"&&a=1&&", "1", NULL, 1},
+        {"a=b=c=", "b=c=", NULL, 1},
+        {"a=x+y%20z%2B%2f%26%3d", "x y z+/&=", NULL, 1},
+        {"a=%C3%a4%25", "\xc3\xa4%", NULL, 1},
+        {"a=%01%7F\xff", "\x01\x7f\xff", NULL, 1},
+        {"a", NULL, NULL, 0},
+        {"=", NULL, NULL, 0},
+        {"a=1&", "1", NULL, 1},
+        {"a=1&a=1", NULL, NULL, 0}, /* which of them? */
+        {"a=1&a=", NULL, NULL, 0},
+        {"a=&a=1", NULL, NULL, 0},
+        {"A=1", NULL, NULL, 0},
+        {"a=1&d=2", NULL, NULL, 0},
+        {"%61=1", NULL, NULL, 0}, /* names are not escaped by any browser */
+        {"b=1", NULL, NULL, 0},
+        {"bcd=1", NULL, NULL, 0},
+        {" a=1", NULL, NULL, 0},
+        {"a=1;bc=2", "1;bc=2", NULL, 1},
+        {"a=%", NULL, NULL, 0},
+        {"a=%4", NULL, NULL, 0},
+        {"a=%4g", NULL, NULL, 0},
+        {"a=%g4", NULL, NULL, 0},
+        {"a=%00", NULL, NULL, 0},
+        {"a=x%00y", NULL, NULL, 0},
+        {"a=%&bc=41", NULL, NULL, 0},
+        {"a=1&bc=%", NULL, NULL, 0},
+    };
+    const char *values[2];
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        apr_size_t len = strlen(rows[i].body);
+        char *body = malloc(len + 1);
+
+        memcpy(body, rows[i].body, len);
+        CU_ASSERT_EQUAL(sc_form_read(body, len, names, values, 2),
+                        rows[i].good ? APR_SUCCESS : APR_EINVAL);
+        CU_ASSERT((values[0] == NULL) == (rows[i].a == NULL));
+        CU_ASSERT((values[1] == NULL) == (rows[i].bc == NULL));
+        CU_ASSERT(values[0] == NULL || strcmp(values[0], rows[i].a) == 0);
+        CU_ASSERT(values[1] == NULL || strcmp(values[1], rows[i].bc) == 0);
+        free(body);
+    }
+    {
+        char nul[] = "a=1\0bc=2";
+
+        CU_ASSERT_EQUAL(sc_form_read(nul, sizeof(nul) - 1, names, values, 2), APR_EINVAL);
+        CU_ASSERT(values[0] == NULL && values[1] == NULL);
+    }
+}
+
+static void test_form_id(void)
+{
+#define ID "0123456789ABCDEF0123456789ABCDEF"
+    static const char *const good[] = {ID,          " " ID "\r\n", "\"" ID "\"",   ID ".n1",
+                                       ID "-n2.n1", ID "; Path=/", ID ".<script>", "\t\"" ID " x"};
+    static const char *const bad[] = {"",
+                                      "n1." ID,
+                                      ID "0",
+                                      "0" ID,
+                                      "x" ID,
+                                      ID "x",
+                                      "SID=" ID,
+                                      "0123456789ABCDEF",
+                                      "0123456789abcdef0123456789abcdef"};
+    char hex[SC_ID_HEX + 1];
+    apr_size_t i;
+    sc_id_t id;
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        CU_ASSERT_EQUAL(sc_form_id(&id, good[i]), APR_SUCCESS);
+        CU_ASSERT_STRING_EQUAL(sc_id_format(&id, hex), ID);
+    }
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        CU_ASSERT_EQUAL(sc_form_id(&id, bad[i]), APR_EINVAL);
+    }
+#undef ID
+}
+
 /* ---- the cookie's text ---------------------------------------------------------------------- */
 
 #define ID "0123456789ABCDEF00FF10EFDEADBEEF"
@@ -526,6 +620,8 @@ void sc_suite_base(void)
     CU_add_test(s, "rd: malformed numbers and lengths", test_varint_hostile);
     CU_add_test(s, "rd: garbage", test_reader_fuzz);
     CU_add_test(s, "config: defaults", test_config_defaults);
+    CU_add_test(s, "form: fields", test_form);
+    CU_add_test(s, "form: ids", test_form_id);
     CU_add_test(s, "cookie: taking", test_cookie);
     CU_add_test(s, "cookie: routes", test_route_text);
 }

@@ -284,6 +284,31 @@ static void test_route_state(void)
     free(v);
 }
 
+static void test_ways(void)
+{
+    sc_board_t *board = calloc(1, sizeof(*board));
+    sc_board_way_t in, out, got_in, got_out;
+
+    memset(&in, 'i', sizeof(in)); /* texts without an end */
+    memset(&out, 'o', sizeof(out));
+    CU_ASSERT_EQUAL(sc_board_ways(board, &got_in, &got_out), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(got_in.file, "");
+    sc_board_set_ways(board, &in, &out);
+    CU_ASSERT_EQUAL(sc_board_ways(board, &got_in, &got_out), APR_SUCCESS);
+    CU_ASSERT_EQUAL(strlen(got_in.file), sizeof(in.file) - 1);
+    CU_ASSERT_EQUAL(strlen(got_in.who), sizeof(in.who) - 1);
+    CU_ASSERT_EQUAL(strlen(got_out.file), sizeof(in.file) - 1);
+    CU_ASSERT_EQUAL(strlen(got_out.who), sizeof(in.who) - 1);
+    CU_ASSERT(got_in.file[0] == 'i' && got_out.who[0] == 'o' && got_out.size == out.size);
+    board->deploy.way_gen |= 1; /* an engine was killed there */
+    CU_ASSERT_EQUAL(sc_board_ways(board, &got_in, &got_out), APR_EAGAIN);
+    CU_ASSERT(got_in.file[0] == '\0' && got_out.file[0] == '\0' && got_out.size == 0);
+    sc_board_set_ways(board, NULL, &out);
+    CU_ASSERT_EQUAL(sc_board_ways(board, &got_in, &got_out), APR_SUCCESS);
+    CU_ASSERT(got_in.file[0] == '\0' && got_out.file[0] == 'o');
+    free(board);
+}
+
 static void test_peers(void)
 {
     sc_board_t *board = calloc(1, sizeof(*board));
@@ -465,6 +490,7 @@ void sc_suite_board(void)
     CU_add_test(s, "view: published and copied", test_view);
     CU_add_test(s, "route alive", test_route_alive);
     CU_add_test(s, "state of a route", test_route_state);
+    CU_add_test(s, "deployed files on their way", test_ways);
     CU_add_test(s, "peers", test_peers);
     CU_add_test(s, "counters and names", test_counters_and_names);
     CU_add_test(s, "view: whole under publication and kills", test_view_is_whole);

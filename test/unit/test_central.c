@@ -629,6 +629,7 @@ static void test_touches_are_coalesced(void)
     now_mono += apr_time_from_sec(2);
     CU_ASSERT_EQUAL(sc_central_touch_due(&rules, &key_a, 100), 1);
     CU_ASSERT_EQUAL(sc_central_touch_due(&rules, &key_a, 100), 0); /* one of them is enough */
+    CU_ASSERT_EQUAL(memory.count.central_coalesced, 3);
     CU_ASSERT_EQUAL(sc_central_touch_due(&other, &key_a, 100), 1); /* the other node cannot know */
     fake.puts = 0;
     CU_ASSERT_EQUAL(sc_central_touch(&rules, &functions, &key_a, &value), SC_DONE);
@@ -646,6 +647,49 @@ static void test_touches_are_coalesced(void)
     CU_ASSERT_EQUAL(sc_central_touch(&rules, &functions, &key_b, &value), SC_ABSENT);
     CU_ASSERT_EQUAL(sc_central_end(&rules, &functions, &key_a, &value), SC_DONE);
     CU_ASSERT_EQUAL(sc_central_touch(&rules, &functions, &key_a, &value), SC_ABSENT);
+    end();
+}
+
+/* A store that is slow, and each time as much. */
+static apr_interval_time_t slowness;
+
+static apr_status_t slow_get(void *baton, const sc_central_key_t *key, unsigned char *out,
+                             apr_size_t *len)
+{
+    now_mono += slowness;
+    return fake_get(baton, key, out, len);
+}
+
+static void test_how_long_it_takes(void)
+{
+    sc_central_store_t slow;
+    sc_central_value_t v;
+    apr_interval_time_t before;
+
+    begin();
+    slow = functions;
+    slow.get = slow_get;
+    CU_ASSERT_EQUAL(memory.takes, 0); /* not known */
+    CU_ASSERT_EQUAL(change(&rules, "a=1", SC_CHANGE_NEW), SC_DONE);
+    CU_ASSERT_EQUAL(memory.takes, 1); /* at once, by a clock that stands still */
+    slowness = 8000;
+    CU_ASSERT_EQUAL(sc_central_find(&rules, &slow, &key_a, &value, &v), SC_FOUND);
+    CU_ASSERT(memory.takes > 900 && memory.takes < 1100); /* one answer is an eighth */
+    for (int i = 0; i < 100; i++) {
+        CU_ASSERT_EQUAL(sc_central_find(&rules, &slow, &key_a, &value, &v), SC_FOUND);
+    }
+    CU_ASSERT(memory.takes > 7900 && memory.takes <= 8000);
+    /* what a client says that asks nobody is no answer */
+    before = memory.takes;
+    slowness = 0;
+    fake.down = 1;
+    CU_ASSERT_EQUAL(sc_central_find(&rules, &slow, &key_a, &value, &v), SC_UNKNOWN);
+    CU_ASSERT_EQUAL(memory.takes, before);
+    fake.down = fake.dead = 0;
+    for (int i = 0; i < 200; i++) {
+        CU_ASSERT_EQUAL(sc_central_find(&rules, &slow, &key_a, &value, &v), SC_FOUND);
+    }
+    CU_ASSERT(memory.takes > 0 && memory.takes < 20); /* never "not known" again */
     end();
 }
 
@@ -728,6 +772,7 @@ void sc_suite_central(void)
     CU_add_test(s, "dead ids stay dead", test_dead_ids_stay_dead);
     CU_add_test(s, "rename", test_rename);
     CU_add_test(s, "touches are coalesced", test_touches_are_coalesced);
+    CU_add_test(s, "how long it takes", test_how_long_it_takes);
     CU_add_test(s, "a dead owner locks nobody out", test_a_dead_owner_locks_nobody_out);
     CU_add_test(s, "the gate", test_gate);
     CU_add_test(s, "a local store", test_local_store);

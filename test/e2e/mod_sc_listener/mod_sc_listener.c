@@ -8,6 +8,7 @@
  *   ScListenerJournal file      one line for each event, from children and engine; the user that
  *                               these run as must be able to write there. Not changed by a graceful
  *                               restart as far as the engine is concerned, which is kept
+ *   ScListenerValues On         a further line: what the session holds, of those created or changed
  *   ScListenerSleep ms          be a bad listener: sleep before each line (the engine waits)
  *   ScListenerCrash file        be a worse one: whoever finds that file removes it and dies
  *   SetHandler sc-listener      ?change_id=0|1, ?invalidate, ?locate
@@ -33,6 +34,7 @@ module AP_MODULE_DECLARE_DATA sc_listener_module;
 static const char *journal;
 static const char *crash;
 static int sleep_ms;
+static int values;
 
 static APR_OPTIONAL_FN_TYPE(session_cluster_change_id) * change_id;
 static APR_OPTIONAL_FN_TYPE(session_cluster_invalidate) * invalidate;
@@ -103,6 +105,33 @@ static const char *reason_of(const session_cluster_session_t *event)
     }
 }
 
+/* values what id name=value,name=value | not-held | error */
+static void note_values(const session_cluster_session_t *event, server_rec *s, apr_pool_t *pool)
+{
+    /* found here: the engine is forked before the hook optional_fn_retrieve is run */
+    APR_OPTIONAL_FN_TYPE(session_cluster_attributes) *attributes =
+        APR_RETRIEVE_OPTIONAL_FN(session_cluster_attributes);
+    apr_table_t *table = NULL;
+    apr_status_t rv =
+        attributes ? attributes(event->context, event->id, pool, &table) : APR_ENOTIMPL;
+    const apr_array_header_t *all;
+    const char *text = "";
+    int i;
+
+    if (rv == APR_SUCCESS) {
+        all = apr_table_elts(table);
+        for (i = 0; i < all->nelts; i++) {
+            const apr_table_entry_t *e = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
+
+            text = apr_pstrcat(pool, text, *text ? "," : "", e->key, "=", e->val, NULL);
+        }
+    } else {
+        text = rv == APR_NOTFOUND ? "not-held" : "error";
+    }
+    note(s, pool,
+         apr_psprintf(pool, "values %s %s %s\n", what_of(event), event->id, *text ? text : "-"));
+}
+
 /* what reason id new-id context primary replicated? in-a-request? pid */
 static void on_session(const session_cluster_session_t *event, request_rec *r, server_rec *s,
                        apr_pool_t *pool)
@@ -113,6 +142,9 @@ static void on_session(const session_cluster_session_t *event, request_rec *r, s
                       event->context, *event->primary ? event->primary : "-",
                       event->replicated ? "replicated" : "own", r ? "request" : "engine",
                       getpid()));
+    if (values) {
+        note_values(event, s, pool);
+    }
 }
 
 /* joined|left route address port node|balancer goodbye|lost pid */
@@ -173,7 +205,7 @@ static int forget(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)plog;
     (void)ptemp;
     journal = crash = NULL;
-    sleep_ms = 0;
+    sleep_ms = values = 0;
     return OK;
 }
 
@@ -196,6 +228,14 @@ static const char *set_sleep(cmd_parms *cmd, void *dir, const char *arg)
     (void)cmd;
     (void)dir;
     sleep_ms = atoi(arg);
+    return NULL;
+}
+
+static const char *set_values(cmd_parms *cmd, void *dir, int on)
+{
+    (void)cmd;
+    (void)dir;
+    values = on;
     return NULL;
 }
 
@@ -223,6 +263,7 @@ static const command_rec directives[] = {
     AP_INIT_TAKE1("ScListenerJournal", set_journal, NULL, RSRC_CONF, "file for the events"),
     AP_INIT_TAKE1("ScListenerCrash", set_crash, NULL, RSRC_CONF, "file that asks for it"),
     AP_INIT_TAKE1("ScListenerSleep", set_sleep, NULL, RSRC_CONF, "milliseconds"),
+    AP_INIT_FLAG("ScListenerValues", set_values, NULL, RSRC_CONF, "On: a line of values, too"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};
 
 AP_DECLARE_MODULE(sc_listener) = {
