@@ -9,13 +9,19 @@
  * whose node has left it: to mod_proxy that is a backend that has died, and the browser learns it
  * at once and may try again, on another node.
  *
- * A request is on the list from when it has been sent until its answer begins to come. What is
- * listed is mod_proxy's own descriptor of the connection, so it must leave the list before that is
- * closed: its number may be another connection's a moment later. mod_proxy closes one by clearing
- * the pool that the connection and its socket are of, in all its paths, also when the child ends.
- * The pool of the record that mod_proxy_http reads the answer into is a part of that pool, so a
- * cleanup of it runs before the socket's, or earlier, when mod_proxy_http gives the connection
- * back. A connection that is not made so is not listed.
+ * A request waits from when it has been sent until its answer begins to come, and is on the list
+ * from then on until its end. What is listed is mod_proxy's own descriptor of the connection, so it
+ * must leave the list before that is closed: its number may be another connection's a moment later.
+ * mod_proxy closes one by clearing the pool that the connection and its socket are of, in all its
+ * paths, also when the child ends. The pool of the record that mod_proxy_http reads the answer into
+ * is a part of that pool, so a cleanup of it runs before the socket's, or earlier, when
+ * mod_proxy_http gives the connection back. A connection that is not made so is not listed.
+ *
+ * Nobody tells when the answer begins, since that would cost each request something and almost none
+ * has to know. But when mod_proxy_http has read an answer's headers, not those of an interim one,
+ * it puts a filter before those that it has read them through, which takes the body apart. So the
+ * first of the record's filters says it, to whoever asks. If it did not, answers of nodes that are
+ * gone would be cut short; nothing else.
  *
  * The thread believes the view on the terms on which workers are marked down: the engine works, and
  * another node is alive. One that has lost the network itself ends nothing.
@@ -23,6 +29,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "balancer.h"
@@ -36,23 +43,22 @@
 
 APLOG_USE_MODULE(session_cluster);
 
-#define FILTER_NAME "SESSION_CLUSTER_WAIT"
 #define LOOK_INTERVAL apr_time_from_msec(200)
 
 typedef struct wait_t {
     struct wait_t *next, **from; /**< from: what points to it; NULL: not on the list */
     struct waits_t *list;
-    apr_pool_t *pool; /**< of the answer: ends before the descriptor does; NULL: it has, or this has
-                           left the list */
-    int fd;           /**< good as long as this is on the list */
-    const char *route;
+    const request_rec *answer; /**< good as long as this is on the list, */
+    const ap_filter_t *first;  /**< of its filters before it has begun */
+    int fd;                    /**< as good as that */
+    apr_size_t len;
+    char route[SC_ROUTE_MAX]; /**< of the node; no more of it is there than len */
 } wait_t;
 
 typedef struct waits_t {
     apr_thread_mutex_t *mutex; /**< for all of this */
     apr_thread_cond_t *some;   /**< there is one, or it is time to end */
     apr_thread_t *thread;
-    ap_filter_rec_t *filter;
     wait_t *first;
     int idle; /**< the thread wants to be told of the next one */
     int ending;
@@ -79,13 +85,18 @@ static void leave(wait_t *w)
     }
 }
 
+static int has_begun(const wait_t *w)
+{
+    return __atomic_load_n(&w->answer->input_filters, __ATOMIC_RELAXED) != w->first;
+}
+
 static void end_waits(waits_t *list, const sc_board_t *board)
 {
     wait_t *next;
 
     for (wait_t *w = list->first; w; w = next) {
         next = w->next;
-        if (sc_board_route_state(board, w->route, strlen(w->route)) == SC_NODE_DOWN) {
+        if (!has_begun(w) && sc_board_route_state(board, w->route, w->len) == SC_NODE_DOWN) {
             (void)shutdown(w->fd, SHUT_RDWR);
             sc_tally(waits_ended);
             leave(w);
@@ -127,37 +138,22 @@ static apr_status_t done(void *baton)
 {
     wait_t *w = baton;
 
-    w->pool = NULL;
     (void)apr_thread_mutex_lock(w->list->mutex);
     leave(w);
     (void)apr_thread_mutex_unlock(w->list->mutex);
     return APR_SUCCESS;
 }
 
-/* Whichever comes first of this, the answer and its record's end. */
-static apr_status_t request_ends(void *baton)
+static void enlist(waits_t *list, const request_rec *answer, int fd, const char *route,
+                   apr_size_t len)
 {
-    wait_t *w = baton;
-
-    return w->pool ? apr_pool_cleanup_run(w->pool, w, done) : APR_SUCCESS;
-}
-
-static apr_status_t answer_begins(ap_filter_t *f, apr_bucket_brigade *bb)
-{
-    ap_filter_t *next = f->next;
-
-    (void)request_ends(f->ctx);
-    ap_remove_output_filter(f);
-    return ap_pass_brigade(next, bb);
-}
-
-static void enlist(waits_t *list, request_rec *r, apr_pool_t *pool, int fd, const char *route)
-{
-    wait_t *w = apr_palloc(r->pool, sizeof(*w));
+    wait_t *w = apr_palloc(answer->pool, offsetof(wait_t, route) + len);
 
     w->list = list;
-    w->pool = pool;
-    w->route = route;
+    w->answer = answer;
+    w->first = answer->input_filters;
+    memcpy(w->route, route, len);
+    w->len = len;
     w->fd = fd;
     (void)apr_thread_mutex_lock(list->mutex);
     w->next = list->first;
@@ -170,9 +166,7 @@ static void enlist(waits_t *list, request_rec *r, apr_pool_t *pool, int fd, cons
         (void)apr_thread_cond_signal(list->some);
     }
     (void)apr_thread_mutex_unlock(list->mutex);
-    apr_pool_cleanup_register(pool, w, done, apr_pool_cleanup_null);
-    apr_pool_cleanup_register(r->pool, w, request_ends, apr_pool_cleanup_null);
-    ap_add_output_filter_handle(list->filter, w, r, r->connection);
+    apr_pool_cleanup_register(answer->pool, w, done, apr_pool_cleanup_null);
 }
 
 /* Whether the record of an answer is of a pool that is gone before the connection's socket is. */
@@ -188,12 +182,13 @@ static int ends_first(const request_rec *answer, apr_socket_t *sock)
 static int create_req(request_rec *r, request_rec *answer)
 {
     const sc_httpd_t *h = sc_httpd();
-    attempts_t *a = sc_attempts(r);
+    attempts_t *a = sc_attempts_made(r);
     const char *route;
     apr_socket_t *sock;
     apr_os_sock_t fd;
+    apr_size_t len;
 
-    if (!a->balancer) {
+    if (!a || !a->balancer) {
         return DECLINED;
     }
     a->sent = 1;
@@ -201,11 +196,14 @@ static int create_req(request_rec *r, request_rec *answer)
     if (!h->waits) {
         return OK;
     }
-    route = apr_table_get(r->subprocess_env, "BALANCER_WORKER_ROUTE");
-    sock = route && route[0] ? ap_get_conn_socket(answer->connection) : NULL;
-    if (sock && ends_first(answer, sock) && apr_os_sock_get(&fd, sock) == APR_SUCCESS &&
-        sc_board_route_state(h->board, route, strlen(route)) != SC_NODE_DOWN) {
-        enlist(h->waits, r, answer->pool, fd, route);
+    route = sc_newest(r->subprocess_env, "BALANCER_WORKER_ROUTE");
+    len = route ? strlen(route) : 0;
+    if (sc_board_route_state(h->board, route, len) == SC_NODE_DOWN) {
+        return OK; /* no route, or one that nobody in the view has */
+    }
+    sock = ap_get_conn_socket(answer->connection);
+    if (sock && ends_first(answer, sock) && apr_os_sock_get(&fd, sock) == APR_SUCCESS) {
+        enlist(h->waits, answer, fd, route, len);
     }
     return OK;
 }
@@ -238,7 +236,6 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     list = apr_pcalloc(pool, sizeof(*list));
-    list->filter = ap_get_output_filter_handle(FILTER_NAME);
     rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pool) : rv;
     if (rv == APR_SUCCESS) {
@@ -259,6 +256,5 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
 
 void sc_wait_register(void)
 {
-    ap_register_output_filter(FILTER_NAME, answer_begins, NULL, AP_FTYPE_CONTENT_SET);
     APR_OPTIONAL_HOOK(proxy, create_req, create_req, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -217,8 +217,7 @@ static void recorded_and_tried(rig_t *g)
 
     locate("n1", two);
     (void)choose(g, ID, "n1");
-    g->a->tried = apr_array_make(g->pool, 2, sizeof(proxy_worker *));
-    APR_ARRAY_PUSH(g->a->tried, proxy_worker *) = &g->worker[3];
+    sc_attempts_note(g->a, &g->worker[3]);
     expect("tried before in this request", sc_place(&g->balancer, g->a, &t, NULL, &how)->s->route,
            "n3");
 }
