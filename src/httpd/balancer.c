@@ -235,6 +235,7 @@ static void begin(attempts_t *a)
 {
     a->sent = 0;
     a->away = AWAY_NOT;
+    a->likely = NULL;
     a->ticket_of = NULL;
 }
 
@@ -276,6 +277,7 @@ static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
         chosen = by_inner(side, balancer, r);
     }
     sc_choose(a, how);
+    a->likely = chosen;
     if (chosen) {
         sc_attempts_note(a, chosen);
         if (t) {

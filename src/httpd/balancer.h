@@ -70,6 +70,7 @@ typedef struct attempts_t {
     const char *url; /**< balancer://..., as mod_proxy_balancer looks for the session in */
     const proxy_balancer *balancer; /**< of that URL, if its method is bysession; else NULL */
     const proxy_worker *chosen;     /**< by the finder, last; NULL: none yet */
+    const proxy_worker *likely;     /**< to get this attempt; NULL: not known */
     apr_array_header_t *tried;      /**< proxy_worker *: chosen before that, so they failed */
     sc_view_t *view;                /**< of the first choice in this request */
     int have_view;
@@ -139,6 +140,9 @@ void sc_attempts_note(attempts_t *a, const proxy_worker *worker);
 /** Look up what was put into a table a moment ago: a note, a variable of the environment. As
  *  apr_table_get, but from the end: both have many entries when a request is proxied. */
 const char *sc_newest(const apr_table_t *table, const char *key);
+
+/** Whether that very value, not only one that is equal, is among the last that were put there. */
+int sc_has_newest(const apr_table_t *table, const char *value);
 
 /** Whether the finder has chosen a worker before in this request, so that it has failed. */
 int sc_was_tried(const attempts_t *a, const proxy_worker *worker);

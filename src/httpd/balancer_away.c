@@ -92,7 +92,7 @@ void sc_away_begin(attempts_t *a, char **url)
     proxy_worker *usual;
 
     if (t && t->id_len && t->route && t->route[0] && PROXY_THREAD_LOCK(b) == APR_SUCCESS) {
-        usual = sc_route_worker(b, t->route);
+        a->likely = usual = sc_route_worker(b, t->route);
         (void)PROXY_THREAD_UNLOCK(b);
         if (usual) {
             a->away = away(b, usual, t);

@@ -298,6 +298,18 @@ const char *sc_newest(const apr_table_t *table, const char *key)
     return apr_table_get(table, key);
 }
 
+int sc_has_newest(const apr_table_t *table, const char *value)
+{
+    const apr_array_header_t *all = apr_table_elts(table);
+
+    for (int i = all->nelts; i > 0 && i > all->nelts - NEWEST; i--) {
+        if (APR_ARRAY_IDX(all, i - 1, const apr_table_entry_t).val == value) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- the choice -------------------------------------------------------------------------------
  */
 

@@ -23,13 +23,16 @@
  * first of the record's filters says it, to whoever asks. If it did not, answers of nodes that are
  * gone would be cut short; nothing else.
  *
+ * Nor does a request look whether its node is in the view at all. What counts is a node that has
+ * gone since the request began; those of workers that are no members have not, whatever happens to
+ * them, nor has one that serves although it was gone before.
+ *
  * The thread believes the view on the terms on which workers are marked down: the engine works, and
  * another node is alive. One that has lost the network itself ends nothing.
  */
 
 #include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/socket.h>
 
 #include "balancer.h"
@@ -51,8 +54,9 @@ typedef struct wait_t {
     const request_rec *answer; /**< good as long as this is on the list, */
     const ap_filter_t *first;  /**< of its filters before it has begun */
     int fd;                    /**< as good as that */
+    apr_time_t begun;          /**< the request, by the clock on the wall */
     apr_size_t len;
-    char route[SC_ROUTE_MAX]; /**< of the node; no more of it is there than len */
+    char route[]; /**< of the node; nothing ends it but its length */
 } wait_t;
 
 typedef struct waits_t {
@@ -60,7 +64,8 @@ typedef struct waits_t {
     apr_thread_cond_t *some;   /**< there is one, or it is time to end */
     apr_thread_t *thread;
     wait_t *first;
-    int idle; /**< the thread wants to be told of the next one */
+    sc_view_t *view; /**< the thread's */
+    int idle;        /**< the thread wants to be told of the next one */
     int ending;
 } waits_t;
 
@@ -90,13 +95,34 @@ static int has_begun(const wait_t *w)
     return __atomic_load_n(&w->answer->input_filters, __ATOMIC_RELAXED) != w->first;
 }
 
-static void end_waits(waits_t *list, const sc_board_t *board)
+/* @param begun mono: the request */
+static int has_gone(const sc_view_t *view, const wait_t *w, apr_time_t begun)
 {
+    int gone = 0;
+
+    for (apr_uint32_t i = 0; i < view->count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+
+        if (m->role != SC_ROLE_NODE || strncmp(m->route, w->route, w->len) != 0 ||
+            m->route[w->len]) {
+            continue;
+        }
+        if (m->state != SC_MEMBER_GONE) {
+            return 0;
+        }
+        gone = gone || m->since > begun;
+    }
+    return gone;
+}
+
+static void end_waits(waits_t *list)
+{
+    apr_time_t to_mono = sc_mono(&sc_clock_system) - apr_time_now();
     wait_t *next;
 
     for (wait_t *w = list->first; w; w = next) {
         next = w->next;
-        if (!has_begun(w) && sc_board_route_state(board, w->route, w->len) == SC_NODE_DOWN) {
+        if (!has_begun(w) && has_gone(list->view, w, w->begun + to_mono)) {
             (void)shutdown(w->fd, SHUT_RDWR);
             sc_tally(waits_ended);
             leave(w);
@@ -122,8 +148,9 @@ static void *APR_THREAD_FUNC look(apr_thread_t *thread, void *baton)
         (void)apr_thread_cond_timedwait(list->some, list->mutex, LOOK_INTERVAL);
         if (gen != sc_board_view_gen(board)) {
             gen = sc_board_view_gen(board);
-            if (credible(board) && sc_board_any_node(board)) {
-                end_waits(list, board);
+            if (credible(board) && sc_board_any_node(board) &&
+                sc_board_view(board, list->view) == APR_SUCCESS) {
+                end_waits(list);
             }
         }
     }
@@ -144,16 +171,17 @@ static apr_status_t done(void *baton)
     return APR_SUCCESS;
 }
 
-static void enlist(waits_t *list, const request_rec *answer, int fd, const char *route,
-                   apr_size_t len)
+static void enlist(waits_t *list, const request_rec *r, const request_rec *answer, int fd,
+                   const char *route, apr_size_t len)
 {
-    wait_t *w = apr_palloc(answer->pool, offsetof(wait_t, route) + len);
+    wait_t *w = apr_palloc(answer->pool, sizeof(*w) + len);
 
     w->list = list;
     w->answer = answer;
     w->first = answer->input_filters;
     memcpy(w->route, route, len);
     w->len = len;
+    w->begun = r->request_time;
     w->fd = fd;
     (void)apr_thread_mutex_lock(list->mutex);
     w->next = list->first;
@@ -177,6 +205,16 @@ static int ends_first(const request_rec *answer, apr_socket_t *sock)
     return apr_socket_pool_get(sock) == pool && apr_pool_parent_get(answer->pool) == pool;
 }
 
+/* The route of the worker that mod_proxy_balancer has chosen. It puts the worker's own text into
+ * the environment, so that it is the one in question there shows without a look at names. */
+static const char *route_of(const attempts_t *a)
+{
+    const apr_table_t *env = a->r->subprocess_env;
+    const char *likely = a->likely ? a->likely->s->route : NULL;
+
+    return likely && sc_has_newest(env, likely) ? likely : sc_newest(env, "BALANCER_WORKER_ROUTE");
+}
+
 /* The request has been sent, its answer is about to be read: `answer` is what mod_proxy reads it
  * into, on the connection to the node. */
 static int create_req(request_rec *r, request_rec *answer)
@@ -196,14 +234,11 @@ static int create_req(request_rec *r, request_rec *answer)
     if (!h->waits) {
         return OK;
     }
-    route = sc_newest(r->subprocess_env, "BALANCER_WORKER_ROUTE");
+    route = route_of(a);
     len = route ? strlen(route) : 0;
-    if (sc_board_route_state(h->board, route, len) == SC_NODE_DOWN) {
-        return OK; /* no route, or one that nobody in the view has */
-    }
-    sock = ap_get_conn_socket(answer->connection);
+    sock = len > 0 && len <= SC_ROUTE_MAX ? ap_get_conn_socket(answer->connection) : NULL;
     if (sock && ends_first(answer, sock) && apr_os_sock_get(&fd, sock) == APR_SUCCESS) {
-        enlist(h->waits, answer, fd, route, len);
+        enlist(h->waits, r, answer, fd, route, len);
     }
     return OK;
 }
@@ -236,6 +271,7 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     list = apr_pcalloc(pool, sizeof(*list));
+    list->view = apr_palloc(pool, sizeof(*list->view));
     rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pool) : rv;
     if (rv == APR_SUCCESS) {
