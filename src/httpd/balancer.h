@@ -167,6 +167,11 @@ const sc_view_t *sc_attempts_view(attempts_t *a);
  *  last. @return NULL when none can be used */
 proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route);
 
+/** The same when the balancer's lock is not held; nor is it taken as long as there are none but the
+ *  workers of the configuration. mod_proxy puts others behind these, in a longer copy of the list
+ *  perhaps, and never takes one of them or a list away. @return also NULL when there is no lock */
+proxy_worker *sc_route_worker_unlocked(proxy_balancer *balancer, const char *route);
+
 /* ---- balancer_away.c ------------------------------------------------------------------------- */
 
 /** Before mod_proxy_balancer looks for the session of a request, in each attempt: hide it if need

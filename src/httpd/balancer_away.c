@@ -91,9 +91,8 @@ void sc_away_begin(attempts_t *a, char **url)
     const ticket_t *t = sc_attempts_ticket(a, b->s);
     proxy_worker *usual;
 
-    if (t && t->id_len && t->route && t->route[0] && PROXY_THREAD_LOCK(b) == APR_SUCCESS) {
-        a->likely = usual = sc_route_worker(b, t->route);
-        (void)PROXY_THREAD_UNLOCK(b);
+    if (t && t->id_len && t->route && t->route[0]) {
+        a->likely = usual = sc_route_worker_unlocked(b, t->route);
         if (usual) {
             a->away = away(b, usual, t);
         }

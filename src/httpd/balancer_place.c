@@ -406,22 +406,12 @@ located_t sc_locate(const ticket_t *t, sc_record_t *rec)
 located_t sc_fate(const ticket_t *t)
 {
     const sc_store_t *store = sc_httpd()->store;
-    located_t found = LOCATED_NOWHERE;
     int ended;
 
-    if (!store || !t->ours) {
+    if (!store || !t->ours || sc_store_ended(store, &t->key, &ended) != APR_SUCCESS) {
         return LOCATED_NOWHERE;
     }
-    for (apr_uint16_t i = 0; *sc_store_context_name(store, i); i++) {
-        if (sc_store_ended(store, i, &t->key, &ended) != APR_SUCCESS) {
-            continue;
-        }
-        if (!ended) {
-            return LOCATED_LIVE;
-        }
-        found = LOCATED_DEAD;
-    }
-    return found;
+    return ended ? LOCATED_DEAD : LOCATED_LIVE;
 }
 
 /* Where the session is, as the nodes have told. With the delta manager every node has every session
@@ -607,17 +597,42 @@ proxy_worker *sc_place(proxy_balancer *balancer, attempts_t *a, const ticket_t *
     return best;
 }
 
-proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route)
+/* @param route not "" */
+static proxy_worker *worker_of(proxy_worker *const *workers, int n, const char *route)
 {
     for (int standby = 0; standby < 2; standby++) {
-        for (int i = 0; i < balancer->workers->nelts; i++) {
-            proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+        for (int i = 0; i < n; i++) {
+            proxy_worker *w = workers[i];
 
-            if (!PROXY_WORKER_IS_STANDBY(w) == !standby && w->s->route[0] &&
+            if (w->s->route[0] == route[0] && !PROXY_WORKER_IS_STANDBY(w) == !standby &&
                 strcmp(w->s->route, route) == 0 && PROXY_WORKER_IS_USABLE(w)) {
                 return w;
             }
         }
     }
     return NULL;
+}
+
+proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route)
+{
+    return worker_of((proxy_worker *const *)(const void *)balancer->workers->elts,
+                     route[0] ? balancer->workers->nelts : 0, route);
+}
+
+proxy_worker *sc_route_worker_unlocked(proxy_balancer *balancer, const char *route)
+{
+    const apr_array_header_t *all = balancer->workers;
+    int configured = balancer->max_workers - balancer->growth;
+    proxy_worker *found = NULL;
+
+    if (__atomic_load_n(&all->nelts, __ATOMIC_ACQUIRE) == configured) {
+        const void *workers = __atomic_load_n(&all->elts, __ATOMIC_ACQUIRE);
+
+        return worker_of((proxy_worker *const *)workers, route[0] ? configured : 0, route);
+    }
+    if (PROXY_THREAD_LOCK(balancer) == APR_SUCCESS) {
+        found = sc_route_worker(balancer, route);
+        (void)PROXY_THREAD_UNLOCK(balancer);
+    }
+    return found;
 }

@@ -148,8 +148,8 @@ static int is_key(const record_cell_t *r, const apr_uint64_t id[2], apr_uint16_t
  * Find a record: its cell, and the generation under which it was found there. APR_EAGAIN: something
  * changed under the walk.
  */
-static apr_status_t find(const sc_store_t *s, apr_uint16_t context, const sc_id_t *id,
-                         apr_uint32_t *cell, apr_uint32_t *found_gen)
+static inline apr_status_t find(const sc_store_t *s, apr_uint16_t context, const sc_id_t *id,
+                                apr_uint32_t *cell, apr_uint32_t *found_gen)
 {
     const apr_uint32_t *link = &s->bucket[sc_store_bucket(s, context, id)];
     apr_uint32_t holder = NO_CELL, holder_gen = 0; /* the record that holds the link, if one does */
@@ -261,8 +261,8 @@ apr_status_t sc_store_locate(const sc_store_t *store, apr_uint16_t context, cons
     return APR_EAGAIN;
 }
 
-apr_status_t sc_store_ended(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
-                            int *ended)
+static inline apr_status_t ended_in(const sc_store_t *store, apr_uint16_t context,
+                                    const sc_id_t *id, int *ended)
 {
     for (int tries = 0; tries < MAX_TRIES; tries++) {
         apr_uint32_t cell, gen, kind;
@@ -280,6 +280,26 @@ apr_status_t sc_store_ended(const sc_store_t *store, apr_uint16_t context, const
         }
     }
     return APR_EAGAIN;
+}
+
+apr_status_t sc_store_ended(const sc_store_t *store, const sc_id_t *id, int *ended)
+{
+    apr_uint32_t n = ld32_acquire(&store->head->ncontexts);
+    apr_status_t rv = APR_NOTFOUND;
+
+    n = n < SC_CONTEXTS_MAX ? n : SC_CONTEXTS_MAX;
+    for (apr_uint32_t i = 0; i < n; i++) {
+        int over;
+
+        if (ended_in(store, (apr_uint16_t)i, id, &over) == APR_SUCCESS) {
+            rv = APR_SUCCESS;
+            *ended = over;
+            if (!over) {
+                break;
+            }
+        }
+    }
+    return rv;
 }
 
 apr_status_t sc_store_get(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
