@@ -652,6 +652,13 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return OK;
 }
 
+/* By the shared name: a change of the method may be under way. */
+static int is_shared_method(const proxy_balancer *b)
+{
+    _Static_assert(sizeof(METHOD) <= sizeof(b->s->lbpname), "a name is as long as it can be");
+    return memcmp(b->s->lbpname, METHOD, sizeof(METHOD)) == 0;
+}
+
 /* Before each attempt of a request, first of all: that is later than before the handler when one
  * has failed. */
 static int before_attempt(proxy_worker **worker, proxy_balancer **balancer, request_rec *r,
@@ -668,8 +675,7 @@ static int before_attempt(proxy_worker **worker, proxy_balancer **balancer, requ
     }
     if (b) {
         begin(a);
-        /* by its shared name: a change of the method may be under way */
-        if ((!*balancer || *balancer == b) && strcmp(b->s->lbpname, METHOD) == 0) {
+        if ((!*balancer || *balancer == b) && is_shared_method(b)) {
             sc_away_begin(a, url);
         } else {
             sc_choose(a, CHOICE_ROUTE);
