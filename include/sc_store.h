@@ -197,6 +197,14 @@ apr_status_t sc_store_locate(const sc_store_t *store, apr_uint16_t context, cons
                              sc_record_t *out);
 
 /**
+ * Only whether a session has ended, in all contexts that know it: a look that copies nothing, for
+ * each request of a balancer.
+ * @param ended receives whether there is nothing but tombstones; not verified, as above
+ * @return APR_SUCCESS; APR_NOTFOUND, also of records of which no consistent look could be had
+ */
+apr_status_t sc_store_ended(const sc_store_t *store, const sc_id_t *id, int *ended);
+
+/**
  * Note an access by a child: writes the advisory touch area only, no lock, no IPC.
  * @param cell, gen from sc_store_read; a record changed meanwhile is not touched (its change was
  *        an access)

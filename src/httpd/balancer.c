@@ -126,10 +126,9 @@ static proxy_worker *ask_without(balancer_side_t *side, proxy_balancer *balancer
 
 static proxy_worker *by_inner(balancer_side_t *side, proxy_balancer *balancer, request_rec *r)
 {
-    const sc_board_t *board = sc_httpd()->board;
     proxy_worker *chosen = NULL;
 
-    if (board && sc_board_any_passing(board)) {
+    if (sc_any_passing()) {
         chosen = ask_without(side, balancer, r, is_passing);
         chosen = chosen ? chosen : ask_without(side, balancer, r, sc_node_going);
     }
@@ -231,48 +230,59 @@ static proxy_worker *for_session(balancer_side_t *side, proxy_balancer *balancer
     return chosen;
 }
 
+/* Another attempt of a request. */
+static void begin(attempts_t *a)
+{
+    a->sent = 0;
+    a->away = AWAY_NOT;
+    a->likely = NULL;
+    a->ticket_of = NULL;
+}
+
 static proxy_worker *finder(proxy_balancer *balancer, request_rec *r)
 {
     balancer_side_t *side = balancer->lbmethod->context;
     attempts_t *a = sc_attempts(r);
     proxy_worker *chosen = NULL;
     int hidden = a->headers != NULL, forced = 0;
-    sc_record_t rec;
-    ticket_t t;
+    choice_t how = CHOICE_INNER;
+    const ticket_t *t;
 
     sc_away_end(a);
-    a->sent = 0;
+    if (!proxy_hook_pre_request || !a->balancer) {
+        begin(a);
+    }
     if (!a->url) {
         a->url = strncmp(r->filename, "proxy:", 6) == 0 ? r->filename + 6 : r->filename;
     }
-    a->choice = CHOICE_INNER;
+    t = sc_attempts_ticket(a, balancer->s);
     /* An empty id (".n1": the usual recipe for backends without sessions of their own) says
      * nothing about the session: all of them would move to one node. */
-    if (sc_ticket_take(&t, balancer->s, r, a->url) && sc_ticket_counts(&t, balancer, a)) {
+    if (t && sc_ticket_counts(t, balancer, a)) {
         if (hidden) {
-            note_route(r, balancer, &t);
+            note_route(r, balancer, t);
         }
-        if (a->away == AWAY_GONE || sc_locate(&t, &rec) == LOCATED_DEAD) {
-            a->choice = CHOICE_GONE;
+        if (a->away == AWAY_GONE || sc_fate(t) == LOCATED_DEAD) {
+            how = CHOICE_GONE;
         } else {
-            chosen = for_session(side, balancer, a, &t, &a->choice, &forced);
+            chosen = for_session(side, balancer, a, t, &how, &forced);
         }
         if (chosen) {
             account(side->inner, balancer, chosen, r->server);
-        } else if (a->choice != CHOICE_GONE) {
-            a->choice = CHOICE_INNER;
+        } else if (how != CHOICE_GONE) {
+            how = CHOICE_INNER;
         }
     }
     if (!chosen && !forced) {
         chosen = by_inner(side, balancer, r);
     }
-    apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
+    sc_choose(a, how);
+    a->likely = chosen;
     if (chosen) {
-        if (!a->tried) {
-            a->tried = apr_array_make(r->pool, 4, sizeof(proxy_worker *));
+        sc_attempts_note(a, chosen);
+        if (t) {
+            note_failover(r, t, chosen, how);
         }
-        APR_ARRAY_PUSH(a->tried, proxy_worker *) = chosen;
-        note_failover(r, &t, chosen, a->choice);
     }
     return chosen;
 }
@@ -487,7 +497,8 @@ static const proxy_balancer *bysession(const balancer_side_t *side, request_rec 
         const proxy_balancer *b = &APR_ARRAY_IDX(conf->balancers, i, const proxy_balancer);
         apr_size_t len = strlen(b->s->name);
 
-        if (begins_with(url, b->s->name, len) && strchr("/?", url[len])) {
+        if (begins_with(url, b->s->name, len) &&
+            (url[len] == '/' || url[len] == '?' || url[len] == '\0')) {
             return b->lbmethod == &side->method ? b : NULL;
         }
     }
@@ -514,9 +525,11 @@ static int before_handler(request_rec *r)
         a = sc_attempts(r);
         a->url = url;
         a->balancer = balancer;
-        /* so it stays unless the finder is asked */
-        a->choice = CHOICE_ROUTE;
-        apr_table_setn(r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
+        if (proxy_hook_pre_request) {
+            a->choice = CHOICE_ROUTE;
+        } else {
+            sc_choose(a, CHOICE_ROUTE); /* so it stays unless the finder is asked */
+        }
         if (sc_failure_any() && sc_outcome_refuse(a)) {
             return HTTP_BAD_GATEWAY;
         }
@@ -573,7 +586,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                      name, name);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (side && proxy && anybody_uses(side, s, proxy) && !sc_away_works()) {
+    if (side && proxy && anybody_uses(side, s, proxy) && !proxy_hook_pre_request) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, s,
             "SC0724: mod_proxy is loaded after this module: sessions stay with the node of "
@@ -639,18 +652,34 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return OK;
 }
 
-/* Before each attempt of a request: that is later than before the handler when one has failed. */
+/* By the shared name: a change of the method may be under way. */
+static int is_shared_method(const proxy_balancer *b)
+{
+    _Static_assert(sizeof(METHOD) <= sizeof(b->s->lbpname), "a name is as long as it can be");
+    return memcmp(b->s->lbpname, METHOD, sizeof(METHOD)) == 0;
+}
+
+/* Before each attempt of a request, first of all: that is later than before the handler when one
+ * has failed. */
 static int before_attempt(proxy_worker **worker, proxy_balancer **balancer, request_rec *r,
                           proxy_server_conf *conf, char **url)
 {
     balancer_side_t *side = ap_get_module_config(r->server->module_config, &session_cluster_module);
+    attempts_t *a = sc_attempts_made(r);
+    const proxy_balancer *b = a ? a->balancer : NULL;
 
     (void)worker;
-    (void)balancer;
     (void)conf;
-    (void)url;
     if (side) {
         sc_members_sync(side->members);
+    }
+    if (b) {
+        begin(a);
+        if ((!*balancer || *balancer == b) && is_shared_method(b)) {
+            sc_away_begin(a, url);
+        } else {
+            sc_choose(a, CHOICE_ROUTE);
+        }
     }
     return DECLINED;
 }
@@ -668,10 +697,9 @@ void sc_balancer_register(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(before_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     if (proxy_hook_pre_request) {
-        proxy_hook_pre_request(before_attempt, NULL, before, APR_HOOK_FIRST);
+        proxy_hook_pre_request(before_attempt, NULL, before, APR_HOOK_REALLY_FIRST);
     }
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_LAST); /* the board is there then */
     sc_outcome_register();
-    sc_away_register();
     sc_wait_register();
 }

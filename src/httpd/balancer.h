@@ -46,15 +46,36 @@ typedef enum away_t {
     AWAY_LEAVING /**< its node is about to leave, or has only just come; others can take it */
 } away_t;
 
+/** Most routes of a ranked id that are looked at (WildFly's default: 3). */
+#define SC_RANKED_MAX 8
+
+/** The session that a request belongs to. All of it comes from the client: it chooses a worker and
+ *  nothing else. */
+typedef struct ticket_t {
+    const char *id; /**< in the header or URL itself: nothing ends it but its length */
+    apr_size_t id_len;
+    int ours; /**< the id is like this module's: key is its value */
+    sc_id_t key;
+    const char *route; /**< NULL or "": none. As it stands there, also when it is ranked */
+    const char *hint;  /**< the backup's route as the cookie says; "": none */
+    int foul;          /**< the request names one, but that can be no id of anybody's */
+    int nranked;       /**< routes in the id, SessionClusterBalancerMethod rankedDelimiter=; 0: one
+                            at most */
+    const char *ranked[SC_RANKED_MAX];
+} ticket_t;
+
 /** What one request has tried; the module's part of its configuration. */
 typedef struct attempts_t {
     request_rec *r;
     const char *url; /**< balancer://..., as mod_proxy_balancer looks for the session in */
     const proxy_balancer *balancer; /**< of that URL, if its method is bysession; else NULL */
-    apr_array_header_t *tried;      /**< proxy_worker *: chosen before, so they failed */
+    const proxy_worker *chosen;     /**< by the finder, last; NULL: none yet */
+    const proxy_worker *likely;     /**< to get this attempt; NULL: not known */
+    apr_array_header_t *tried;      /**< proxy_worker *: chosen before that, so they failed */
     sc_view_t *view;                /**< of the first choice in this request */
     int have_view;
     choice_t choice;  /**< the last one */
+    const char *told; /**< the one that the environment tells; NULL: none yet */
     int sent;         /**< a node has got the request, and its answer is waited for */
     int was_no_cache; /**< r->no_cache at that time */
     away_t away;
@@ -62,24 +83,10 @@ typedef struct attempts_t {
     char **url_at;        /**< where mod_proxy keeps the URL meanwhile, */
     char *url_was;        /**< and what that was */
     char *args_was;       /**< and the query */
+    const proxy_balancer_shared *ticket_of; /**< who reads the ticket so; NULL: not taken yet */
+    int ticket_ok;                          /**< what sc_ticket_take has said of it */
+    ticket_t ticket;                        /**< of this attempt, see sc_attempts_ticket */
 } attempts_t;
-
-/** Most routes of a ranked id that are looked at (WildFly's default: 3). */
-#define SC_RANKED_MAX 8
-
-/** The session that a request belongs to. All of it comes from the client: it chooses a worker and
- *  nothing else. */
-typedef struct ticket_t {
-    const char *id;
-    apr_size_t id_len;
-    int ours; /**< the id is like this module's: key is its value */
-    sc_id_t key;
-    const char *route; /**< NULL or "": none. As it stands there, also when it is ranked */
-    const char *hint;  /**< the backup's route as the cookie says; "": none */
-    int nranked;       /**< routes in the id, SessionClusterBalancerMethod rankedDelimiter=; 0: one
-                            at most */
-    const char *ranked[SC_RANKED_MAX];
-} ticket_t;
 
 /** What is known here of a session. */
 typedef enum located_t {
@@ -104,6 +111,9 @@ standing_t sc_standing(const sc_view_t *view, const char *route, const sc_board_
  *  @return 1 when the request names one, 0 when not, or when that can be no id of anybody's */
 int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url);
 
+/** The same for the attempt that is under way, read once. @return NULL: none */
+const ticket_t *sc_attempts_ticket(attempts_t *a, const proxy_balancer_shared *s);
+
 /** Whether there is anything in a ticket to choose a worker by: a node that somebody knows, or an
  * id like this module's. What anybody may have made up is no session. */
 int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts_t *a);
@@ -111,8 +121,28 @@ int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts
 /** Look a session up in the store. @param rec of LOCATED_LIVE, see sc_store_locate */
 located_t sc_locate(const ticket_t *t, sc_record_t *rec);
 
+/** The same when the record is not wanted: cheaper, for each request. */
+located_t sc_fate(const ticket_t *t);
+
+/** Whether any node that lives is passing (sc_board_any_passing): one look at the view for all
+ *  requests until it changes. 0 without an engine. */
+int sc_any_passing(void);
+
 /** What this request has tried, made on demand. */
 attempts_t *sc_attempts(request_rec *r);
+
+/** The same, NULL when it has not been made: no concern of this module. */
+attempts_t *sc_attempts_made(const request_rec *r);
+
+/** The finder has chosen a worker. */
+void sc_attempts_note(attempts_t *a, const proxy_worker *worker);
+
+/** Look up what was put into a table a moment ago: a note, a variable of the environment. As
+ *  apr_table_get, but from the end: both have many entries when a request is proxied. */
+const char *sc_newest(const apr_table_t *table, const char *key);
+
+/** Whether that very value, not only one that is equal, is among the last that were put there. */
+int sc_has_newest(const apr_table_t *table, const char *value);
 
 /** Whether the finder has chosen a worker before in this request, so that it has failed. */
 int sc_was_tried(const attempts_t *a, const proxy_worker *worker);
@@ -137,16 +167,23 @@ const sc_view_t *sc_attempts_view(attempts_t *a);
  *  last. @return NULL when none can be used */
 proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route);
 
+/** The same when the balancer's lock is not held; nor is it taken as long as there are none but the
+ *  workers of the configuration. mod_proxy puts others behind these, in a longer copy of the list
+ *  perhaps, and never takes one of them or a list away. @return also NULL when there is no lock */
+proxy_worker *sc_route_worker_unlocked(proxy_balancer *balancer, const char *route);
+
 /* ---- balancer_away.c ------------------------------------------------------------------------- */
 
-/** Register what runs before mod_proxy_balancer looks for the session of a request. */
-void sc_away_register(void);
-
-/** Whether that could be registered: not when mod_proxy was loaded after this module. */
-int sc_away_works(void);
+/** Before mod_proxy_balancer looks for the session of a request, in each attempt: hide it if need
+ *  be. @param a of a request to a balancer with this method */
+void sc_away_begin(attempts_t *a, char **url);
 
 /** The finder has been called: the request shows its session again. */
 void sc_away_end(attempts_t *a);
+
+/** The request is over, and it shows its session even if the finder has not been called after all:
+ *  a lock could not be had, say. The URL is mod_proxy's and gone by now. */
+void sc_away_over(attempts_t *a);
 
 /* ---- balancer_outcome.c ---------------------------------------------------------------------- */
 
@@ -155,6 +192,9 @@ void sc_outcome_register(void);
 
 /** The word for a choice in environment and logs. */
 const char *sc_choice_name(choice_t choice);
+
+/** Note why a node is chosen, also in the environment. */
+void sc_choose(attempts_t *a, choice_t choice);
 
 /** A route from a cookie, as it may appear in logs and in the environment of programs. */
 const char *sc_printable(apr_pool_t *p, const char *route);

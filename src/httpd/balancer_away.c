@@ -18,46 +18,38 @@
  * gets the cookie as the browser sent it.
  *
  * With nofailover=On sessions stay with their node to its end, as the administrator has asked for.
- *
- * The hook is one of mod_proxy's functions, a weak reference here: this module loads without it.
  */
 
 #include "balancer.h"
 
-#include "apr_optional_hooks.h"
-
 APLOG_USE_MODULE(session_cluster);
-
-#pragma weak proxy_hook_pre_request
 
 /* The member of a route does not know all sessions yet, or not for long any more. One that is still
  * taking over sessions has those that the nodes say it has. */
-static int is_passing(const ticket_t *t, located_t located, const sc_record_t *rec)
+static int is_passing(const ticket_t *t)
 {
     const sc_httpd_t *h = sc_httpd();
     apr_uint16_t route;
     apr_uint32_t state;
+    sc_record_t rec;
 
-    if (!h->board) {
+    if (!sc_any_passing()) {
         return 0;
     }
     state = sc_board_route_state(h->board, t->route, strlen(t->route));
-    if (state != SC_NODE_JOINING || located != LOCATED_LIVE) {
+    if (state != SC_NODE_JOINING || sc_locate(t, &rec) != LOCATED_LIVE) {
         return state == SC_NODE_JOINING || sc_node_going(state);
     }
     return sc_store_route(h->store, t->route, strlen(t->route), 0, &route) != APR_SUCCESS ||
-           sc_record_holder(rec, route) == SC_HOLDER_NONE;
+           sc_record_holder(&rec, route) == SC_HOLDER_NONE;
 }
 
 static away_t away(const proxy_balancer *b, const proxy_worker *worker, const ticket_t *t)
 {
-    sc_record_t rec;
-    located_t located = sc_locate(t, &rec);
-
-    if (located == LOCATED_DEAD) {
+    if (sc_fate(t) == LOCATED_DEAD) {
         return AWAY_GONE;
     }
-    if (!b->s->sticky_force && (PROXY_WORKER_IS_DRAINING(worker) || is_passing(t, located, &rec))) {
+    if (!b->s->sticky_force && (PROXY_WORKER_IS_DRAINING(worker) || is_passing(t))) {
         return AWAY_LEAVING;
     }
     return AWAY_NOT;
@@ -93,59 +85,28 @@ void sc_away_end(attempts_t *a)
     }
 }
 
-/* Each attempt of a request comes through here. */
-static int pre_request(proxy_worker **worker, proxy_balancer **balancer, request_rec *r,
-                       proxy_server_conf *conf, char **url)
+void sc_away_begin(attempts_t *a, char **url)
 {
-    attempts_t *a = sc_attempts(r);
     proxy_balancer *b = (proxy_balancer *)a->balancer;
+    const ticket_t *t = sc_attempts_ticket(a, b->s);
     proxy_worker *usual;
-    ticket_t t;
 
-    (void)worker;
-    (void)conf;
-    a->sent = 0;
-    a->away = AWAY_NOT;
-    if (!b || (*balancer && *balancer != b) || strcmp(b->s->lbpname, BYSESSION) != 0 ||
-        !sc_ticket_take(&t, b->s, r, a->url) || !t.id_len || !t.route || !t.route[0] ||
-        PROXY_THREAD_LOCK(b) != APR_SUCCESS) {
-        return DECLINED; /* by its shared name: a change of the method may be under way */
-    }
-    usual = sc_route_worker(b, t.route);
-    (void)PROXY_THREAD_UNLOCK(b);
-    if (usual) {
-        a->away = away(b, usual, &t);
+    if (t && t->id_len && t->route && t->route[0]) {
+        a->likely = usual = sc_route_worker_unlocked(b, t->route);
+        if (usual) {
+            a->away = away(b, usual, t);
+        }
     }
     if (a->away != AWAY_NOT) {
         hide(a, b, url);
+    } else if (t ? t->route && t->route[0] : a->ticket.foul) {
+        sc_choose(a, CHOICE_ROUTE); /* so it stays unless the finder is asked */
     }
-    return DECLINED;
 }
 
-/* The finder has not been called after all: a lock could not be had, say. The URL is mod_proxy's
- * and gone by now. */
-static int request_status(int *status, request_rec *r)
+void sc_away_over(attempts_t *a)
 {
-    attempts_t *a = sc_attempts(r);
-
-    (void)status;
     if (a->headers) {
         show(a);
-    }
-    return OK;
-}
-
-int sc_away_works(void)
-{
-    return proxy_hook_pre_request != NULL;
-}
-
-void sc_away_register(void)
-{
-    static const char *const before[] = {"mod_proxy_balancer.c", NULL};
-
-    if (proxy_hook_pre_request) {
-        proxy_hook_pre_request(pre_request, NULL, before, APR_HOOK_REALLY_FIRST);
-        APR_OPTIONAL_HOOK(proxy, request_status, request_status, NULL, NULL, APR_HOOK_FIRST);
     }
 }

@@ -24,6 +24,17 @@ const char *sc_choice_name(choice_t choice)
     return names[choice];
 }
 
+void sc_choose(attempts_t *a, choice_t choice)
+{
+    const char *name = sc_choice_name(choice);
+
+    a->choice = choice;
+    if (a->told != name) {
+        a->told = name;
+        apr_table_setn(a->r->subprocess_env, "SESSION_CLUSTER_CHOICE", name);
+    }
+}
+
 const char *sc_printable(apr_pool_t *p, const char *route)
 {
     char *out = apr_pstrmemdup(p, route, strnlen(route, SC_ROUTE_MAX));
@@ -67,7 +78,7 @@ static int node_failed(const attempts_t *a, int status)
     if (status == HTTP_BAD_GATEWAY || status == HTTP_INTERNAL_SERVER_ERROR) {
         failed = a->sent || strncmp(r->filename, "proxy:http", 10) != 0;
     } else if ((status == OK || status == DONE) && a->sent) {
-        failed = !apr_table_get(r->notes, "proxy-status") ||
+        failed = !sc_newest(r->notes, "proxy-status") ||
                  (r->no_cache && !a->was_no_cache && !r->connection->aborted);
     }
     return failed && !apr_table_get(r->notes, "proxy-error-override") &&
@@ -78,26 +89,30 @@ static void note_failure(attempts_t *a)
 {
     const sc_server_conf_t *conf = sc_httpd()->conf;
     apr_time_t now = sc_mono(&sc_clock_system);
-    ticket_t t;
+    const ticket_t *t = sc_attempts_ticket(a, a->balancer->s);
     int n;
 
     sc_tally(node_failures);
-    if (!sc_ticket_take(&t, a->balancer->s, a->r, a->url) || !t.id_len) {
+    if (!t || !t->id_len) {
         return;
     }
-    n = sc_failure_note(&t, now - (apr_time_now() - a->r->request_time), now,
+    n = sc_failure_note(t, now - (apr_time_now() - a->r->request_time), now,
                         (int)conf->max_failures, apr_time_from_msec(conf->failure_ms));
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, a->r,
                   "SC0721: node %s failed under a request of session %s, the %d. failure within %u "
                   "s",
                   apr_table_get(a->r->subprocess_env, "BALANCER_WORKER_ROUTE"),
-                  sc_ticket_masked(&t, a->r->pool), n, conf->failure_ms / 1000);
+                  sc_ticket_masked(t, a->r->pool), n, conf->failure_ms / 1000);
 }
 
 static int request_status(int *status, request_rec *r)
 {
-    attempts_t *a = sc_attempts(r);
+    attempts_t *a = sc_attempts_made(r);
 
+    if (!a) {
+        return OK;
+    }
+    sc_away_over(a);
     if (a->balancer) {
         sc_tally_choice(a->choice);
         if (a->away == AWAY_LEAVING && a->choice != CHOICE_ROUTE) {
@@ -127,13 +142,12 @@ int sc_outcome_refuse(attempts_t *a)
                       conf->max_failures, sc_ticket_masked(&t, a->r->pool),
                       conf->failure_ms / 1000);
     }
-    a->choice = CHOICE_REFUSED;
-    apr_table_setn(a->r->subprocess_env, "SESSION_CLUSTER_CHOICE", sc_choice_name(a->choice));
+    sc_choose(a, CHOICE_REFUSED);
     sc_tally_choice(a->choice);
     return 1;
 }
 
 void sc_outcome_register(void)
 {
-    APR_OPTIONAL_HOOK(proxy, request_status, request_status, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(proxy, request_status, request_status, NULL, NULL, APR_HOOK_FIRST);
 }

@@ -22,19 +22,23 @@
 #include "balancer.h"
 #include "sc_placement.h"
 
+#include <stddef.h>
+
 #include "apr_lib.h"
 
 APLOG_USE_MODULE(session_cluster);
 
 /** Longest id of any application that is taken for one. */
 #define ID_MAX 256
+/** So many entries are looked at from a table's end. */
+#define NEWEST 8
 
 /* ---- the session of a request ---------------------------------------------------------------- */
 
 /* The value of a parameter in the URL: "name=value" anywhere. Where the search goes on behind a
  * name without a value is mod_proxy_balancer's way here and below: both must mean the same session.
  */
-static const char *path_value(apr_pool_t *p, const char *url, const char *name, int semicolon)
+static const char *path_value(const char *url, const char *name, int semicolon, apr_size_t *len)
 {
     const char *delimiters = semicolon ? ";?&" : "?&";
     const char *at = strstr(url, name);
@@ -44,14 +48,15 @@ static const char *path_value(apr_pool_t *p, const char *url, const char *name, 
         if (at[0] == '=' && at[1]) {
             at++;
             at += strspn(at, delimiters);
-            return at[0] ? apr_pstrmemdup(p, at, strcspn(at, delimiters)) : NULL;
+            *len = strcspn(at, delimiters);
+            return at[0] ? at : NULL;
         }
         at = at[0] ? strstr(at + 1, name) : NULL;
     }
     return NULL;
 }
 
-static const char *cookie_value(apr_pool_t *p, const char *cookies, const char *name)
+static const char *cookie_value(const char *cookies, const char *name, apr_size_t *len)
 {
     const char *at = strstr(cookies, name);
 
@@ -63,7 +68,8 @@ static const char *cookie_value(apr_pool_t *p, const char *cookies, const char *
             }
             if (at[0] == '=' && at[1]) {
                 at++;
-                return apr_pstrmemdup(p, at, strcspn(at, ";,"));
+                *len = strcspn(at, ";,");
+                return at;
             }
             at += at[0] ? 1 : 0;
         }
@@ -134,35 +140,42 @@ static int is_plausible(const ticket_t *t)
 
 int sc_ticket_take(ticket_t *t, const proxy_balancer_shared *s, request_rec *r, const char *url)
 {
-    const char *cookies = apr_table_get(r->headers_in, "Cookie");
-    const char *value = NULL;
-    const char *dot = NULL;
+    const char *cookies, *value = NULL, *dot = NULL;
+    apr_size_t len = 0;
 
-    memset(t, 0, sizeof(*t));
+    t->id = t->route = t->hint = NULL;
+    t->id_len = 0;
+    t->ours = t->foul = t->nranked = 0;
     if (!s->sticky[0]) {
         return 0;
     }
     if (s->sticky_path[0]) {
-        value = path_value(r->pool, url, s->sticky_path, s->scolonsep);
+        value = path_value(url, s->sticky_path, s->scolonsep, &len);
     }
-    if (!value && cookies) {
-        value = cookie_value(r->pool, cookies, s->sticky);
+    if (!value) {
+        cookies = apr_table_get(r->headers_in, "Cookie");
+        value = cookies ? cookie_value(cookies, s->sticky, &len) : NULL;
     }
     if (!value) {
         return 0;
     }
     t->id = value;
-    t->id_len = strlen(value);
+    t->id_len = len;
     t->route = value;
     if (s->sticky_separator) {
-        dot = strchr(value, s->sticky_separator);
-        t->id_len = dot ? (apr_size_t)(dot - value) : t->id_len;
+        dot = memchr(value, s->sticky_separator, len);
+        t->id_len = dot ? (apr_size_t)(dot - value) : len;
         t->route = dot ? dot + 1 : NULL;
     }
     t->ours = sc_id_parse(&t->key, t->id, t->id_len) == APR_SUCCESS;
     if (!t->ours && !is_plausible(t)) {
-        memset(t, 0, sizeof(*t));
+        t->id = t->route = NULL;
+        t->id_len = 0;
+        t->foul = 1;
         return 0;
+    }
+    if (t->route && value[len]) { /* most browsers have one cookie only, and the route ends it */
+        t->route = apr_pstrmemdup(r->pool, t->route, (apr_size_t)(value + len - t->route));
     }
     take_hint(t, r->pool);
     take_ranked(t, r->pool);
@@ -198,20 +211,49 @@ int sc_ticket_counts(const ticket_t *t, const proxy_balancer *balancer, attempts
 /* ---- what a request has tried -----------------------------------------------------------------
  */
 
+attempts_t *sc_attempts_made(const request_rec *r)
+{
+    return ap_get_module_config(r->request_config, &session_cluster_module);
+}
+
 attempts_t *sc_attempts(request_rec *r)
 {
-    attempts_t *a = ap_get_module_config(r->request_config, &session_cluster_module);
+    attempts_t *a = sc_attempts_made(r);
 
     if (!a) {
-        a = apr_pcalloc(r->pool, sizeof(*a));
+        a = apr_palloc(r->pool, sizeof(*a));
+        memset(a, 0, offsetof(attempts_t, ticket)); /* sc_ticket_take does the rest */
         a->r = r;
         ap_set_module_config(r->request_config, &session_cluster_module, a);
     }
     return a;
 }
 
+const ticket_t *sc_attempts_ticket(attempts_t *a, const proxy_balancer_shared *s)
+{
+    if (a->ticket_of != s) {
+        a->ticket_ok = sc_ticket_take(&a->ticket, s, a->r, a->url);
+        a->ticket_of = s;
+    }
+    return a->ticket_ok ? &a->ticket : NULL;
+}
+
+void sc_attempts_note(attempts_t *a, const proxy_worker *worker)
+{
+    if (a->chosen) {
+        if (!a->tried) {
+            a->tried = apr_array_make(a->r->pool, 4, sizeof(proxy_worker *));
+        }
+        APR_ARRAY_PUSH(a->tried, const proxy_worker *) = a->chosen;
+    }
+    a->chosen = worker;
+}
+
 int sc_was_tried(const attempts_t *a, const proxy_worker *worker)
 {
+    if (worker == a->chosen) {
+        return 1;
+    }
     for (int i = 0; a->tried && i < a->tried->nelts; i++) {
         if (APR_ARRAY_IDX(a->tried, i, const proxy_worker *) == worker) {
             return 1;
@@ -242,8 +284,53 @@ const sc_view_t *sc_attempts_view(attempts_t *a)
     return NULL;
 }
 
+const char *sc_newest(const apr_table_t *table, const char *key)
+{
+    const apr_array_header_t *all = apr_table_elts(table);
+
+    for (int i = all->nelts; i > 0 && i > all->nelts - NEWEST; i--) {
+        const apr_table_entry_t *e = &APR_ARRAY_IDX(all, i - 1, const apr_table_entry_t);
+
+        if (e->key[0] == key[0] && strcmp(e->key, key) == 0) {
+            return e->val;
+        }
+    }
+    return apr_table_get(table, key);
+}
+
+int sc_has_newest(const apr_table_t *table, const char *value)
+{
+    const apr_array_header_t *all = apr_table_elts(table);
+
+    for (int i = all->nelts; i > 0 && i > all->nelts - NEWEST; i--) {
+        if (APR_ARRAY_IDX(all, i - 1, const apr_table_entry_t).val == value) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- the choice -------------------------------------------------------------------------------
  */
+
+int sc_any_passing(void)
+{
+    static apr_uint64_t known; /* generation of the view, whether this is set, and the answer */
+    const sc_board_t *board = sc_httpd()->board;
+    apr_uint64_t was, is;
+
+    if (!board) {
+        return 0;
+    }
+    /* what is read of a view that changes meanwhile is kept for its generation, which is over */
+    is = (apr_uint64_t)sc_board_view_gen(board) << 32 | 2;
+    was = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if ((was & ~(apr_uint64_t)1) != is) {
+        was = is | (apr_uint64_t)(sc_board_any_passing(board) != 0);
+        __atomic_store_n(&known, was, __ATOMIC_RELAXED);
+    }
+    return (int)(was & 1);
+}
 
 standing_t sc_standing(const sc_view_t *view, const char *route, const sc_board_member_t **alive)
 {
@@ -314,6 +401,17 @@ located_t sc_locate(const ticket_t *t, sc_record_t *rec)
         found = LOCATED_DEAD;
     }
     return found;
+}
+
+located_t sc_fate(const ticket_t *t)
+{
+    const sc_store_t *store = sc_httpd()->store;
+    int ended;
+
+    if (!store || !t->ours || sc_store_ended(store, &t->key, &ended) != APR_SUCCESS) {
+        return LOCATED_NOWHERE;
+    }
+    return ended ? LOCATED_DEAD : LOCATED_LIVE;
 }
 
 /* Where the session is, as the nodes have told. With the delta manager every node has every session
@@ -499,17 +597,42 @@ proxy_worker *sc_place(proxy_balancer *balancer, attempts_t *a, const ticket_t *
     return best;
 }
 
-proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route)
+/* @param route not "" */
+static proxy_worker *worker_of(proxy_worker *const *workers, int n, const char *route)
 {
     for (int standby = 0; standby < 2; standby++) {
-        for (int i = 0; i < balancer->workers->nelts; i++) {
-            proxy_worker *w = APR_ARRAY_IDX(balancer->workers, i, proxy_worker *);
+        for (int i = 0; i < n; i++) {
+            proxy_worker *w = workers[i];
 
-            if (!PROXY_WORKER_IS_STANDBY(w) == !standby && w->s->route[0] &&
+            if (w->s->route[0] == route[0] && !PROXY_WORKER_IS_STANDBY(w) == !standby &&
                 strcmp(w->s->route, route) == 0 && PROXY_WORKER_IS_USABLE(w)) {
                 return w;
             }
         }
     }
     return NULL;
+}
+
+proxy_worker *sc_route_worker(const proxy_balancer *balancer, const char *route)
+{
+    return worker_of((proxy_worker *const *)(const void *)balancer->workers->elts,
+                     route[0] ? balancer->workers->nelts : 0, route);
+}
+
+proxy_worker *sc_route_worker_unlocked(proxy_balancer *balancer, const char *route)
+{
+    const apr_array_header_t *all = balancer->workers;
+    int configured = balancer->max_workers - balancer->growth;
+    proxy_worker *found = NULL;
+
+    if (__atomic_load_n(&all->nelts, __ATOMIC_ACQUIRE) == configured) {
+        const void *workers = __atomic_load_n(&all->elts, __ATOMIC_ACQUIRE);
+
+        return worker_of((proxy_worker *const *)workers, route[0] ? configured : 0, route);
+    }
+    if (PROXY_THREAD_LOCK(balancer) == APR_SUCCESS) {
+        found = sc_route_worker(balancer, route);
+        (void)PROXY_THREAD_UNLOCK(balancer);
+    }
+    return found;
 }

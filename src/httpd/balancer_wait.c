@@ -9,13 +9,23 @@
  * whose node has left it: to mod_proxy that is a backend that has died, and the browser learns it
  * at once and may try again, on another node.
  *
- * A request is on the list from when it has been sent until its answer begins to come. What is
- * listed is mod_proxy's own descriptor of the connection, so it must leave the list before that is
- * closed: its number may be another connection's a moment later. mod_proxy closes one by clearing
- * the pool that the connection and its socket are of, in all its paths, also when the child ends.
- * The pool of the record that mod_proxy_http reads the answer into is a part of that pool, so a
- * cleanup of it runs before the socket's, or earlier, when mod_proxy_http gives the connection
- * back. A connection that is not made so is not listed.
+ * A request waits from when it has been sent until its answer begins to come, and is on the list
+ * from then on until its end. What is listed is mod_proxy's own descriptor of the connection, so it
+ * must leave the list before that is closed: its number may be another connection's a moment later.
+ * mod_proxy closes one by clearing the pool that the connection and its socket are of, in all its
+ * paths, also when the child ends. The pool of the record that mod_proxy_http reads the answer into
+ * is a part of that pool, so a cleanup of it runs before the socket's, or earlier, when
+ * mod_proxy_http gives the connection back. A connection that is not made so is not listed.
+ *
+ * Nobody tells when the answer begins, since that would cost each request something and almost none
+ * has to know. But when mod_proxy_http has read an answer's headers, not those of an interim one,
+ * it puts a filter before those that it has read them through, which takes the body apart. So the
+ * first of the record's filters says it, to whoever asks. If it did not, answers of nodes that are
+ * gone would be cut short; nothing else.
+ *
+ * Nor does a request look whether its node is in the view at all. What counts is a node that has
+ * gone since the request began; those of workers that are no members have not, whatever happens to
+ * them, nor has one that serves although it was gone before.
  *
  * The thread believes the view on the terms on which workers are marked down: the engine works, and
  * another node is alive. One that has lost the network itself ends nothing.
@@ -36,25 +46,26 @@
 
 APLOG_USE_MODULE(session_cluster);
 
-#define FILTER_NAME "SESSION_CLUSTER_WAIT"
 #define LOOK_INTERVAL apr_time_from_msec(200)
 
 typedef struct wait_t {
     struct wait_t *next, **from; /**< from: what points to it; NULL: not on the list */
     struct waits_t *list;
-    apr_pool_t *pool; /**< of the answer: ends before the descriptor does; NULL: it has, or this has
-                           left the list */
-    int fd;           /**< good as long as this is on the list */
-    const char *route;
+    const request_rec *answer; /**< good as long as this is on the list, */
+    const ap_filter_t *first;  /**< of its filters before it has begun */
+    int fd;                    /**< as good as that */
+    apr_time_t begun;          /**< the request, by the clock on the wall */
+    apr_size_t len;
+    char route[]; /**< of the node; nothing ends it but its length */
 } wait_t;
 
 typedef struct waits_t {
     apr_thread_mutex_t *mutex; /**< for all of this */
     apr_thread_cond_t *some;   /**< there is one, or it is time to end */
     apr_thread_t *thread;
-    ap_filter_rec_t *filter;
     wait_t *first;
-    int idle; /**< the thread wants to be told of the next one */
+    sc_view_t *view; /**< the thread's */
+    int idle;        /**< the thread wants to be told of the next one */
     int ending;
 } waits_t;
 
@@ -79,13 +90,39 @@ static void leave(wait_t *w)
     }
 }
 
-static void end_waits(waits_t *list, const sc_board_t *board)
+static int has_begun(const wait_t *w)
 {
+    return __atomic_load_n(&w->answer->input_filters, __ATOMIC_RELAXED) != w->first;
+}
+
+/* @param begun mono: the request */
+static int has_gone(const sc_view_t *view, const wait_t *w, apr_time_t begun)
+{
+    int gone = 0;
+
+    for (apr_uint32_t i = 0; i < view->count; i++) {
+        const sc_board_member_t *m = &view->member[i];
+
+        if (m->role != SC_ROLE_NODE || strncmp(m->route, w->route, w->len) != 0 ||
+            m->route[w->len]) {
+            continue;
+        }
+        if (m->state != SC_MEMBER_GONE) {
+            return 0;
+        }
+        gone = gone || m->since > begun;
+    }
+    return gone;
+}
+
+static void end_waits(waits_t *list)
+{
+    apr_time_t to_mono = sc_mono(&sc_clock_system) - apr_time_now();
     wait_t *next;
 
     for (wait_t *w = list->first; w; w = next) {
         next = w->next;
-        if (sc_board_route_state(board, w->route, strlen(w->route)) == SC_NODE_DOWN) {
+        if (!has_begun(w) && has_gone(list->view, w, w->begun + to_mono)) {
             (void)shutdown(w->fd, SHUT_RDWR);
             sc_tally(waits_ended);
             leave(w);
@@ -111,8 +148,9 @@ static void *APR_THREAD_FUNC look(apr_thread_t *thread, void *baton)
         (void)apr_thread_cond_timedwait(list->some, list->mutex, LOOK_INTERVAL);
         if (gen != sc_board_view_gen(board)) {
             gen = sc_board_view_gen(board);
-            if (credible(board) && sc_board_any_node(board)) {
-                end_waits(list, board);
+            if (credible(board) && sc_board_any_node(board) &&
+                sc_board_view(board, list->view) == APR_SUCCESS) {
+                end_waits(list);
             }
         }
     }
@@ -127,37 +165,23 @@ static apr_status_t done(void *baton)
 {
     wait_t *w = baton;
 
-    w->pool = NULL;
     (void)apr_thread_mutex_lock(w->list->mutex);
     leave(w);
     (void)apr_thread_mutex_unlock(w->list->mutex);
     return APR_SUCCESS;
 }
 
-/* Whichever comes first of this, the answer and its record's end. */
-static apr_status_t request_ends(void *baton)
+static void enlist(waits_t *list, const request_rec *r, const request_rec *answer, int fd,
+                   const char *route, apr_size_t len)
 {
-    wait_t *w = baton;
-
-    return w->pool ? apr_pool_cleanup_run(w->pool, w, done) : APR_SUCCESS;
-}
-
-static apr_status_t answer_begins(ap_filter_t *f, apr_bucket_brigade *bb)
-{
-    ap_filter_t *next = f->next;
-
-    (void)request_ends(f->ctx);
-    ap_remove_output_filter(f);
-    return ap_pass_brigade(next, bb);
-}
-
-static void enlist(waits_t *list, request_rec *r, apr_pool_t *pool, int fd, const char *route)
-{
-    wait_t *w = apr_palloc(r->pool, sizeof(*w));
+    wait_t *w = apr_palloc(answer->pool, sizeof(*w) + len);
 
     w->list = list;
-    w->pool = pool;
-    w->route = route;
+    w->answer = answer;
+    w->first = answer->input_filters;
+    memcpy(w->route, route, len);
+    w->len = len;
+    w->begun = r->request_time;
     w->fd = fd;
     (void)apr_thread_mutex_lock(list->mutex);
     w->next = list->first;
@@ -170,9 +194,7 @@ static void enlist(waits_t *list, request_rec *r, apr_pool_t *pool, int fd, cons
         (void)apr_thread_cond_signal(list->some);
     }
     (void)apr_thread_mutex_unlock(list->mutex);
-    apr_pool_cleanup_register(pool, w, done, apr_pool_cleanup_null);
-    apr_pool_cleanup_register(r->pool, w, request_ends, apr_pool_cleanup_null);
-    ap_add_output_filter_handle(list->filter, w, r, r->connection);
+    apr_pool_cleanup_register(answer->pool, w, done, apr_pool_cleanup_null);
 }
 
 /* Whether the record of an answer is of a pool that is gone before the connection's socket is. */
@@ -183,17 +205,28 @@ static int ends_first(const request_rec *answer, apr_socket_t *sock)
     return apr_socket_pool_get(sock) == pool && apr_pool_parent_get(answer->pool) == pool;
 }
 
+/* The route of the worker that mod_proxy_balancer has chosen. It puts the worker's own text into
+ * the environment, so that it is the one in question there shows without a look at names. */
+static const char *route_of(const attempts_t *a)
+{
+    const apr_table_t *env = a->r->subprocess_env;
+    const char *likely = a->likely ? a->likely->s->route : NULL;
+
+    return likely && sc_has_newest(env, likely) ? likely : sc_newest(env, "BALANCER_WORKER_ROUTE");
+}
+
 /* The request has been sent, its answer is about to be read: `answer` is what mod_proxy reads it
  * into, on the connection to the node. */
 static int create_req(request_rec *r, request_rec *answer)
 {
     const sc_httpd_t *h = sc_httpd();
-    attempts_t *a = sc_attempts(r);
+    attempts_t *a = sc_attempts_made(r);
     const char *route;
     apr_socket_t *sock;
     apr_os_sock_t fd;
+    apr_size_t len;
 
-    if (!a->balancer) {
+    if (!a || !a->balancer) {
         return DECLINED;
     }
     a->sent = 1;
@@ -201,11 +234,11 @@ static int create_req(request_rec *r, request_rec *answer)
     if (!h->waits) {
         return OK;
     }
-    route = apr_table_get(r->subprocess_env, "BALANCER_WORKER_ROUTE");
-    sock = route && route[0] ? ap_get_conn_socket(answer->connection) : NULL;
-    if (sock && ends_first(answer, sock) && apr_os_sock_get(&fd, sock) == APR_SUCCESS &&
-        sc_board_route_state(h->board, route, strlen(route)) != SC_NODE_DOWN) {
-        enlist(h->waits, r, answer->pool, fd, route);
+    route = route_of(a);
+    len = route ? strlen(route) : 0;
+    sock = len > 0 && len <= SC_ROUTE_MAX ? ap_get_conn_socket(answer->connection) : NULL;
+    if (sock && ends_first(answer, sock) && apr_os_sock_get(&fd, sock) == APR_SUCCESS) {
+        enlist(h->waits, r, answer, fd, route, len);
     }
     return OK;
 }
@@ -238,7 +271,7 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     list = apr_pcalloc(pool, sizeof(*list));
-    list->filter = ap_get_output_filter_handle(FILTER_NAME);
+    list->view = apr_palloc(pool, sizeof(*list->view));
     rv = apr_thread_mutex_create(&list->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     rv = rv == APR_SUCCESS ? apr_thread_cond_create(&list->some, pool) : rv;
     if (rv == APR_SUCCESS) {
@@ -259,6 +292,5 @@ void sc_wait_child_init(apr_pool_t *pchild, server_rec *s)
 
 void sc_wait_register(void)
 {
-    ap_register_output_filter(FILTER_NAME, answer_begins, NULL, AP_FTYPE_CONTENT_SET);
     APR_OPTIONAL_HOOK(proxy, create_req, create_req, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -182,8 +182,15 @@ void sc_board_publish(sc_board_t *board, const sc_view_t *view)
     sc_board_set(board->view_gen, gen);
 }
 
+/* Whether it is worth it to compare all of them; len is not 0. */
+static inline int ends_alike(const char *entry, const char *route, apr_size_t len)
+{
+    return __atomic_load_n(&entry[len], __ATOMIC_RELAXED) == '\0' &&
+           __atomic_load_n(&entry[len - 1], __ATOMIC_RELAXED) == route[len - 1];
+}
+
 /* Compare a route that may be changing with one that is not, from its end: routes of a cluster
- * begin alike. */
+ * begin alike. One with a NUL within is nobody's. */
 static int is_route(const char *entry, const char *route, apr_size_t len)
 {
     if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != '\0') {
@@ -191,7 +198,7 @@ static int is_route(const char *entry, const char *route, apr_size_t len)
     }
     while (len > 0) {
         len--;
-        if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != route[len]) {
+        if (__atomic_load_n(&entry[len], __ATOMIC_RELAXED) != route[len] || route[len] == '\0') {
             return 0;
         }
     }
@@ -220,7 +227,7 @@ int sc_board_route_alive(const sc_board_t *board, const char *route, apr_size_t 
 {
     int alive = 0, tries;
 
-    if (len == 0 || len > SC_ROUTE_MAX || memchr(route, '\0', len) != NULL) {
+    if (len == 0 || len > SC_ROUTE_MAX) {
         return 0;
     }
     for (tries = 0; tries < ALIVE_TRIES; tries++) {
@@ -244,12 +251,16 @@ static apr_uint32_t state_in(const sc_view_t *view, const char *route, apr_size_
 
     for (apr_uint32_t i = 0; i < count; i++) {
         const sc_board_member_t *m = &view->member[i];
-        apr_uint32_t is = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
-        apr_time_t since = __atomic_load_n(&m->since, __ATOMIC_RELAXED);
+        apr_uint32_t is;
+        apr_time_t since;
 
+        if (!ends_alike(m->route, route, len) || !is_route(m->route, route, len)) {
+            continue;
+        }
+        is = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
+        since = __atomic_load_n(&m->since, __ATOMIC_RELAXED);
         if (__atomic_load_n(&m->role, __ATOMIC_RELAXED) == SC_ROLE_NODE &&
-            (is < best || (is == best && is < SC_MEMBER_GONE && since > newest)) &&
-            is_route(m->route, route, len)) {
+            (is < best || (is == best && is < SC_MEMBER_GONE && since > newest))) {
             best = is;
             newest = since;
             state = __atomic_load_n(&m->node_state, __ATOMIC_RELAXED);
@@ -262,7 +273,7 @@ apr_uint32_t sc_board_route_state(const sc_board_t *board, const char *route, ap
 {
     apr_uint32_t state = SC_NODE_DOWN;
 
-    if (len == 0 || len > SC_ROUTE_MAX || memchr(route, '\0', len) != NULL) {
+    if (len == 0 || len > SC_ROUTE_MAX) {
         return SC_NODE_DOWN;
     }
     for (int tries = 0; tries < ALIVE_TRIES; tries++) {

@@ -145,10 +145,11 @@ static int is_key(const record_cell_t *r, const apr_uint64_t id[2], apr_uint16_t
 }
 
 /*
- * Find a record and copy its head. APR_EAGAIN: something changed under the walk.
+ * Find a record: its cell, and the generation under which it was found there. APR_EAGAIN: something
+ * changed under the walk.
  */
-static apr_status_t lookup(const sc_store_t *s, apr_uint16_t context, const sc_id_t *id,
-                           snap_t *snap)
+static inline apr_status_t find(const sc_store_t *s, apr_uint16_t context, const sc_id_t *id,
+                                apr_uint32_t *cell, apr_uint32_t *found_gen)
 {
     const apr_uint32_t *link = &s->bucket[sc_store_bucket(s, context, id)];
     apr_uint32_t holder = NO_CELL, holder_gen = 0; /* the record that holds the link, if one does */
@@ -176,14 +177,26 @@ static apr_status_t lookup(const sc_store_t *s, apr_uint16_t context, const sc_i
             return APR_NOTFOUND;
         }
         if (is_key(&s->cell[ref - 1].rec, word, context)) {
-            /* the copy is checked against the generation noted above, so these words are, too */
-            return sc_snap_head(s, ref - 1, gen, snap) ? APR_SUCCESS : APR_EAGAIN;
+            *cell = ref - 1;
+            *found_gen = gen;
+            return APR_SUCCESS;
         }
         holder = ref - 1;
         holder_gen = gen;
         link = &s->cell[holder].rec.next;
     }
     return APR_EAGAIN;
+}
+
+/* The same, and copy its head. */
+static apr_status_t lookup(const sc_store_t *s, apr_uint16_t context, const sc_id_t *id,
+                           snap_t *snap)
+{
+    apr_uint32_t cell, gen;
+    apr_status_t rv = find(s, context, id, &cell, &gen);
+
+    /* the copy is checked against the generation noted before, so the words of the key are, too */
+    return rv != APR_SUCCESS || sc_snap_head(s, cell, gen, snap) ? rv : APR_EAGAIN;
 }
 
 apr_status_t sc_store_read(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,
@@ -246,6 +259,47 @@ apr_status_t sc_store_locate(const sc_store_t *store, apr_uint16_t context, cons
         }
     }
     return APR_EAGAIN;
+}
+
+static inline apr_status_t ended_in(const sc_store_t *store, apr_uint16_t context,
+                                    const sc_id_t *id, int *ended)
+{
+    for (int tries = 0; tries < MAX_TRIES; tries++) {
+        apr_uint32_t cell, gen, kind;
+        apr_status_t rv = find(store, context, id, &cell, &gen);
+
+        if (rv == APR_NOTFOUND) {
+            return rv;
+        }
+        if (rv == APR_SUCCESS) {
+            kind = ld32(&store->cell[cell].rec.kind);
+            if (unchanged(store, cell, gen)) {
+                *ended = (kind >> 16 & SC_REC_TOMBSTONE) != 0;
+                return APR_SUCCESS;
+            }
+        }
+    }
+    return APR_EAGAIN;
+}
+
+apr_status_t sc_store_ended(const sc_store_t *store, const sc_id_t *id, int *ended)
+{
+    apr_uint32_t n = ld32_acquire(&store->head->ncontexts);
+    apr_status_t rv = APR_NOTFOUND;
+
+    n = n < SC_CONTEXTS_MAX ? n : SC_CONTEXTS_MAX;
+    for (apr_uint32_t i = 0; i < n; i++) {
+        int over;
+
+        if (ended_in(store, (apr_uint16_t)i, id, &over) == APR_SUCCESS) {
+            rv = APR_SUCCESS;
+            *ended = over;
+            if (!over) {
+                break;
+            }
+        }
+    }
+    return rv;
 }
 
 apr_status_t sc_store_get(const sc_store_t *store, apr_uint16_t context, const sc_id_t *id,

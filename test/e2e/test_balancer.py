@@ -247,6 +247,38 @@ def test_who_waits_may_be_left_waiting(farm):
     assert front.count("waits_ended") == 0
 
 
+def test_an_interim_answer_is_none(farm):
+    """A node that has said no more than that its answer will take long is still waited for."""
+    cluster = make(farm, 3, extra=SHOW + "SetEnv proxy-interim-response Suppress\n")
+    front = cluster.balancer
+    cookie, = make_sessions(cluster[1], 1)
+    assert at(front, cookie, "interim&sleep=100")[0] == "n2"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: at(front, cookie, "interim&sleep=9000"))
+        wait_until(lambda: cluster[1].asleep() == 1, 10, "it is with the node")
+        cluster[1].freeze()
+        assert waiting.result()[0] == 502
+    assert front.lost("n2") and front.count("waits_ended") == 1
+    cluster[1].thaw()
+
+
+def test_who_was_gone_before_is_waited_for(farm):
+    """The engine of a node stands still and its httpd serves: a request that was sent there although
+    is left alone, however often the view changes."""
+    cluster = make(farm, 3, workers={"n2": MEMBER + " hcmethod=TCP hcinterval=1"}, start=False)
+    front = cluster.balancer
+    front.modules += ["watchdog", "proxy_hcheck"]
+    cluster.start()
+    cluster.wait_settled()
+    cookie, = make_sessions(cluster[1], 1)
+    engine = cluster[1].engine_pid()
+    send_signal(engine, signal.SIGSTOP)
+    wait_until(lambda: front.lost("n2"), 10, "n2 gone")
+    assert at(front, cookie, "sleep=3000")[0] == "n2"
+    send_signal(engine, signal.SIGCONT)
+    assert front.count("waits_ended") == 0
+
+
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGWINCH], ids=["stop", "graceful"])
 def test_a_balancer_stops_while_requests_wait(farm, mpm, number):

@@ -592,11 +592,19 @@ static void model_compare(model_t *m, apr_uint16_t c, unsigned int n)
     unsigned int who = 0, v = 0;
     apr_pool_t *pool;
     apr_status_t rv;
+    int ended = -1, known = 0, lives = 0;
 
     apr_pool_create(&pool, m->f.pool);
     rv = sc_store_read(m->f.store, c, &m->ids[n], pool, &got);
     CU_ASSERT_EQUAL_FATAL(rv, e->there ? APR_SUCCESS : APR_NOTFOUND);
     CU_ASSERT_EQUAL(sc_store_locate(m->f.store, c, &m->ids[n], &located), rv);
+    for (apr_uint16_t i = 0; i < MODEL_CONTEXTS; i++) {
+        known |= m->entry[i][n].there;
+        lives |= m->entry[i][n].there && !(m->entry[i][n].rec.flags & SC_REC_TOMBSTONE);
+    }
+    CU_ASSERT_EQUAL(sc_store_ended(m->f.store, &m->ids[n], &ended),
+                    known ? APR_SUCCESS : APR_NOTFOUND);
+    CU_ASSERT_EQUAL(ended, known ? !lives : -1);
     if (e->there) {
         CU_ASSERT(rig_same(&got.rec, &located));
         CU_ASSERT_EQUAL(got.rec.accessed, e->rec.accessed);

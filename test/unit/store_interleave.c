@@ -15,6 +15,7 @@
  */
 #define sc_store_read probed_read
 #define sc_store_locate probed_locate
+#define sc_store_ended probed_ended
 #define sc_store_get probed_get
 #define sc_store_note_access probed_note_access
 #define sc_store_last_access probed_last_access

@@ -59,6 +59,38 @@ static void test_id_hostile(void)
     CU_ASSERT(memcmp(&id, &before, sizeof(id)) == 0);
 }
 
+/* Every byte at every place: a digit counts there and nowhere else, anything else is refused. */
+static void test_id_bytes(void)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    int wrong = 0;
+
+    for (int c = 0; c < 256; c++) {
+        const char *digit = c ? strchr(digits, c) : NULL;
+
+        for (apr_size_t k = 0; k < SC_ID_HEX; k++) {
+            char text[SC_ID_HEX];
+            sc_id_t id, expected;
+            apr_status_t rv;
+
+            for (apr_size_t i = 0; i < SC_ID_HEX; i++) {
+                text[i] = digits[(7 * i + 3) % 16];
+            }
+            text[k] = (char)c;
+            rv = sc_id_parse(&id, text, SC_ID_HEX);
+            wrong += rv != (digit ? APR_SUCCESS : APR_EINVAL);
+            for (apr_size_t i = 0; digit && i < SC_ID_LEN; i++) {
+                apr_size_t hi = 2 * i == k ? (apr_size_t)(digit - digits) : (14 * i + 3) % 16;
+                apr_size_t lo = 2 * i + 1 == k ? (apr_size_t)(digit - digits) : (14 * i + 10) % 16;
+
+                expected.b[i] = (unsigned char)(hi << 4 | lo);
+            }
+            wrong += digit && memcmp(&id, &expected, sizeof(id)) != 0;
+        }
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void test_id_generate(void)
 {
     enum { ROUNDS = 256 };
@@ -608,6 +640,7 @@ void sc_suite_base(void)
 
     CU_add_test(s, "id: text form", test_id_text);
     CU_add_test(s, "id: hostile text", test_id_hostile);
+    CU_add_test(s, "each byte of an id", test_id_bytes);
     CU_add_test(s, "id: random", test_id_generate);
     CU_add_test(s, "stamp: total order", test_stamp_order);
     CU_add_test(s, "clock", test_clock);

@@ -14,7 +14,8 @@
  *   touch=file      until=file                                    make a file; wait for one
  *   redirect=/uri   status=404                                    leave in another way
  *   flush                                                         send a part of the answer now
- *   crash           exit                                          the child dies
+ *   interim                                                       say that the answer will take
+ * long crash           exit                                          the child dies
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -189,6 +190,11 @@ static void step(steps_t *s, const char *what, char *arg)
     } else if (strcmp(what, "flush") == 0) {
         ap_rputs(" ", s->r);
         ap_rflush(s->r);
+    } else if (strcmp(what, "interim") == 0) {
+        s->r->status = HTTP_PROCESSING;
+        ap_send_interim_response(s->r, 0);
+        s->r->status = HTTP_OK;
+        s->r->status_line = NULL;
     } else if (strcmp(what, "crash") == 0) {
         kill(getpid(), SIGKILL);
     } else if (strcmp(what, "exit") == 0) {

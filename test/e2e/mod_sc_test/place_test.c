@@ -217,8 +217,7 @@ static void recorded_and_tried(rig_t *g)
 
     locate("n1", two);
     (void)choose(g, ID, "n1");
-    g->a->tried = apr_array_make(g->pool, 2, sizeof(proxy_worker *));
-    APR_ARRAY_PUSH(g->a->tried, proxy_worker *) = &g->worker[3];
+    sc_attempts_note(g->a, &g->worker[3]);
     expect("tried before in this request", sc_place(&g->balancer, g->a, &t, NULL, &how)->s->route,
            "n3");
 }
@@ -497,6 +496,129 @@ static void standings(rig_t *g)
            sc_standing(&g->view, "n9", NULL) == STANDING_UNKNOWN ? "" : "another", "");
 }
 
+/* Where a cookie ends, and that its route ends there. */
+static void cookies(rig_t *g)
+{
+    static const struct {
+        const char *cookie, *route;
+        int taken;
+    } cases[] = {{ID ".n2", "n2", 1},     {ID ".n2; other=x.n3", "n2", 1},
+                 {ID ".n2,b=c", "n2", 1}, {ID ".n2;", "n2", 1},
+                 {ID ".; b=c.d", "", 1},  {ID "; b=c.d", "none", 1},
+                 {".n2; b=c", "n2", 1},   {"a b.n2", "none", 0}};
+    ticket_t t;
+
+    apr_cpystrn(g->shared.sticky, "SID", sizeof(g->shared.sticky));
+    g->shared.sticky_separator = '.';
+    for (apr_size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        apr_table_setn(g->r.headers_in, "Cookie",
+                       apr_pstrcat(g->pool, "x=y; SID=", cases[i].cookie, NULL));
+        expect(cases[i].cookie,
+               sc_ticket_take(&t, &g->shared, &g->r, "balancer://x/") == cases[i].taken ? ""
+                                                                                        : "another",
+               "");
+        expect(cases[i].cookie, t.route ? t.route : "none", cases[i].route);
+        expect("foul", t.foul == !cases[i].taken ? "" : "another", "");
+    }
+    apr_table_unset(g->r.headers_in, "Cookie");
+    expect("no cookie", sc_ticket_take(&t, &g->shared, &g->r, "balancer://x/") ? "one" : "", "");
+    expect("no cookie is not foul", t.foul ? "foul" : "", "");
+}
+
+/* It is read once for each attempt. */
+static void one_ticket(rig_t *g)
+{
+    const ticket_t *t;
+
+    (void)choose_by(g, ID ".n2");
+    g->a->url = "balancer://x/";
+    t = sc_attempts_ticket(g->a, &g->shared);
+    expect("the ticket", t ? t->route : "none", "n2");
+    apr_table_setn(g->r.headers_in, "Cookie", "SID=" ID ".n3");
+    t = sc_attempts_ticket(g->a, &g->shared);
+    expect("in the same attempt", t ? t->route : "none", "n2");
+    g->a->ticket_of = NULL;
+    t = sc_attempts_ticket(g->a, &g->shared);
+    expect("in the next one", t ? t->route : "none", "n3");
+    apr_table_unset(g->r.headers_in, "Cookie");
+    g->a->ticket_of = NULL;
+    expect("none", sc_attempts_ticket(g->a, &g->shared) ? "one" : "none", "none");
+    expect("still none", sc_attempts_ticket(g->a, &g->shared) ? "one" : "none", "none");
+}
+
+static void fates(rig_t *g)
+{
+    ticket_t t = ticket_of(ID, "n1");
+    sc_record_t rec;
+
+    expect("nowhere", sc_fate(&t) == LOCATED_NOWHERE ? "" : "another", "");
+    locate_in("first", ID, "n1", NULL, SC_REC_TOMBSTONE);
+    expect("ended", sc_fate(&t) == LOCATED_DEAD && sc_locate(&t, &rec) == LOCATED_DEAD ? "" : "not",
+           "");
+    locate_in("second", ID, "n1", NULL, SC_REC_PROXY);
+    expect("in another context",
+           sc_fate(&t) == LOCATED_LIVE && sc_locate(&t, &rec) == LOCATED_LIVE ? "" : "not", "");
+    t = ticket_of("another", "n1");
+    expect("no id of ours", sc_fate(&t) == LOCATED_NOWHERE ? "" : "another", "");
+    t = ticket_of(ID, "n1");
+    self.store = NULL;
+    expect("without a store", sc_fate(&t) == LOCATED_NOWHERE ? "" : "another", "");
+    (void)g;
+}
+
+/* What is known of one view is not believed of the next. */
+static void any_passing(rig_t *g)
+{
+    static const apr_uint32_t states[] = {SC_NODE_READY,    SC_NODE_READY, SC_NODE_LEAVING,
+                                          SC_NODE_DRAINING, SC_NODE_READY, SC_NODE_JOINING};
+
+    for (apr_size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        int want = states[i] != SC_NODE_READY;
+
+        g->view.member[2].node_state = states[i];
+        sc_board_publish(self.board, &g->view);
+        expect("somebody is passing",
+               sc_any_passing() == want && sc_any_passing() == want ? "" : "not", "");
+    }
+    self.board = NULL;
+    expect("without an engine", sc_any_passing() ? "somebody" : "", "");
+}
+
+static void tried(rig_t *g)
+{
+    (void)choose(g, ID, "n1");
+    expect("nobody yet", sc_was_tried(g->a, &g->worker[0]) ? "tried" : "", "");
+    for (int i = 0; i < WORKERS; i++) {
+        sc_attempts_note(g->a, &g->worker[i]);
+        for (int k = 0; k < WORKERS; k++) {
+            expect("tried", sc_was_tried(g->a, &g->worker[k]) == (k <= i) ? "" : "another", "");
+        }
+    }
+}
+
+static void newest(rig_t *g)
+{
+    apr_table_t *t = apr_table_make(g->pool, 2);
+    const char *first = apr_pstrdup(g->pool, "value"), *last = apr_pstrdup(g->pool, "value");
+
+    expect("of an empty table", sc_newest(t, "a") ? "one" : "none", "none");
+    expect("in an empty table", sc_has_newest(t, first) ? "has" : "", "");
+    apr_table_setn(t, "Other-Name", first);
+    apr_table_setn(t, "NAME", "1");
+    expect("the last", sc_newest(t, "NAME"), "1");
+    expect("the one before", sc_newest(t, "Other-Name"), "value");
+    expect("in other letters", sc_newest(t, "other-name"), "value");
+    expect("that value", sc_has_newest(t, first) ? "has" : "", "has");
+    expect("not one that is equal", sc_has_newest(t, last) ? "has" : "", "");
+    for (int i = 0; i < 100; i++) {
+        apr_table_setn(t, apr_psprintf(g->pool, "n%d", i), last);
+    }
+    expect("one of long ago", sc_newest(t, "NAME"), "1");
+    expect("a value of long ago", sc_has_newest(t, first) ? "has" : "", "");
+    expect("a new one", sc_has_newest(t, last) ? "has" : "", "has");
+    expect("not there", sc_newest(t, "n100") ? "one" : "none", "none");
+}
+
 int main(void)
 {
     static void (*const checks[])(rig_t *) = {recorded,
@@ -513,7 +635,13 @@ int main(void)
                                               about_to_leave,
                                               strangers,
                                               spread,
-                                              standings};
+                                              standings,
+                                              cookies,
+                                              one_ticket,
+                                              fates,
+                                              any_passing,
+                                              tried,
+                                              newest};
     apr_pool_t *pool;
 
     if (apr_initialize() != APR_SUCCESS) {
