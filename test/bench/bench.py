@@ -41,7 +41,7 @@ class Options:
         self.joiner = 5000 if quick else 100000
         self.changes = 1000000 if args.million or full else 20000 if quick else 200000
         self.rtt = 5000 if quick else 50000
-        self.deployments = 2 if quick else 9 if full else 5
+        self.deployments = args.deployments or (2 if quick else 15 if full else 7)
         self.file = 20 if quick else 100
         self.clients = 50 if quick else 200
         self.only = args.cases.split(",") if args.cases else None
@@ -406,7 +406,7 @@ def section_deploy(farm, opt, report):
         ratios = sorted(r["during"] / statistics.mean(r["quiet"]) for r in runs)
         report.deploy = {
             "mib": opt.file, "clients": opt.clients, "runs": runs, "ratio": median(ratios),
-            "ratios": ratios, "quiet_us": median([x for r in runs for x in r["quiet"]]),
+            "ratios": ratios, "likely": median_interval(ratios), "quiet_us": median([x for r in runs for x in r["quiet"]]),
             "during_us": median([r["during"] for r in runs]),
             "seconds": median([r["seconds"] for r in runs]),
             "over": sum(r["over"] for r in runs),
@@ -472,6 +472,7 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write all numbers there")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="length of one run")
+    parser.add_argument("--deployments", type=int, help="how often a file is deployed")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
     parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,"

@@ -116,7 +116,8 @@ class Report:
         d = self.deploy
         self.aim(f"{d['clients']} clients that write while {d['mib']} MiB come to two other nodes: "
                  "their p99 at most doubles",
-                 f"{d['ratio']:.2f} times ({d['ratios'][0]:.2f} to {d['ratios'][-1]:.2f})",
+                 f"{d['ratio']:.2f} times ({d['likely'][0]:.2f} to {d['likely'][1]:.2f} with 95 % "
+                 f"confidence, {len(d['ratios'])} rounds)",
                  d["ratio"] <= 2)
 
     # -- text
