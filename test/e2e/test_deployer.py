@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -111,6 +112,36 @@ def content(size, seed=1):
     """Bytes that compress badly and differ with the seed."""
     block = hashlib.sha512(str(seed).encode()).digest() * 1024
     return (block * (size // len(block) + 1))[:size]
+
+
+class Writing(threading.Thread):
+    """A session that is written and read all the time, on one node and another."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.client = nodes[0].client()
+        self.client.op("set=k:0")
+        self.node = nodes[1]
+        self.n = 0
+        self.wrong = []
+        self.over = threading.Event()
+
+    def run(self):
+        client = self.client
+        while not self.over.wait(0.01):
+            try:
+                self.n += 1
+                client.op(f"set=k:{self.n}")
+                read = client.op("", port=self.node.port).values["k"]
+                if read != str(self.n):
+                    self.wrong.append((self.n, read))
+            except Exception as e:  # pylint: disable=broad-except
+                self.wrong.append((self.n, repr(e)))
+
+    def check(self):
+        self.over.set()
+        self.join(60)
+        assert self.n > 0 and not self.wrong, self.wrong[:5]
 
 
 # ---- what an administrator does ------------------------------------------------------------------
@@ -393,37 +424,108 @@ def test_member_without_a_deployer(farm):
     assert made.nodes[2].status()["deployer"]["running"] is False
 
 
+# ---- no room -------------------------------------------------------------------------------------
+
+class Disk:
+    """A small file system with a node's deployDir and tempDir, in a mount namespace of its own, so that
+    nothing is left behind. It is there while the node runs."""
+
+    # keeps the node's own address, as a Place of netns.py
+    front = back = "127.0.0.1"
+
+    def __init__(self, place, size):
+        self.place = place
+        self.top = os.path.join(place.node.root, "disk")
+        os.mkdir(self.top, 0o755)
+        script = (f'mount -t tmpfs -o size={size},mode=755 tmpfs "{self.top}" && '
+                  f'cd "{self.top}" && mkdir -m 755 deploy temp && chown www-data: deploy temp && '
+                  'cd / && exec "$@"')
+        self.command = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        if subprocess.run(self.command + ["true"], capture_output=True, check=False).returncode:
+            if os.environ.get("SC_NO_NETNS") == "1":
+                pytest.skip("no mount namespaces here (SC_NO_NETNS=1)")
+            pytest.fail("this test needs to mount a tmpfs, as root with CAP_SYS_ADMIN; leave it out "
+                        "with SC_NO_NETNS=1")
+        for name in ("deploy", "temp"):
+            place.dirs[name] = os.path.join(self.top, name)
+        place.node.place = self
+
+    def entered(self):
+        """The node runs: from here on the test looks at its files where they are."""
+        for name in ("deploy", "temp"):
+            self.place.dirs[name] = f"/proc/{self.place.node.pid}/root{self.top}/{name}"
+
+    def grow(self, size):
+        subprocess.run(["nsenter", f"--mount=/proc/{self.place.node.pid}/ns/mnt", "mount", "-o",
+                        f"remount,size={size}", self.top], check=True)
+
+
+@pytest.mark.parametrize("where", ["receiver", "watcher"])
+def test_full_disk(farm, where):
+    made = Deployment(farm, n=2, start=False)
+    watcher, receiver = made.places
+    full = receiver if where == "receiver" else watcher
+    disk = Disk(full, "4m")
+    full.node.directives = full.node.directives.split("SessionClusterDeployer")[0] + full.line()
+    made.cluster.start()
+    disk.entered()
+    old, new = content(1 << 20, 1), content(6 << 20, 2)
+    watcher.put("a", old)
+    made.all_have({"a": old})
+    looking = [Halves(p.path("a"), [old, new]) for p in made.places]
+    for one in looking:
+        one.start()
+    writing = Writing(made.nodes)
+    writing.start()
+
+    watcher.put("a", new)
+    wait_until(lambda: full.node.count("deploy_failed") >= 1, LONG, "counted")
+    full.node.wait_log(r"No space left on device.*SC0905: a could not be brought here from member "
+                       r".*: tempDir cannot be written to; it is tried again" if where == "receiver"
+                       else r"No space left on device.*SC0902: a in watchDir could not be taken over")
+    # what has come is no use and in the way; small files have room
+    watcher.put("b", b"small")
+    made.all_have({"a": old, "b": b"small"}, places=[full])
+    if where == "receiver":  # each time that it is told what there is, and no more often
+        wait_until(lambda: full.node.count("deploy_failed") >= 2, LONG, "tried again")
+    assert full.node.count("deploy_failed") < 20 and full.deployed()["a"] == old
+    assert full.node.status()["deployer"]["running"]
+
+    disk.grow("32m")
+    made.all_have({"a": new, "b": b"small"})
+    writing.check()
+    for one in looking:
+        one.check()
+    wait_until(lambda: not full.parts(), LONG, "nothing left in tempDir")
+    assert all(n.count("degraded") == 0 for n in made.nodes)
+    assert "SC0922" not in full.node.log()
+
+
+def limit_files(pid, size):
+    """The size that files of a process may grow to, set as its own user may."""
+    user = {"user": "www-data", "group": "www-data", "extra_groups": []} if os.geteuid() == 0 else {}
+    subprocess.run(["prlimit", "--pid", str(pid), f"--fsize={size}:"], check=True, **user)
+
+
+def test_files_that_may_not_grow(farm):
+    """A limit on the size of files is not the end of the process."""
+    made = Deployment(farm, n=2)
+    node = made.nodes[1]
+    old, new = content(10000, 1), content(3 << 20, 2)
+    made.places[0].put("a", old)
+    made.all_have({"a": old})
+    pid = deployer_pid(node)
+    limit_files(pid, 1 << 20)
+    made.places[0].put("a", new)
+    node.wait_log(r"File too large.*SC0905: a could not be brought here", LONG)
+    wait_until(lambda: node.count("deploy_failed") >= 1, LONG, "counted")
+    assert deployer_pid(node) == pid and made.places[1].deployed() == {"a": old}
+    limit_files(pid, "unlimited")
+    made.all_have({"a": new})
+    assert deployer_pid(node) == pid and "SC0922" not in node.log()
+
+
 # ---- a member that plays foul --------------------------------------------------------------------
-
-class Writing(threading.Thread):
-    """A session that is written and read all the time, on one node and another."""
-
-    def __init__(self, nodes):
-        super().__init__(daemon=True)
-        self.client = nodes[0].client()
-        self.client.op("set=k:0")
-        self.node = nodes[1]
-        self.n = 0
-        self.wrong = []
-        self.over = threading.Event()
-
-    def run(self):
-        client = self.client
-        while not self.over.wait(0.01):
-            try:
-                self.n += 1
-                client.op(f"set=k:{self.n}")
-                read = client.op("", port=self.node.port).values["k"]
-                if read != str(self.n):
-                    self.wrong.append((self.n, read))
-            except Exception as e:  # pylint: disable=broad-except
-                self.wrong.append((self.n, repr(e)))
-
-    def check(self):
-        self.over.set()
-        self.join(60)
-        assert self.n > 0 and not self.wrong, self.wrong[:5]
-
 
 def tree(top, *without):
     """name -> content or target of all files below a directory."""
