@@ -38,10 +38,10 @@ static void run(const sc_farm_t *f)
 {
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     static char *env[] = {path, NULL};
+    static const struct sched_param any;
     static const int signals[] = {SIGHUP,  SIGINT,   SIGTERM, SIGPIPE, SIGUSR1,
                                   SIGUSR2, SIGWINCH, SIGCHLD, SIGXFSZ};
     sigset_t none;
-    static const struct sched_param any;
     size_t i;
     int null;
 

@@ -264,7 +264,8 @@ static apr_time_t later(apr_time_t a, apr_time_t b)
     return a > b ? a : b;
 }
 
-static apr_time_t next_due(const sc_farm_t *f)
+/** @param now when it was last looked what there is to do */
+static apr_time_t next_due(const sc_farm_t *f, apr_time_t now)
 {
     apr_time_t due = earlier(f->repeat_due, f->verify_due);
     unsigned int i;
@@ -276,9 +277,12 @@ static apr_time_t next_due(const sc_farm_t *f)
     due = f->command_pid != 0 ? earlier(due, sc_farm_now(f) + COMMAND_POLL) : due;
     if (f->env.config->watch) {
         due = earlier(due, f->scan_due);
-        due = f->to_take > 0 ? earlier(due, later(f->take_due, f->take_rest)) : due;
+        due = f->taking != NULL || (f->to_take > 0 && !sc_farm_listening(f))
+                  ? earlier(due, later(f->take_due, f->take_rest))
+                  : due;
     }
-    due = f->nasks > 0 && f->serving == 0 ? earlier(due, f->give_due) : due;
+    /* after that it is a member's turn to be ready for more */
+    due = f->nasks > 0 && f->give_due > now ? earlier(due, f->give_due) : due;
     due = earlier(due, sc_fetch_due(f));
     for (i = 0; i < SC_FARM_PEERS; i++) {
         if (f->peer[i].ref != 0 && f->peer[i].asked) {
@@ -337,7 +341,7 @@ apr_time_t sc_farm_step(sc_farm_t *f)
     sc_command_step(f, now);
     look_after(f, now);
     measure(f);
-    return more ? now : next_due(f);
+    return more ? now : next_due(f, now);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

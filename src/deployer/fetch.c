@@ -368,19 +368,20 @@ static void serve(sc_farm_t *f, sc_farm_peer_t *peer, const sc_farm_ask_t *ask)
     f->serving++;
     f->given_at = sc_farm_now(f);
     f->given = n;
+    f->give_due = sc_pace_latest(f, f->given_at, n);
     f->env.send(f->env.ctx, peer->ref, 1, f->out.data, f->out.len);
 }
 
 int sc_serve_step(sc_farm_t *f, apr_time_t now)
 {
-    unsigned int most = f->busy ? 1 : SC_FARM_SERVED_ALL;
+    unsigned int each = f->busy ? 1 : SC_FARM_SERVED_EACH;
     apr_size_t i;
 
-    for (i = 0; i < f->nasks && f->serving < most && now >= f->give_due; i++) {
+    for (i = 0; i < f->nasks && f->serving < SC_FARM_SERVED_ALL && now >= f->give_due; i++) {
         sc_farm_ask_t ask = f->asks[i];
         sc_farm_peer_t *peer = sc_farm_peer(f, ask.peer);
 
-        if (peer != NULL && peer->serving >= SC_FARM_SERVED_EACH) {
+        if (peer != NULL && peer->serving >= each) {
             continue;
         }
         f->nasks--;

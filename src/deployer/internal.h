@@ -401,8 +401,8 @@ void sc_compare_ask(sc_farm_t *f, sc_farm_peer_t *p);
 void sc_compare_deadlines(sc_farm_t *f, apr_time_t now);
 
 /* pace.c */
-/** Bytes a second while sessions are written: not more, whatever the machine, and not less, however
- *  long a piece of work takes. The lower one is what gives an end to a deployment. */
+/** Bytes a second that rests let through while sessions are written: at most, however quick the
+ *  machine is, and at least, however long a piece of work takes: so a deployment has an end. */
 #define SC_PACE_MOST (16 * 1024 * 1024)
 #define SC_PACE_LEAST (4 * 1024 * 1024)
 /**
@@ -411,6 +411,9 @@ void sc_compare_deadlines(sc_farm_t *f, apr_time_t now);
  * @param begun when the piece began @param now when it was done @param bytes how much it was
  */
 apr_time_t sc_pace_next(const sc_farm_t *f, apr_time_t begun, apr_time_t now, apr_uint64_t bytes);
+/** The same of a piece that has just begun: when the next one may begin although this one has not
+ *  ended, since whose turn it is may never end it. */
+apr_time_t sc_pace_latest(const sc_farm_t *f, apr_time_t now, apr_uint64_t bytes);
 
 /* watch.c */
 /** @return 1: there was something to do, and there may be more */
@@ -450,12 +453,11 @@ void sc_deploy_process(int fd, pid_t engine, const sc_config_deployer_t *config,
                        sc_log_level_t level) __attribute__((noreturn));
 
 /** What goes over the pair: the first byte, then (but for c, l and r) the member as u32. */
-#define SC_DEPLOY_JOINED 'J'  /**< to the process: name */
-#define SC_DEPLOY_LEFT 'Q'    /**< to the process */
-#define SC_DEPLOY_MESSAGE 'M' /**< to the process: message */
-#define SC_DEPLOY_SENT 'S'    /**< to the process: a block has left */
-#define SC_DEPLOY_BUSY                                                                             \
-    'B' /**< to the process: sessions are written (instead of a member: 1), or not */
+#define SC_DEPLOY_JOINED 'J'    /**< to the process: name */
+#define SC_DEPLOY_LEFT 'Q'      /**< to the process */
+#define SC_DEPLOY_MESSAGE 'M'   /**< to the process: message */
+#define SC_DEPLOY_SENT 'S'      /**< to the process: a block has left */
+#define SC_DEPLOY_BUSY 'B'      /**< to the process: instead of a member 1: sessions are written */
 #define SC_DEPLOY_SEND 'm'      /**< to the engine: message */
 #define SC_DEPLOY_SEND_BULK 'b' /**< to the engine: message with a block */
 #define SC_DEPLOY_COUNTS 'c'    /**< to the engine: sc_farm_counts_t */

@@ -16,10 +16,15 @@
 /** Rests are so many times as long as the work before them. */
 #define RESTS 4
 
+static apr_time_t rest_of(apr_uint64_t bytes, apr_uint64_t rate)
+{
+    return (apr_time_t)(bytes * APR_USEC_PER_SEC / rate);
+}
+
 apr_time_t sc_pace_next(const sc_farm_t *f, apr_time_t begun, apr_time_t now, apr_uint64_t bytes)
 {
-    apr_time_t least = (apr_time_t)(bytes * APR_USEC_PER_SEC / SC_PACE_MOST);
-    apr_time_t most = (apr_time_t)(bytes * APR_USEC_PER_SEC / SC_PACE_LEAST);
+    apr_time_t least = rest_of(bytes, SC_PACE_MOST);
+    apr_time_t most = rest_of(bytes, SC_PACE_LEAST);
     apr_time_t rest = RESTS * (now - begun);
 
     if (!f->busy) {
@@ -27,6 +32,11 @@ apr_time_t sc_pace_next(const sc_farm_t *f, apr_time_t begun, apr_time_t now, ap
     }
     rest = rest > least ? rest : least;
     return now + (rest < most ? rest : most);
+}
+
+apr_time_t sc_pace_latest(const sc_farm_t *f, apr_time_t now, apr_uint64_t bytes)
+{
+    return f->busy ? now + rest_of(bytes, SC_PACE_LEAST) : 0;
 }
 
 void sc_farm_busy(sc_farm_t *f, int busy)

@@ -731,6 +731,45 @@ static void test_sessions_first(void)
     farms_end(&rig);
 }
 
+/** A member that never says that it has got a block holds up no other one. */
+static void test_stuck_member(void)
+{
+    rig_t rig;
+    sc_farm_t *f;
+    sc_buf_t b;
+    apr_uint64_t out;
+    int tries;
+
+    farms_begin(&rig, 1, 1);
+    f = rig.at[0].farm;
+    farms_put(&rig, 0, "a", 2 * RIG_BLOCK, 1);
+    farms_settle(&rig);
+    sc_farm_joined(f, 2, "stuck");
+    sc_farm_joined(f, 3, "good");
+    rig.cut[0][1] = rig.cut[0][2] = 1; /* nobody is there: the test says what they say */
+    farms_run(&rig, apr_time_from_msec(100));
+    sc_farm_busy(f, 1);
+    sc_buf_init(&b, SC_DEPLOY_PACKET_MAX);
+    sc_deploy_put_ask_block(&b, "a", sc_catalogue_find(&f->cat, "a")->have.sha, 0, RIG_BLOCK);
+    out = f->count.bytes_out;
+    sc_farm_message(f, 2, b.data, b.len);
+    sc_farm_message(f, 2, b.data, b.len);
+    sc_farm_message(f, 3, b.data, b.len);
+    (void)sc_farm_step(f);
+    (void)sc_farm_step(f);
+    CU_ASSERT_EQUAL(f->count.bytes_out, out + RIG_BLOCK); /* one at a time */
+    for (tries = 0; tries < 10; tries++) {
+        rig.now += apr_time_from_msec(1);
+        (void)sc_farm_step(f);
+    }
+    CU_ASSERT_EQUAL(f->count.bytes_out, out + 2 * RIG_BLOCK); /* and none more to the first one */
+    CU_ASSERT(sc_farm_step(f) > rig.now);
+    farms_run(&rig, apr_time_from_msec(100)); /* all of them leave */
+    CU_ASSERT_EQUAL(f->count.bytes_out, out + 3 * RIG_BLOCK);
+    sc_buf_free(&b);
+    farms_end(&rig);
+}
+
 /** What is taken from watchDir, too, and it goes on at once when nobody writes any more. */
 static void test_taking_rests(void)
 {
@@ -777,6 +816,7 @@ static void test_rests(void)
     CU_ASSERT_EQUAL(sc_pace_next(&f, 5000, 5000 + APR_USEC_PER_SEC, n),
                     5000 + APR_USEC_PER_SEC + 15625); /* 4 MiB a second */
     CU_ASSERT_EQUAL(sc_pace_next(&f, 5000, 5000, 0), 5000);
+    CU_ASSERT_EQUAL(sc_pace_latest(&f, 5000, n), 5000 + 15625);
 }
 
 /** Who waits for a block waits, whatever may be asked for by now. */
@@ -838,6 +878,7 @@ void deployer_add_farms(void)
     CU_add_test(s, "rate", test_rate);
     CU_add_test(s, "rests", test_rests);
     CU_add_test(s, "sessions first", test_sessions_first);
+    CU_add_test(s, "a stuck member", test_stuck_member);
     CU_add_test(s, "taking rests", test_taking_rests);
     CU_add_test(s, "waits quietly", test_waits_quietly);
 }
