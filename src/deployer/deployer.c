@@ -16,7 +16,7 @@
 #define MEMBER_MAX (1024 * 1024)
 #define LOG_INTERVAL apr_time_from_sec(10)
 /** Sessions are written when so many changes come within that time. */
-#define BUSY_CHANGES 8
+#define BUSY_CHANGES 3
 #define BUSY_TIME apr_time_from_sec(1)
 
 /** What is counted here and on the noticeboard. */
