@@ -189,6 +189,7 @@ typedef struct sc_landing_t {
     int fd; /**< -1: none is under way */
     char name[80];
     apr_uint64_t size;
+    apr_uint64_t begun; /**< bytes of it that the disk was told to begin with */
     EVP_MD_CTX *hash;
 } sc_landing_t;
 

@@ -753,6 +753,18 @@ static void test_stuck_member(void)
     sc_deploy_put_ask_block(&b, "a", sc_catalogue_find(&f->cat, "a")->have.sha, 0, RIG_BLOCK);
     out = f->count.bytes_out;
     sc_farm_message(f, 2, b.data, b.len);
+    (void)sc_farm_step(f);
+    sc_farm_sent(f, 2); /* at once: the rest after it is short */
+    sc_farm_message(f, 2, b.data, b.len);
+    (void)sc_farm_step(f);
+    CU_ASSERT_EQUAL(f->count.bytes_out, out + RIG_BLOCK);
+    rig.now += 250; /* at 16 MiB a second */
+    (void)sc_farm_step(f);
+    CU_ASSERT_EQUAL(f->count.bytes_out, out + 2 * RIG_BLOCK);
+    sc_farm_sent(f, 2);
+    rig.now += apr_time_from_msec(1);
+    out = f->count.bytes_out;
+    sc_farm_message(f, 2, b.data, b.len);
     sc_farm_message(f, 2, b.data, b.len);
     sc_farm_message(f, 3, b.data, b.len);
     (void)sc_farm_step(f);
