@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,9 @@ static void run(const sc_farm_t *f)
 {
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     static char *env[] = {path, NULL};
-    static const int signals[] = {SIGHUP,  SIGINT,  SIGTERM,  SIGPIPE,
-                                  SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
+    static const struct sched_param any;
+    static const int signals[] = {SIGHUP,  SIGINT,   SIGTERM, SIGPIPE, SIGUSR1,
+                                  SIGUSR2, SIGWINCH, SIGCHLD, SIGXFSZ};
     sigset_t none;
     size_t i;
     int null;
@@ -49,6 +51,7 @@ static void run(const sc_farm_t *f)
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)sched_setscheduler(0, SCHED_OTHER, &any);
     (void)umask(022);
     if (fchdir(f->deploy_root) != 0) {
         _exit(126);

@@ -15,6 +15,9 @@
 /** Bytes under way to one member. */
 #define MEMBER_MAX (1024 * 1024)
 #define LOG_INTERVAL apr_time_from_sec(10)
+/** Sessions are written when so many changes come within that time. */
+#define BUSY_CHANGES 3
+#define BUSY_TIME apr_time_from_sec(1)
 
 /** What is counted here and on the noticeboard. */
 #define COUNTS(X)                                                                                  \
@@ -51,6 +54,10 @@ struct sc_deployer_t {
     sc_farm_counts_t before; /* counted by processes that have ended, and engines before this one */
     sc_farm_counts_t last;   /* by the one that runs */
     sc_log_limit_t refused_log;
+    int busy;                 /* sessions are written, and the process knows */
+    apr_uint64_t changes;     /* of sessions, at the begin of this second */
+    apr_time_t changes_since; /* which began then */
+    sc_timer_t look;
 };
 
 /* ---- members -------------------------------------------------------------------------------- */
@@ -85,6 +92,49 @@ static void tell_joined(sc_deployer_t *d, const place_t *place)
 
     sc_member_name(&place->member, name);
     sc_pair_tell(&d->pair, SC_DEPLOY_JOINED, place->ref, name, strlen(name));
+}
+
+/* ---- sessions first -------------------------------------------------------------------------- */
+
+/** Changes of sessions that this node has made or heard of. */
+static apr_uint64_t count_changes(const sc_deployer_t *d)
+{
+    const sc_board_t *b = d->env.board;
+
+    return sc_board_get(b->count.created) + sc_board_get(b->count.changed) +
+           sc_board_get(b->count.invalidated) + sc_board_get(b->count.applied);
+}
+
+static void tell_busy(sc_deployer_t *d)
+{
+    sc_pair_tell(&d->pair, SC_DEPLOY_BUSY, d->busy != 0, NULL, 0);
+}
+
+/** Notice that sessions are written, or that they are not any more. It is called for each message,
+ *  since a deployment can do much between two looks of a timer. */
+static void look_for_changes(sc_deployer_t *d)
+{
+    apr_time_t now = sc_loop_now(d->env.loop);
+    apr_uint64_t changes = count_changes(d);
+    int over = now - d->changes_since >= BUSY_TIME;
+    int busy = changes - d->changes >= BUSY_CHANGES || (d->busy && !over);
+
+    if (over) {
+        d->changes = changes;
+        d->changes_since = now;
+    }
+    if (busy != d->busy) {
+        d->busy = busy;
+        tell_busy(d);
+    }
+}
+
+static void look_due(void *baton, apr_time_t now)
+{
+    sc_deployer_t *d = baton;
+
+    look_for_changes(d);
+    (void)sc_timer_set(sc_loop_timers(d->env.loop), &d->look, now + BUSY_TIME, look_due, d);
 }
 
 /* ---- from the process to members ------------------------------------------------------------ */
@@ -200,6 +250,7 @@ static void process_begun(void *baton)
     unsigned int i;
 
     sc_board_set(d->env.board->deploy.on, 1);
+    tell_busy(d);
     for (i = 0; i < SC_FARM_PEERS; i++) {
         if (d->place[i].ref != 0) {
             tell_joined(d, &d->place[i]);
@@ -234,6 +285,7 @@ static void process_said(void *baton, unsigned int what, const unsigned char *by
     sc_deployer_t *d = baton;
     sc_board_t *b = d->env.board;
 
+    look_for_changes(d);
     switch (what) {
     case SC_DEPLOY_SEND:
     case SC_DEPLOY_SEND_BULK:
@@ -276,11 +328,14 @@ apr_status_t sc_deployer_create(sc_deployer_t **out, const sc_deployer_env_t *en
 
 void sc_deployer_start(sc_deployer_t *d)
 {
+    d->changes = count_changes(d);
+    look_due(d, sc_mono(sc_loop_clock(d->env.loop)));
     sc_pair_start(&d->pair);
 }
 
 void sc_deployer_stop(sc_deployer_t *d)
 {
+    sc_timer_cancel(sc_loop_timers(d->env.loop), &d->look);
     sc_pair_stop(&d->pair);
 }
 
@@ -323,6 +378,7 @@ void sc_deployer_message(sc_deployer_t *d, const sc_member_t *from, const void *
                sc_member_name(from, name));
         return;
     }
+    look_for_changes(d);
     if (len <= SC_DEPLOY_PACKET_MAX - SC_PAIR_HEAD) {
         sc_pair_tell(&d->pair, SC_DEPLOY_MESSAGE, place->ref, bytes, len);
         return;

@@ -161,6 +161,7 @@ void sc_farm_sent(sc_farm_t *f, apr_uint32_t ref)
     if (p != NULL && p->serving > 0) {
         p->serving--;
         f->serving--;
+        f->give_due = sc_pace_next(f, f->given_at, sc_farm_now(f), f->given);
     }
 }
 
@@ -295,7 +296,13 @@ static apr_time_t earlier(apr_time_t a, apr_time_t b)
     return a < b ? a : b;
 }
 
-static apr_time_t next_due(const sc_farm_t *f)
+static apr_time_t later(apr_time_t a, apr_time_t b)
+{
+    return a > b ? a : b;
+}
+
+/** @param now when it was last looked what there is to do */
+static apr_time_t next_due(const sc_farm_t *f, apr_time_t now)
 {
     apr_time_t due = earlier(f->repeat_due, f->verify_due);
     unsigned int i;
@@ -310,12 +317,13 @@ static apr_time_t next_due(const sc_farm_t *f)
     due = f->command_pid != 0 ? earlier(due, sc_farm_now(f) + COMMAND_POLL) : due;
     if (f->env.config->watch) {
         due = earlier(due, f->scan_due);
-        due = f->to_take > 0 ? earlier(due, f->take_due) : due;
+        due = f->taking != NULL || (f->to_take > 0 && !sc_farm_listening(f))
+                  ? earlier(due, later(f->take_due, f->take_rest))
+                  : due;
     }
-    if (f->fetching != NULL) {
-        due = earlier(due, f->fetch_due);
-        due = f->env.config->max_rate != 0 ? earlier(due, f->rate_due) : due;
-    }
+    /* after that it is a member's turn to be ready for more */
+    due = f->nasks > 0 && f->give_due > now ? earlier(due, f->give_due) : due;
+    due = earlier(due, sc_fetch_due(f));
     for (i = 0; i < SC_FARM_PEERS; i++) {
         if (f->peer[i].ref != 0 && f->peer[i].asked) {
             due = earlier(due, f->peer[i].deadline);
@@ -367,13 +375,13 @@ apr_time_t sc_farm_step(sc_farm_t *f)
     if (f->fetching != NULL && f->sweep_due == 0) {
         f->sweep_due = now + SWEEP_TIME;
     }
-    more = sc_serve_step(f);
+    more = sc_serve_step(f, now);
     more |= sc_fetch_step(f, now);
     more |= sc_watch_step(f, now);
     sc_command_step(f, now);
     look_after(f, now);
     measure(f, now);
-    return more ? now : next_due(f);
+    return more ? now : next_due(f, now);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

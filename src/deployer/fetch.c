@@ -3,11 +3,11 @@
 /*
  * Getting files from members, and giving them.
  *
- * Who wants a file asks for its blocks, two at a time, and asks for the next one when one has been
- * written. So the receiver sets the pace, nobody keeps a state for anybody else, and what is lost
- * is asked for again. One file after the other is fetched; one that was begun and not finished is
- * gone on with, since the name of its temporary file is its checksum, and the checksum of the whole
- * decides in the end.
+ * Who wants a file asks for its blocks, two at a time (one while sessions are written), and asks
+ * for the next one when one has been written. So the receiver sets the pace, nobody keeps a state
+ * for anybody else, and what is lost is asked for again. One file after the other is fetched; one
+ * that was begun and not finished is gone on with, since the name of its temporary file is its
+ * checksum, and the checksum of the whole decides in the end.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,6 +21,7 @@
 /** A member that answers nothing for so long is not asked any more for this file. A member may be
  *  reading or writing a large file before it answers. */
 #define BLOCK_TIME apr_time_from_sec(20)
+#define NEVER APR_INT64_MAX
 
 /* ---- getting -------------------------------------------------------------------------------- */
 
@@ -81,12 +82,27 @@ static void complete(sc_farm_t *f)
     fetched(f, e);
 }
 
+/** When the next block may be asked for; NEVER: not before one has come. */
+static apr_time_t ask_due(const sc_farm_t *f)
+{
+    apr_uint64_t window = (apr_uint64_t)(f->busy ? 1 : SC_FARM_WINDOW) * f->env.config->block_bytes;
+
+    if (f->asked >= f->fetch_version.size || f->asked - f->fetch.size >= window) {
+        return NEVER;
+    }
+    return f->rate_due > f->fetch_rest ? f->rate_due : f->fetch_rest;
+}
+
+apr_time_t sc_fetch_due(const sc_farm_t *f)
+{
+    apr_time_t due = f->fetching != NULL ? ask_due(f) : NEVER;
+
+    return f->fetching != NULL && f->fetch_due < due ? f->fetch_due : due;
+}
+
 static void ask_more(sc_farm_t *f, apr_time_t now)
 {
-    apr_uint64_t window = (apr_uint64_t)SC_FARM_WINDOW * f->env.config->block_bytes;
-
-    while (f->asked < f->fetch_version.size && f->asked - f->fetch.size < window &&
-           now >= f->rate_due) {
+    while (now >= ask_due(f)) {
         apr_uint64_t left = f->fetch_version.size - f->asked;
         apr_uint64_t n = left < f->env.config->block_bytes ? left : f->env.config->block_bytes;
 
@@ -141,6 +157,7 @@ void sc_fetch_block(sc_farm_t *f, sc_farm_peer_t *peer, const sc_deploy_msg_t *m
 {
     apr_uint64_t left = f->fetching != NULL ? f->fetch_version.size - f->fetch.size : 0;
     apr_uint64_t n = left < f->env.config->block_bytes ? left : f->env.config->block_bytes;
+    apr_time_t begun = sc_farm_now(f);
     apr_status_t rv;
 
     if (f->fetching == NULL || peer->ref != f->fetch_from || m->offset != f->fetch.size ||
@@ -162,7 +179,9 @@ void sc_fetch_block(sc_farm_t *f, sc_farm_peer_t *peer, const sc_deploy_msg_t *m
     f->fetch_due = sc_farm_now(f) + BLOCK_TIME;
     if (f->fetch.size == f->fetch_version.size) {
         complete(f);
+        f->fetch_rest = sc_pace_next(f, begun, sc_farm_now(f), SC_FARM_SMALL_SLICE);
     } else {
+        f->fetch_rest = sc_pace_next(f, begun, sc_farm_now(f), m->len);
         ask_more(f, sc_farm_now(f));
     }
 }
@@ -354,18 +373,22 @@ static void serve(sc_farm_t *f, sc_farm_peer_t *peer, const sc_farm_ask_t *ask)
     f->served_at = sc_farm_now(f);
     peer->serving++;
     f->serving++;
+    f->given_at = sc_farm_now(f);
+    f->given = n;
+    f->give_due = sc_pace_latest(f, f->given_at, n);
     f->env.send(f->env.ctx, peer->ref, 1, f->out.data, f->out.len);
 }
 
-int sc_serve_step(sc_farm_t *f)
+int sc_serve_step(sc_farm_t *f, apr_time_t now)
 {
+    unsigned int each = f->busy ? 1 : SC_FARM_SERVED_EACH;
     apr_size_t i;
 
-    for (i = 0; i < f->nasks && f->serving < SC_FARM_SERVED_ALL; i++) {
+    for (i = 0; i < f->nasks && f->serving < SC_FARM_SERVED_ALL && now >= f->give_due; i++) {
         sc_farm_ask_t ask = f->asks[i];
         sc_farm_peer_t *peer = sc_farm_peer(f, ask.peer);
 
-        if (peer != NULL && peer->serving >= SC_FARM_SERVED_EACH) {
+        if (peer != NULL && peer->serving >= each) {
             continue;
         }
         f->nasks--;

@@ -12,6 +12,7 @@
  *   watch.c      looking into watchDir and taking files over
  *   fetch.c      getting files from members in blocks, and giving them
  *   landing.c    a file on its way into deployDir
+ *   pace.c       how long to rest after a piece of work, so that sessions come first
  *   catalogue.c  which versions there are, and which one counts
  *   control.c    the catalogue on the disk
  *   message.c    what members say to each other
@@ -43,6 +44,8 @@
 #define SC_FARM_SERVED_ALL 16
 /** Bytes of files that are read, hashed and written before messages are looked at again. */
 #define SC_FARM_SLICE (1024 * 1024)
+/** The same while sessions are written. */
+#define SC_FARM_SMALL_SLICE (64 * 1024)
 
 /* ---- name.c --------------------------------------------------------------------------------- */
 
@@ -186,6 +189,7 @@ typedef struct sc_landing_t {
     int fd; /**< -1: none is under way */
     char name[80];
     apr_uint64_t size;
+    apr_uint64_t begun; /**< bytes of it that the disk was told to begin with */
     EVP_MD_CTX *hash;
 } sc_landing_t;
 
@@ -341,6 +345,13 @@ typedef struct sc_farm_t {
     unsigned int lines;     /**< complaints in the log since lines_since */
     unsigned int swallowed; /**< and such that were not written */
     apr_time_t lines_since;
+    /* pace.c */
+    int busy;              /**< sessions are written: rest after each piece of work */
+    apr_time_t give_due;   /**< no block is given before that */
+    apr_time_t given_at;   /**< the last one was */
+    apr_size_t given;      /**< bytes of it */
+    apr_time_t fetch_rest; /**< no block is asked for before that */
+    apr_time_t take_rest;  /**< nothing more is taken before that */
     sc_buf_t out;
     unsigned char slice[SC_DEPLOY_BLOCK_MAX];
 } sc_farm_t;
@@ -355,6 +366,8 @@ void sc_farm_left(sc_farm_t *f, apr_uint32_t peer);
 void sc_farm_message(sc_farm_t *f, apr_uint32_t peer, const void *bytes, apr_size_t len);
 /** A block has left for that member, or was lost. */
 void sc_farm_sent(sc_farm_t *f, apr_uint32_t peer);
+/** Sessions are written on this node (1), or not any more. */
+void sc_farm_busy(sc_farm_t *f, int busy);
 /** Do one piece of what is to be done. @return mono time of the next call; it may come earlier */
 apr_time_t sc_farm_step(sc_farm_t *f);
 
@@ -398,6 +411,21 @@ void sc_compare_ask(sc_farm_t *f, sc_farm_peer_t *p);
 /** Give up those who do not answer. */
 void sc_compare_deadlines(sc_farm_t *f, apr_time_t now);
 
+/* pace.c */
+/** Bytes a second that rests let through while sessions are written: at most, however quick the
+ *  machine is, and at least, however long a piece of work takes: so a deployment has an end. */
+#define SC_PACE_MOST (16 * 1024 * 1024)
+#define SC_PACE_LEAST (4 * 1024 * 1024)
+/**
+ * When the next piece of work may begin. While sessions are written the time between two pieces is
+ * a multiple of what the first one took, within the bounds above.
+ * @param begun when the piece began @param now when it was done @param bytes how much it was
+ */
+apr_time_t sc_pace_next(const sc_farm_t *f, apr_time_t begun, apr_time_t now, apr_uint64_t bytes);
+/** The same of a piece that has just begun: when the next one may begin although this one has not
+ *  ended, since whose turn it is may never end it. */
+apr_time_t sc_pace_latest(const sc_farm_t *f, apr_time_t now, apr_uint64_t bytes);
+
 /* watch.c */
 /** @return 1: there was something to do, and there may be more */
 int sc_watch_step(sc_farm_t *f, apr_time_t now);
@@ -409,6 +437,8 @@ void sc_watch_overruled(sc_farm_t *f, sc_deploy_entry_t *e);
 
 /* fetch.c */
 int sc_fetch_step(sc_farm_t *f, apr_time_t now);
+/** When it has something to do next, of itself. */
+apr_time_t sc_fetch_due(const sc_farm_t *f);
 int sc_fetch_idle(const sc_farm_t *f);
 void sc_fetch_close(sc_farm_t *f);
 /** Nothing is wanted of that member any more. @return 1: something was */
@@ -419,7 +449,7 @@ void sc_fetch_block(sc_farm_t *f, sc_farm_peer_t *peer, const sc_deploy_msg_t *m
 void sc_fetch_no_block(sc_farm_t *f, sc_farm_peer_t *peer, const sc_deploy_msg_t *m);
 /** @return APR_SUCCESS; APR_ENOSPC: that member asks for more than it may */
 apr_status_t sc_serve_ask(sc_farm_t *f, sc_farm_peer_t *peer, const sc_deploy_msg_t *m);
-int sc_serve_step(sc_farm_t *f);
+int sc_serve_step(sc_farm_t *f, apr_time_t now);
 void sc_serve_forget(sc_farm_t *f, const sc_deploy_entry_t *e);
 
 /* command.c */
@@ -433,11 +463,12 @@ void sc_command_step(sc_farm_t *f, apr_time_t now);
 void sc_deploy_process(int fd, pid_t engine, const sc_config_deployer_t *config,
                        sc_log_level_t level) __attribute__((noreturn));
 
-/** What goes over the pair: the first byte, then (but for C, L and R) the member as u32. */
+/** What goes over the pair: the first byte, then (but for c, l and r) the member as u32. */
 #define SC_DEPLOY_JOINED 'J'    /**< to the process: name */
 #define SC_DEPLOY_LEFT 'Q'      /**< to the process */
 #define SC_DEPLOY_MESSAGE 'M'   /**< to the process: message */
 #define SC_DEPLOY_SENT 'S'      /**< to the process: a block has left */
+#define SC_DEPLOY_BUSY 'B'      /**< to the process: instead of a member 1: sessions are written */
 #define SC_DEPLOY_SEND 'm'      /**< to the engine: message */
 #define SC_DEPLOY_SEND_BULK 'b' /**< to the engine: message with a block */
 #define SC_DEPLOY_COUNTS 'c'    /**< to the engine: sc_farm_counts_t */

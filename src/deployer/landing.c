@@ -21,6 +21,9 @@
 #include "internal.h"
 
 #define PART ".part"
+/** So much is gathered in memory before the disk is told to begin with it: what fsync is left with
+ * at the end is little, and does not come as one burst. */
+#define GATHERED (4 * 1024 * 1024)
 
 void sc_file_id(sc_file_id_t *id, const struct stat *st)
 {
@@ -102,6 +105,11 @@ apr_status_t sc_landing_append(sc_landing_t *l, const void *bytes, apr_size_t le
         p += n;
         len -= (apr_size_t)n;
         l->size += (apr_uint64_t)n;
+    }
+    if (l->size - l->begun >= GATHERED) { /* only a hint: whether it is there fsync says */
+        (void)sync_file_range(l->fd, (off_t)l->begun, (off_t)(l->size - l->begun),
+                              SYNC_FILE_RANGE_WRITE);
+        l->begun = l->size;
     }
     return APR_SUCCESS;
 }

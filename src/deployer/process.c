@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@
 #define BURST 32
 #define COUNTS_INTERVAL apr_time_from_msec(200)
 /** Sessions come first where processors are short. */
-#define NICENESS 5
+#define NICENESS 10
 
 typedef struct process_t {
     int fd;
@@ -124,6 +125,9 @@ static void heard(process_t *p, apr_size_t len)
     case SC_DEPLOY_SENT:
         sc_farm_sent(p->farm, peer);
         break;
+    case SC_DEPLOY_BUSY:
+        sc_farm_busy(p->farm, peer != 0);
+        break;
     default:
         break;
     }
@@ -173,11 +177,13 @@ static void live(process_t *p)
 
 static void set_up(pid_t engine)
 {
+    static const struct sched_param any;
     sigset_t none;
 
     signal(SIGTERM, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is one that could not be written */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -188,6 +194,8 @@ static void set_up(pid_t engine)
     (void)umask(0); /* modes are given with each file and directory */
     errno = 0;
     (void)!nice(NICENESS);
+    (void)sched_setscheduler(0, SCHED_BATCH,
+                             &any); /* it takes nobody's processor when it wakes up */
 }
 
 void sc_deploy_process(int fd, pid_t engine, const sc_config_deployer_t *config,

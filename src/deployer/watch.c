@@ -386,9 +386,11 @@ static void taken(sc_farm_t *f)
 
 static void take_slice(sc_farm_t *f)
 {
+    apr_size_t slice = f->busy ? SC_FARM_SMALL_SLICE : SC_FARM_SLICE;
+    apr_time_t begun = sc_farm_now(f);
     apr_size_t done = 0;
 
-    while (done < SC_FARM_SLICE) {
+    while (done < slice) {
         ssize_t n = read(f->taking_fd, f->slice, READ_BYTES);
         apr_status_t rv;
 
@@ -397,6 +399,7 @@ static void take_slice(sc_farm_t *f)
         }
         if (n == 0) {
             taken(f);
+            f->take_rest = sc_pace_next(f, begun, sc_farm_now(f), SC_FARM_SMALL_SLICE);
             return;
         }
         rv = n < 0 ? errno : sc_landing_append(&f->intake, f->slice, (apr_size_t)n);
@@ -410,6 +413,7 @@ static void take_slice(sc_farm_t *f)
         }
         done += (apr_size_t)n;
     }
+    f->take_rest = sc_pace_next(f, begun, sc_farm_now(f), done);
 }
 
 /* ---- step by step --------------------------------------------------------------------------- */
@@ -427,6 +431,9 @@ int sc_watch_step(sc_farm_t *f, apr_time_t now)
         return 0;
     }
     if (f->taking != NULL) {
+        if (now < f->take_rest) {
+            return 0;
+        }
         take_slice(f);
         return 1;
     }
@@ -435,7 +442,7 @@ int sc_watch_step(sc_farm_t *f, apr_time_t now)
         f->scan_due = sc_farm_now(f) + apr_time_from_msec(f->env.config->scan_ms);
     }
     /* what others have decided is heard first */
-    if (f->to_take == 0 || now < f->take_due || sc_farm_listening(f)) {
+    if (f->to_take == 0 || now < f->take_due || now < f->take_rest || sc_farm_listening(f)) {
         return 0;
     }
     e = next_queued(f);

@@ -116,7 +116,8 @@ class Report:
         d = self.deploy
         self.aim(f"{d['clients']} clients that write while {d['mib']} MiB come to two other nodes: "
                  "their p99 at most doubles",
-                 f"{d['ratio']:.2f} times ({d['ratios'][0]:.2f} to {d['ratios'][-1]:.2f})",
+                 f"{d['ratio']:.2f} times ({d['ratios'][0]:.2f} to {d['ratios'][-1]:.2f}, "
+                 f"{len(d['ratios'])} rounds)",
                  d["ratio"] <= 2)
 
     # -- text
@@ -173,7 +174,7 @@ class Report:
                 f"deployment of {d['mib']} MiB to two nodes, encrypted: {d['seconds']:.1f} s; p99 of "
                 f"{d['clients']} clients' writes at 400/s: {d['quiet_us']:.0f} µs without, "
                 f"{d['during_us']:.0f} µs during it; {d['failed']} failed, {d['degraded']} degraded"
-                + (f"; it was over before the load in {d['over']} runs" if d["over"] else ""))
+                f"; it was over before the load in {d['over']} of {len(d['runs'])} runs")
         if s:
             lines.append(f"{s['sessions']} sessions made at {s['creations_per_s']:.0f}/s, "
                          f"{s['failed']} failed")

@@ -6,11 +6,13 @@ import os
 import pwd
 import re
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
+import foe
 from node import proc_parent, proc_state, read_file, send_signal, wait_until
 
 BLOCK = 64 * 1024
@@ -110,6 +112,36 @@ def content(size, seed=1):
     """Bytes that compress badly and differ with the seed."""
     block = hashlib.sha512(str(seed).encode()).digest() * 1024
     return (block * (size // len(block) + 1))[:size]
+
+
+class Writing(threading.Thread):
+    """A session that is written and read all the time, on one node and another."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.client = nodes[0].client()
+        self.client.op("set=k:0")
+        self.node = nodes[1]
+        self.n = 0
+        self.wrong = []
+        self.over = threading.Event()
+
+    def run(self):
+        client = self.client
+        while not self.over.wait(0.01):
+            try:
+                self.n += 1
+                client.op(f"set=k:{self.n}")
+                read = client.op("", port=self.node.port).values["k"]
+                if read != str(self.n):
+                    self.wrong.append((self.n, read))
+            except Exception as e:  # pylint: disable=broad-except
+                self.wrong.append((self.n, repr(e)))
+
+    def check(self):
+        self.over.set()
+        self.join(60)
+        assert self.n > 0 and not self.wrong, self.wrong[:5]
 
 
 # ---- what an administrator does ------------------------------------------------------------------
@@ -390,6 +422,309 @@ def test_member_without_a_deployer(farm):
     wait_until(lambda: made.nodes[2].count("messages_in") > 0, LONG, "heard")
     assert made.places[2].deployed() == {} and made.nodes[2].state() == "ready"
     assert made.nodes[2].status()["deployer"]["running"] is False
+
+
+# ---- no room -------------------------------------------------------------------------------------
+
+class Disk:
+    """A small file system with a node's deployDir and tempDir, in a mount namespace of its own, so that
+    nothing is left behind. It is there while the node runs."""
+
+    # keeps the node's own address, as a Place of netns.py
+    front = back = "127.0.0.1"
+
+    def __init__(self, place, size):
+        self.place = place
+        self.top = os.path.join(place.node.root, "disk")
+        os.mkdir(self.top, 0o755)
+        script = (f'mount -t tmpfs -o size={size},mode=755 tmpfs "{self.top}" && '
+                  f'cd "{self.top}" && mkdir -m 755 deploy temp && chown www-data: deploy temp && '
+                  'cd / && exec "$@"')
+        self.command = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        if subprocess.run(self.command + ["true"], capture_output=True, check=False).returncode:
+            if os.environ.get("SC_NO_NETNS") == "1":
+                pytest.skip("no mount namespaces here (SC_NO_NETNS=1)")
+            pytest.fail("this test needs to mount a tmpfs, as root with CAP_SYS_ADMIN; leave it out "
+                        "with SC_NO_NETNS=1")
+        for name in ("deploy", "temp"):
+            place.dirs[name] = os.path.join(self.top, name)
+        place.node.place = self
+
+    def entered(self):
+        """The node runs: from here on the test looks at its files where they are."""
+        for name in ("deploy", "temp"):
+            self.place.dirs[name] = f"/proc/{self.place.node.pid}/root{self.top}/{name}"
+
+    def grow(self, size):
+        subprocess.run(["nsenter", f"--mount=/proc/{self.place.node.pid}/ns/mnt", "mount", "-o",
+                        f"remount,size={size}", self.top], check=True)
+
+
+@pytest.mark.parametrize("where", ["receiver", "watcher"])
+def test_full_disk(farm, where):
+    made = Deployment(farm, n=2, start=False)
+    watcher, receiver = made.places
+    full = receiver if where == "receiver" else watcher
+    disk = Disk(full, "4m")
+    full.node.directives = full.node.directives.split("SessionClusterDeployer")[0] + full.line()
+    made.cluster.start()
+    disk.entered()
+    old, new = content(1 << 20, 1), content(6 << 20, 2)
+    watcher.put("a", old)
+    made.all_have({"a": old})
+    looking = [Halves(p.path("a"), [old, new]) for p in made.places]
+    for one in looking:
+        one.start()
+    writing = Writing(made.nodes)
+    writing.start()
+
+    watcher.put("a", new)
+    wait_until(lambda: full.node.count("deploy_failed") >= 1, LONG, "counted")
+    full.node.wait_log(r"No space left on device.*SC0905: a could not be brought here from member "
+                       r".*: tempDir cannot be written to; it is tried again" if where == "receiver"
+                       else r"No space left on device.*SC0902: a in watchDir could not be taken over")
+    # what has come is no use and in the way; small files have room
+    watcher.put("b", b"small")
+    made.all_have({"a": old, "b": b"small"}, places=[full])
+    if where == "receiver":  # each time that it is told what there is, and no more often
+        wait_until(lambda: full.node.count("deploy_failed") >= 2, LONG, "tried again")
+    assert full.node.count("deploy_failed") < 20 and full.deployed()["a"] == old
+    assert full.node.status()["deployer"]["running"]
+
+    disk.grow("32m")
+    made.all_have({"a": new, "b": b"small"})
+    writing.check()
+    for one in looking:
+        one.check()
+    wait_until(lambda: not full.parts(), LONG, "nothing left in tempDir")
+    assert all(n.count("degraded") == 0 for n in made.nodes)
+    assert "SC0922" not in full.node.log()
+
+
+def limit_files(pid, size):
+    """The size that files of a process may grow to, set as its own user may."""
+    user = {"user": "www-data", "group": "www-data", "extra_groups": []} if os.geteuid() == 0 else {}
+    subprocess.run(["prlimit", "--pid", str(pid), f"--fsize={size}:"], check=True, **user)
+
+
+def test_files_that_may_not_grow(farm):
+    """A limit on the size of files is not the end of the process."""
+    made = Deployment(farm, n=2)
+    node = made.nodes[1]
+    old, new = content(10000, 1), content(3 << 20, 2)
+    made.places[0].put("a", old)
+    made.all_have({"a": old})
+    pid = deployer_pid(node)
+    limit_files(pid, 1 << 20)
+    made.places[0].put("a", new)
+    node.wait_log(r"File too large.*SC0905: a could not be brought here", LONG)
+    wait_until(lambda: node.count("deploy_failed") >= 1, LONG, "counted")
+    assert deployer_pid(node) == pid and made.places[1].deployed() == {"a": old}
+    limit_files(pid, "unlimited")
+    made.all_have({"a": new})
+    assert deployer_pid(node) == pid and "SC0922" not in node.log()
+
+
+# ---- a member that plays foul --------------------------------------------------------------------
+
+def tree(top, *without):
+    """name -> content or target of all files below a directory."""
+    found = {}
+    for folder, folders, files in os.walk(top):
+        folders[:] = [f for f in folders if os.path.join(folder, f) not in without]
+        for one in files + [f for f in folders if os.path.islink(os.path.join(folder, f))]:
+            path = os.path.join(folder, one)
+            found[path] = os.readlink(path) if os.path.islink(path) else read_file(path)
+    return found
+
+
+class Victim:
+    """Two nodes, of which the second one is spoken to by a member with the secret."""
+
+    def __init__(self, farm):
+        self.foe = foe.Foe(farm)
+        self.made = Deployment(farm, n=2, start=False, maxFileSize="1M", maxTotalSize="4M",
+                               maxFiles=20)
+        self.foe.listed(self.made.nodes)
+        self.made.cluster.start()
+        self.nodes, self.places = self.made.nodes, self.made.places
+        self.node, self.place = self.nodes[1], self.places[1]
+        # where it could write if it were led there
+        self.outside = os.path.join(self.node.root, "outside")
+        os.mkdir(self.outside, 0o755)
+        own(self.outside)
+        with open(os.path.join(self.outside, "kept"), "wb") as f:
+            f.write(b"kept")
+        own(os.path.join(self.outside, "kept"))
+        self.places[0].put("first", b"first")
+        self.made.all_have({"first": b"first"})
+        self.before = self.others()
+        self.foe.join(self.nodes)
+        self.writing = Writing(self.nodes)
+        self.writing.start()
+
+    def others(self):
+        """All files of the node but those that it may write."""
+        root = self.node.root
+        return tree(root, self.place.dirs["deploy"], self.place.dirs["temp"],
+                    os.path.join(root, "logs"), os.path.join(root, "run"))
+
+    def counted(self, name, more, act):
+        before = self.node.count(name)
+        act()
+        wait_until(lambda: self.node.count(name) == before + more, LONG,
+                   f"{name}: {before} + {more}")
+
+    def refuses(self, more, *entries):
+        self.counted("deploy_refused", more, lambda: self.foe.list(self.node, *entries))
+
+    def fetches(self, name, data):
+        """A file is offered. @return when the node has asked for its first bytes"""
+        since = self.foe.heard()
+        self.foe.list(self.node, foe.entry(name, data))
+        sha = hashlib.sha256(data).digest()
+        self.foe.answer(self.node, foe.ASK_BLOCK, foe.text(name) + sha + foe.varint(0), since)
+
+    def gives(self, name, data):
+        """And given, as it should be."""
+        self.fetches(name, data)
+        for at in range(0, len(data), BLOCK):
+            if at > 0:
+                sha = hashlib.sha256(data).digest()
+                self.foe.answer(self.node, foe.ASK_BLOCK, foe.text(name) + sha + foe.varint(at))
+            self.foe.say(self.node, foe.block(data, at, data[at:at + BLOCK]))
+
+    def check(self, want):
+        """Nothing has come of it, and good files still come."""
+        self.foe.leave()
+        want = dict(want, first=b"first", good=content(3 * BLOCK, 9))
+        self.places[0].put("good", want["good"])
+        self.made.all_have(want)
+        self.writing.check()
+        assert self.others() == self.before
+        left = set(os.listdir(self.place.dirs["temp"])) - {"catalogue", "catalogue.new", "lock"}
+        assert all(re.fullmatch(r"[0-9a-f]{64}\.part", name) for name in left), left
+        assert all(n.count("degraded") == 0 for n in self.nodes)
+        assert "SC0922" not in self.node.log()  # one process all the time
+
+
+@pytest.fixture
+def victim(farm):
+    made = Victim(farm)
+    with made.foe:
+        yield made
+
+
+FOUL_NAMES = ["../outside/kept", "/etc/deployed", "a/../../outside/kept", "..", ".", ".htaccess",
+              "a/.git/config", "a//b", "a/", "", "a\nb", "a\0b", "a\x7fb", "a\x1b[2J", "..\\kept",
+              "n" * 256, "/".join("d" * 18)]
+
+
+def test_foul_names(victim):
+    for name in FOUL_NAMES:
+        victim.refuses(1, foe.entry(name, b"foul"))
+        # that others are read and removed is refused as well
+        victim.refuses(1, foe.entry(name, kind=foe.REMOVED))
+        victim.counted("deploy_refused", 1, lambda n=name: victim.foe.say(
+            victim.node, foe.ask_block(n, hashlib.sha256(b"kept").digest(), 0, 4)))
+    victim.node.wait_log("SC0914: a deployer's message of member .* was refused")
+    assert not os.path.exists("/etc/deployed")
+    victim.check({})
+
+
+def test_foul_files(victim):
+    # what is no file
+    for kind in (0, 3, 255):
+        victim.refuses(1, foe.entry("a", b"foul", kind=kind))
+    victim.refuses(1, foe.entry("a", b"foul", executable=4))
+    # too large, also where a sum of sizes would not fit; of a time that has not come
+    victim.refuses(4, foe.entry("a1", size=(1 << 20) + 1), foe.entry("a2", size=(1 << 64) - 1),
+                   foe.entry("a3", size=(1 << 63)), foe.entry("a4", b"foul", ahead=25 * 3600))
+    victim.node.wait_log("SC0911: a1 is not deployed: it is larger than maxFileSize")
+    victim.node.wait_log("SC0911: a4 is not deployed: its stamp is more than a day ahead")
+    # more together than there may be, and more of them: it asks for those that may be
+    victim.refuses(1, *[foe.entry(f"b{i}", size=1 << 20, sha=bytes([i] * 32)) for i in range(4)])
+    victim.node.wait_log("SC0911: b3 is not deployed: all files together")
+    victim.foe.leave()
+    victim.foe.join(victim.nodes)
+    victim.refuses(11, *[foe.entry(f"c{i:02}", b"foul %d" % i) for i in range(30)])
+    victim.node.wait_log("SC0911: c19 is not deployed: there are more than maxFiles")
+    victim.check({})
+
+
+def test_foul_links(victim):
+    # somebody has put links there, by which a name leads out
+    deploy, kept = victim.place.dirs["deploy"], os.path.join(victim.outside, "kept")
+    os.symlink(victim.outside, os.path.join(deploy, "way"))
+    os.symlink(kept, os.path.join(deploy, "last"))
+    victim.counted("deploy_failed", 1, lambda: victim.gives("way/kept", b"foul"))
+    victim.counted("deploy_failed", 1, lambda: victim.gives("way/new/kept", b"foul too"))
+    victim.node.wait_log("SC0905: way/kept could not be brought here .*: it could not be put into")
+    # the link itself makes room
+    victim.gives("last", b"a file")
+    wait_until(lambda: not os.path.islink(os.path.join(deploy, "last")), LONG, "replaced")
+    assert read_file(kept) == b"kept" and os.listdir(victim.outside) == ["kept"]
+    os.unlink(os.path.join(deploy, "way"))
+    victim.check({"last": b"a file"})
+
+
+def test_foul_blocks(victim):
+    node, member = victim.node, victim.foe
+    data = content(2 * BLOCK + 100, 5)
+    part = os.path.join(victim.place.dirs["temp"], hashlib.sha256(data).hexdigest() + ".part")
+
+    # not the one that comes next, behind the end, of no file that is wanted: as if not said
+    victim.fetches("a", data)
+    for at in (BLOCK, 2 * BLOCK, len(data), 1, (1 << 63), (1 << 64) - 1):
+        member.say(node, foe.block(data, at, data[:BLOCK]))
+    member.say(node, foe.block(b"another", 0, b"another"))
+    member.say(node, foe.message(foe.NO_BLOCK, hashlib.sha256(b"another").digest()))
+    # another size than was asked for
+    for size in (BLOCK - 1, BLOCK + 1, 0, 2 * BLOCK):
+        before = node.count("deploy_failed")
+        victim.counted("deploy_refused", 1, lambda s=size: member.say(
+            node, foe.block(data, 0, data[:s])))
+        wait_until(lambda b=before: node.count("deploy_failed") == b + 1, LONG, "given up")
+        assert not os.path.exists(part)
+        victim.fetches("a", data)
+    node.wait_log("SC0905: a could not be brought here .*: a block has the wrong size")
+    # other bytes
+    for at in (0, BLOCK):
+        member.answer(node, foe.ASK_BLOCK, foe.text("a") + hashlib.sha256(data).digest()
+                      + foe.varint(at))
+        member.say(node, foe.block(data, at, b"x" * BLOCK))
+    victim.counted("deploy_failed", 1, lambda: member.say(
+        node, foe.block(data, 2 * BLOCK, b"x" * 100)))
+    node.wait_log("SC0905: a could not be brought here .*: its checksum is wrong")
+    assert not os.path.exists(part)
+    victim.check({})
+
+
+def test_foul_messages(victim):
+    node, member = victim.node, victim.foe
+    sha = hashlib.sha256(b"first").digest()
+    for data in (foe.message(99), foe.message(foe.SUM, b"short"), foe.message(foe.SUM, b"s" * 33),
+                 foe.message(foe.SUM, b"s" * 32, version=9), foe.message(foe.LIST), b"SCD1",
+                 foe.message(foe.ASK, b"\xff" * 20), foe.message(foe.BLOCK, sha + b"\xff" * 20),
+                 foe.ask_block("first", sha, 0, 0), foe.ask_block("first", sha, 0, (128 << 10) + 1),
+                 foe.message(foe.BLOCK, b"b" * (200 << 10))):
+        victim.counted("deploy_refused", 1, lambda d=data: member.say(node, d))
+    # what it has not, or not there, it does not give
+    for name, what, at, n in (("first", sha, 0, 6), ("first", sha, (1 << 64) - 1, 2),
+                              ("catalogue", sha, 0, 5),
+                              ("first", hashlib.sha256(b"second").digest(), 0, 5)):
+        since = member.heard()
+        member.say(node, foe.ask_block(name, what, at, n))
+        member.answer(node, foe.NO_BLOCK, what, since)
+    # more at once than a member may ask for
+    before = node.count("deploy_refused")
+
+    def flood():
+        for ended in [member.begin(node, foe.ask_block("first", sha, 0, 5)) for _ in range(100)]:
+            member.wait(ended)
+        return node.count("deploy_refused") > before
+    wait_until(flood, LONG, "refused")
+    victim.check({})
 
 
 # ---- after a batch -------------------------------------------------------------------------------

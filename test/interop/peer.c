@@ -12,8 +12,10 @@
  *   counter NAME                      "counter NAME value", of the noticeboard's
  *   close                             a graceful leave; "closed"
  *
- * Events: "added host:port uid", "gone host:port", "message host:port options length sha1". The log
- * goes to stderr. It leaves when stdin ends.
+ * Events: "added host:port uid", "gone host:port", "message host:port options length sha1"; with
+ * show=1 the message's bytes follow in hex. The log goes to stderr. It leaves when stdin ends.
+ *
+ * With secret= it proves to be a member, so what it is told to send is that of a member.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +39,8 @@
 
 typedef struct peer_t {
     sc_config_t config;
+    sc_secrets_t secrets;
+    apr_uint32_t show;
     sc_member_t foreign[SC_MEMBERS_MAX]; /* those that have been told */
     apr_size_t nforeign;
     sc_timer_t look;
@@ -154,6 +158,22 @@ static void set_uid(peer_t *p, const char *value)
     }
 }
 
+static void set_secret(peer_t *p, const char *value)
+{
+    apr_status_t rv = sc_secrets_add(&p->secrets, value, strlen(value));
+
+    if (rv != APR_SUCCESS) {
+        die("secret", rv);
+    }
+    p->config.secret.count = p->secrets.count;
+    memcpy(p->config.secret.id, p->secrets.id, sizeof(p->secrets.id));
+}
+
+static void set_role(peer_t *p, const char *value)
+{
+    p->config.role = strcmp(value, "balancer") == 0 ? SC_ROLE_BALANCER : SC_ROLE_NODE;
+}
+
 static void set_foreign(peer_t *p, const char *value)
 {
     p->config.mcast.accept_foreign = strcmp(value, "accept") == 0;
@@ -208,6 +228,9 @@ static void set_one(peer_t *p, const char *key, const char *value)
         {"member", set_member, NULL, NULL, 0},
         {"interceptor", set_interceptor, NULL, NULL, 0},
         {"foreign", set_foreign, NULL, NULL, 0},
+        {"secret", set_secret, NULL, NULL, 0},
+        {"role", set_role, NULL, NULL, 0},
+        {"show", NULL, &p->show, NULL, 0},
         {"advertisePort", NULL, &c->receiver.advertise_port, NULL, 0},
         {"udpPort", NULL, &c->receiver.udp_port, NULL, 0},
         {"host", NULL, NULL, c->receiver.address, sizeof(c->receiver.address)},
@@ -292,14 +315,23 @@ static void up_message(void *baton, const sc_packet_t *packet)
     char text[2 * APR_SHA1_DIGESTSIZE + 1];
     apr_sha1_ctx_t sha1;
     char a[SC_MEMBER_NAME];
+    const peer_t *p = baton;
+    char *bytes = calloc(1, p->show ? 2 * packet->body_len + 2 : 1);
 
-    (void)baton;
+    if (bytes == NULL) {
+        die("message", APR_ENOMEM);
+    }
+    if (p->show) {
+        bytes[0] = ' ';
+        hex(packet->body, packet->body_len, bytes + 1);
+    }
     apr_sha1_init(&sha1);
     apr_sha1_update_binary(&sha1, packet->body, (unsigned int)packet->body_len);
     apr_sha1_final(digest, &sha1);
     hex(digest, sizeof(digest), text);
-    say("message %s %u %" APR_SIZE_T_FMT " %s", address(&packet->from, a, sizeof(a)),
-        packet->options, packet->body_len, text);
+    say("message %s %u %" APR_SIZE_T_FMT " %s%s", address(&packet->from, a, sizeof(a)),
+        packet->options, packet->body_len, text, bytes);
+    free(bytes);
 }
 
 static void say_added(const sc_member_t *m)
@@ -585,6 +617,8 @@ static void open_channel(peer_t *p)
     net.group_fd = p->group_fd;
     net.board = &p->board;
     net.log = &log_sink;
+    net.secrets = &p->secrets;
+    net.uid = p->uid;
     cfg.config = &p->config;
     cfg.clock = &sc_clock_system;
     cfg.timers = sc_loop_timers(p->loop);

@@ -33,6 +33,7 @@ typedef struct world_t {
     sc_sent_fn_t *done[64];
     void *batons[64];
     int under_way;
+    sc_version_t listed; /* the last entry of the last LIST */
 } world_t;
 
 static apr_time_t clock_mono(void *ctx)
@@ -56,6 +57,14 @@ static apr_status_t world_send(void *ctx, const sc_member_t *to, const void *byt
     CU_ASSERT_EQUAL(sc_deploy_msg_get(&m, bytes, len), APR_SUCCESS);
     w->hellos += m.event == SC_DEPLOY_HELLO;
     w->packets[m.event]++;
+    if (m.event == SC_DEPLOY_LIST) {
+        char name[SC_DEPLOY_NAME_MAX + 1];
+        sc_version_t v;
+
+        while (sc_deploy_entry_get(&m.entries, name, &v) == APR_SUCCESS) {
+            w->listed = v;
+        }
+    }
     if (w->refuse || w->under_way == 64) {
         return APR_NOTFOUND;
     }
@@ -246,10 +255,108 @@ static void test_deployer(void)
     world_end(w);
 }
 
+/** All that was under way has left. */
+static void all_sent(world_t *w)
+{
+    while (w->under_way > 0) {
+        w->under_way--;
+        w->done[w->under_way](w->batons[w->under_way], APR_SUCCESS);
+    }
+}
+
+/** Two blocks are asked for. @return how many of them are given before the first one has left */
+static int given_at_once(world_t *w, sc_deployer_t *d, const sc_member_t *m)
+{
+    int before = w->packets[SC_DEPLOY_BLOCK];
+    int lists = w->packets[SC_DEPLOY_LIST];
+    int given;
+    sc_buf_t b;
+    int i;
+
+    sc_buf_init(&b, SC_DEPLOY_PACKET_MAX);
+    for (i = 0; i < 2; i++) {
+        sc_deploy_put_ask_block(&b, "a", w->listed.sha, (apr_uint64_t)i * RIG_BLOCK, RIG_BLOCK);
+        sc_deployer_message(d, m, b.data, b.len);
+    }
+    CU_ASSERT(until(w, &w->packets[SC_DEPLOY_BLOCK], before + 1));
+    /* it reads so many messages in a row at most: what it can do has been done when it has answered
+     */
+    for (i = 0; i < 40; i++) {
+        sc_deploy_put_ask(&b, "");
+        sc_deployer_message(d, m, b.data, b.len);
+        CU_ASSERT(until(w, &w->packets[SC_DEPLOY_LIST], ++lists));
+    }
+    given = w->packets[SC_DEPLOY_BLOCK] - before;
+    all_sent(w);
+    CU_ASSERT(until(w, &w->packets[SC_DEPLOY_BLOCK], before + 2));
+    all_sent(w);
+    sc_buf_free(&b);
+    return given;
+}
+
+/** In which no session changes. */
+static void quiet_seconds(world_t *w)
+{
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        w->skew += apr_time_from_msec(1100);
+        (void)sc_loop_once(w->loop, 1000);
+    }
+}
+
+/** The process hears whether sessions are written, and that they are not any more. */
+static void test_busy(void)
+{
+    world_t *w = world_begin();
+    sc_deployer_t *d;
+    sc_member_t m;
+    apr_time_t end;
+    sc_buf_t b;
+
+    memset(&m, 0, sizeof(m));
+    CU_ASSERT_EQUAL(sc_member_set_host(&m, "127.0.0.1"), APR_SUCCESS);
+    m.port = 4001;
+    end = apr_time_now() + apr_time_from_sec(30);
+    w->board.count.changed = 1000; /* of engines before */
+    farms_put(&w->rig, 0, "a", 2 * RIG_BLOCK, 1);
+    CU_ASSERT_EQUAL_FATAL(sc_deployer_create(&d, &w->env, w->rig.pool), APR_SUCCESS);
+    sc_deployer_start(d);
+    sc_deployer_member_added(d, &m);
+    sc_buf_init(&b, SC_DEPLOY_PACKET_MAX);
+    while (w->listed.kind != SC_DEPLOY_FILE && apr_time_now() < end) {
+        int lists = w->packets[SC_DEPLOY_LIST];
+
+        sc_deploy_put_ask(&b, "");
+        sc_deployer_message(d, &m, b.data, b.len);
+        CU_ASSERT_FATAL(until(w, &w->packets[SC_DEPLOY_LIST], lists + 1));
+        all_sent(w);
+        (void)sc_loop_once(w->loop, apr_time_from_msec(100));
+    }
+    CU_ASSERT_EQUAL_FATAL(w->listed.kind, SC_DEPLOY_FILE);
+
+    CU_ASSERT_EQUAL(given_at_once(w, d, &m), 2);
+    w->board.count.changed += 5;
+    CU_ASSERT_EQUAL(given_at_once(w, d, &m), 1);
+    quiet_seconds(w);
+    CU_ASSERT_EQUAL(given_at_once(w, d, &m), 2);
+    w->board.count.applied += 5; /* others' changes */
+    CU_ASSERT_EQUAL(given_at_once(w, d, &m), 1);
+    quiet_seconds(w);
+    w->board.count.touches += 5;
+    CU_ASSERT_EQUAL(given_at_once(w, d, &m), 2);
+    sc_buf_free(&b);
+    sc_deployer_stop(d);
+    all_sent(w);
+    (void)waitpid(-1, NULL, 0);
+    world_end(w);
+}
+
 void deployer_add_pair(void)
 {
     CU_pSuite s = CU_add_suite("deployer: engine", NULL, NULL);
 
     CU_add_test(s, "the process", test_process);
     CU_add_test(s, "messages", test_deployer);
+    CU_add_test(s, "sessions are written", test_busy);
 }
