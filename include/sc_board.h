@@ -287,7 +287,9 @@ typedef struct sc_board_t {
     apr_uint32_t moving;            /**< changes of location under way */
     apr_uint32_t draining;          /**< 1: an administrator wants this node to be free; outlives
                                          engines and restarts, not the mapping */
-    sc_rates_t rates;               /**< of the last seconds; words of their own, not one picture */
+    apr_uint32_t completed; /**< 1: an engine on this mapping has been READY: it had what the
+                                 others had then, and has it still */
+    sc_rates_t rates;       /**< of the last seconds; words of their own, not one picture */
     sc_notices_t notices;
     apr_uint32_t restore; /**< SessionClusterSnapshot, see restore.c: 0: not looked at yet */
     apr_uint64_t forgot;  /**< newest stamp of an ended session that was forgotten, here or by those

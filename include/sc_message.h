@@ -225,6 +225,9 @@ typedef struct sc_msg_retrieve_t {
                               what it holds */
     apr_uint32_t away;   /**< reply: 1: so many members have gone without a word lately that all
                               holders of a session may be among them (backup manager) */
+    apr_uint32_t blank; /**< reply: 1: the sender has begun with nothing, and is not READY yet. What
+                             it was told before it has forgotten, so it does not count among those
+                             whom a quorum asks */
     sc_wire_session_t session; /**< reply: its context and id equal those above; with SC_REC_PROXY
                                     in flags only the location is known: no body, and a primary
                                     and an epoch that are not 0 */
@@ -270,6 +273,7 @@ apr_status_t sc_msg_ping_reply_get(sc_rd_t *r, sc_msg_ping_reply_t *p);
 #define SC_PLACES_LAST 0x1    /**< PROXY: the last one that answers a STATE */
 #define SC_PLACES_CLAIM 0x2   /**< NOTIFY: the locations are known; each item's number is claimed */
 #define SC_PLACES_DECIDED 0x4 /**< NOTIFY: all have accepted these locations. There is no reply */
+#define SC_PLACES_BLANK 0x8   /**< NOTIFY_REPLY: as in sc_msg_retrieve_t */
 /** Bytes of a list at most, names included: less than the smallest maxFrame. */
 #define SC_PLACES_BYTES (48 * 1024)
 

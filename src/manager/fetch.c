@@ -160,7 +160,7 @@ static void ask(sc_fetch_t *f, sc_peer_t *peer)
         return;
     }
     a->serial = peer->serial;
-    a->answered = a->gave = a->none = 0;
+    a->answered = a->gave = a->none = a->blank = 0;
     a->route = peer->route;
     memset(&msg, 0, sizeof(msg));
     msg.context.s = sc_store_context_name(m->store, f->context);
@@ -476,6 +476,7 @@ static void note_answer(sc_fetch_t *f, const sc_member_t *from, const sc_msg_ret
     if (peer != NULL && f->asked[peer - f->m->peer].serial == peer->serial) {
         a = &f->asked[peer - f->m->peer];
         a->answered = 1;
+        a->blank = msg->blank != 0;
         a->none = !msg->found || dead;
         a->gave = copy && merged == APR_SUCCESS && held_by != NULL &&
                   sc_record_holder(held_by, peer->route) != SC_HOLDER_NONE;

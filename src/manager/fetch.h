@@ -32,6 +32,7 @@ typedef struct sc_fetch_asked_t {
     int answered;
     int gave;           /**< it holds the session: its copy has been merged */
     apr_uint32_t epoch; /**< of the location by which it does */
+    int blank;          /**< it has forgotten what it was told */
     int none;           /**< it knows nothing of it, or that it is dead */
     apr_uint16_t route; /**< its */
 } sc_fetch_asked_t;

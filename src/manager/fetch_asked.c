@@ -67,6 +67,7 @@ apr_status_t sc_fetch_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     msg.sure =
         known && held && !news && !m->lapsed && (msg.found || m->board->count.refused_full == 0);
     msg.away = !msg.found && sc_mgr_is_backup(m) && sc_fetch_holders_away(m);
+    msg.blank = sc_mgr_is_blank(m);
     sc_buf_clear(&m->msg);
     sc_msg_retrieve_put(&m->msg, SC_EVT_RETRIEVE_REPLY, &msg);
     sc_mgr_reply(m, from);

@@ -78,14 +78,27 @@ int sc_fetch_all_answered(const sc_fetch_t *f, int mute_too)
     return 1;
 }
 
-/* Whether enough members have answered. */
+/* Whether the session is only to be made, on this node: nobody else has heard of its id. */
+static int only_creates(const sc_fetch_t *f)
+{
+    const sc_waiter_t *w = f->waiters;
+
+    while (w != NULL && w->creates && !w->again) {
+        w = w->next;
+    }
+    return f->waiters != NULL && w == NULL;
+}
+
+/* Whether enough members have answered. What a quorum has acknowledged is not known any more to who
+ * has lost his memory since. */
 static int is_quorum(const sc_fetch_t *f)
 {
-    apr_uint32_t n = 1, i;
+    int all = f->m->config->quorum < 2 || only_creates(f);
+    apr_uint32_t n = all || !sc_mgr_is_blank(f->m), i;
 
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         n += f->asked[i].serial != 0 && f->asked[i].serial == f->m->peer[i].serial &&
-             f->asked[i].answered;
+             f->asked[i].answered && (all || !f->asked[i].blank);
     }
     return n >= f->m->config->quorum;
 }
@@ -170,12 +183,7 @@ static int are_strangers(const sc_fetch_t *f)
  * is new and random: those who do not answer, or are not seen, have nothing of it either. */
 static int is_new(const sc_fetch_t *f)
 {
-    const sc_waiter_t *w = f->waiters;
-
-    while (w != NULL && w->creates && !w->again) {
-        w = w->next;
-    }
-    return f->holders && f->waiters != NULL && w == NULL && !f->found && !f->unreadable &&
+    return f->holders && only_creates(f) && !f->found && !f->unreadable &&
            f->best.primary == SC_ROUTE_NONE;
 }
 

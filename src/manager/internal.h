@@ -294,6 +294,8 @@ void sc_notify_start(sc_manager_t *m);
 
 /* manager.c */
 apr_time_t sc_mgr_now(const sc_manager_t *m);
+/** Whether this node has begun with nothing, and has not got yet what the others have. */
+int sc_mgr_is_blank(const sc_manager_t *m);
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state);
 /** Tell children and members the state again: it, the quorum or draining has changed. */
 void sc_mgr_announce(sc_manager_t *m);

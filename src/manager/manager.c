@@ -51,12 +51,20 @@ void sc_mgr_notice(sc_manager_t *m, sc_notice_kind_t kind, const sc_member_t *wh
                   number);
 }
 
+int sc_mgr_is_blank(const sc_manager_t *m)
+{
+    return !sc_board_get(m->board->completed);
+}
+
 void sc_mgr_set_state(sc_manager_t *m, sc_node_state_t state)
 {
     if (m->state == state) {
         return;
     }
     m->state = state;
+    if (state == SC_NODE_READY) {
+        sc_board_set(m->board->completed, 1);
+    }
     sc_log(m->cfg.log, SC_LOG_INFO, 0, "SC0570: this node is %s", sc_node_state_name(state));
     sc_mgr_announce(m);
     sc_lease_review(m);

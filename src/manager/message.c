@@ -573,10 +573,13 @@ void sc_msg_retrieve_put(sc_buf_t *b, sc_event_t event, const sc_msg_retrieve_t 
         }
         sc_put_varint(b, m->sure);
     }
-    if (m->serial != 0 || m->away) {
+    if (m->serial != 0 || m->away || m->blank) {
         sc_put_varint(b, m->serial);
     }
-    if (event == SC_EVT_RETRIEVE_REPLY && m->away) {
+    if (event == SC_EVT_RETRIEVE_REPLY && (m->away || m->blank)) {
+        sc_put_varint(b, m->away);
+    }
+    if (event == SC_EVT_RETRIEVE_REPLY && m->blank) {
         sc_put_varint(b, 1);
     }
 }
@@ -603,6 +606,9 @@ apr_status_t sc_msg_retrieve_get(sc_rd_t *r, sc_event_t event, sc_msg_retrieve_t
     }
     if (event == SC_EVT_RETRIEVE_REPLY && !r->bad && sc_rd_left(r) > 0) {
         m->away = sc_part_yes(r);
+    }
+    if (event == SC_EVT_RETRIEVE_REPLY && !r->bad && sc_rd_left(r) > 0) {
+        m->blank = sc_part_yes(r);
     }
     return sc_part_verdict(r);
 }

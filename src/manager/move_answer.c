@@ -130,7 +130,10 @@ apr_status_t sc_move_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     if (b->asked[place] != peer->serial || (b->replied >> place & 1)) {
         return APR_SUCCESS;
     }
-    b->replied |= (apr_uint64_t)1 << place;
+    /* who has forgotten what he promised makes no quorum of promises; he is asked again */
+    if (b->phase != SC_MOVE_CLAIM || m->config->quorum < 2 || !(list.flags & SC_PLACES_BLANK)) {
+        b->replied |= (apr_uint64_t)1 << place;
+    }
     for (i = 0; i < list.ngroups && sc_places_group_get(r, &g) == APR_SUCCESS; i++) {
         judge_group(b, from, peer, &list, &g);
     }

@@ -252,7 +252,8 @@ apr_status_t sc_move_notified(sc_manager_t *m, const sc_member_t *from, sc_rd_t 
     }
     if (!v.bad && !(list.flags & SC_PLACES_DECIDED)) {
         sc_buf_clear(&m->msg);
-        sc_places_put(&m->msg, SC_EVT_NOTIFY_REPLY, list.serial, 0, v.refused, m->store);
+        sc_places_put(&m->msg, SC_EVT_NOTIFY_REPLY, list.serial,
+                      sc_mgr_is_blank(m) ? SC_PLACES_BLANK : 0, v.refused, m->store);
         sc_mgr_reply(m, from);
     }
     sc_places_free(v.refused);

@@ -143,6 +143,7 @@ static apr_uint64_t abi_stamp(void)
         offsetof(sc_board_t, short_copies),
         offsetof(sc_board_t, moving),
         offsetof(sc_board_t, draining),
+        offsetof(sc_board_t, completed),
         offsetof(sc_board_t, rates),
         offsetof(sc_board_t, notices),
         offsetof(sc_board_t, forgot),

@@ -444,6 +444,32 @@ static void test_moves_the_latest(void)
     net_destroy(net);
 }
 
+/* Who has lost its memory does not know what it has promised: its promise does not make a quorum.
+ */
+static void test_blank_promise(void)
+{
+    backup_cast_t c = backup_cast(backup_quorum(4, 1, 3), 0);
+    net_t *net = c.net;
+    apr_uint32_t call;
+
+    net_crash(net, c.fourth, 1);
+    net_start(net, c.fourth, 1);
+    net_meet(net, c.fourth, 0);
+    net_meet(net, c.fourth, c.third);
+    net_run(net, 100);
+    net_crash(net, c.backup, 1);
+    call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
+    net_run(net, 400);
+    CU_ASSERT_NOT_EQUAL(net->node[c.fourth].board->node_state, SC_NODE_READY);
+    CU_ASSERT_EQUAL(epoch(net, c.third), 1);
+    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    sc_manager_settled(net->node[c.fourth].m);
+    CU_ASSERT_TRUE(net_wait_ready(net, 5000));
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "3"), SC_DONE);
+    CU_ASSERT_TRUE(epoch(net, c.third) > 1);
+    net_destroy(net);
+}
+
 /* ---- who decides ------------------------------------------------------------------------------
  */
 
@@ -724,5 +750,6 @@ void backup_claims_tests(void)
     CU_add_test(s, "a claim gives way to a higher one", test_gives_way);
     CU_add_test(s, "two owners, one without a quorum", test_owner_without_quorum);
     CU_add_test(s, "a claim against what is asked for", test_claim_while_asking);
+    CU_add_test(s, "a promise without memory", test_blank_promise);
     CU_add_test(s, "a location that nobody decides", test_left_open);
 }

@@ -347,6 +347,32 @@ static void test_leaver(void)
     net_destroy(net);
 }
 
+/* One of the two that have acknowledged a change has forgotten it. The one that lacks it does not
+ * form a quorum with that one; as soon as the other one can be asked it can. */
+static void test_blank(void)
+{
+    net_t *net = net_ready(3, majority);
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    net_run(net, 500);
+    net->link[0][2].full = 1;
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
+    net_crash(net, 1, 1);
+    net_start(net, 1, 1);
+    net_hold(net, 0, 1);
+    net->link[0][2].full = 0;
+    net_meet(net, 1, 2);
+    net_run(net, 3000);
+    CU_ASSERT_NOT_EQUAL(net->node[1].board->node_state, SC_NODE_READY);
+    CU_ASSERT_TRUE(net_is(net_value(net, 2, 1, "a"), "old"));
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_NO_QUORUM);
+    net_hold(net, 0, 0);
+    net_run(net, 1000);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, 2, 1, "n1")), SC_FOUND);
+    CU_ASSERT_TRUE(net_is(net_value(net, 2, 1, "a"), "new"));
+    net_destroy(net);
+}
+
 /* Nothing is acknowledged by, or read from, the side that is too small. */
 static void test_minority(void)
 {
@@ -653,6 +679,7 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: a member that others count on", test_counted_by_others);
     CU_add_test(suite, "lease: a member that others do not know", test_introduced);
     CU_add_test(suite, "lease: two members in one instant", test_two_at_once);
+    CU_add_test(suite, "quorum: a member that has lost its memory", test_blank);
     CU_add_test(suite, "quorum: a member that is leaving", test_leaver);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);
