@@ -66,6 +66,7 @@ static void test_sessions(void)
 static void test_retrieve(void)
 {
     sc_msg_retrieve_t m;
+    apr_uint32_t i;
     sc_buf_t b;
     sc_rd_t r;
 
@@ -85,12 +86,15 @@ static void test_retrieve(void)
     begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
     CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
     CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == 0);
-    m.away = 1;
-    sc_buf_clear(&b);
-    sc_msg_retrieve_put(&b, SC_EVT_RETRIEVE_REPLY, &m);
-    begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
-    CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
-    CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == 1);
+    for (i = 0; i < 4; i++) {
+        m.away = i & 1;
+        m.blank = i >> 1;
+        sc_buf_clear(&b);
+        sc_msg_retrieve_put(&b, SC_EVT_RETRIEVE_REPLY, &m);
+        begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
+        CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
+        CU_ASSERT(m.found == 0 && m.sure == 1 && m.away == (i & 1) && m.blank == i >> 1);
+    }
     wire_sample(17, &b);
     begin(&r, &b, SC_EVT_RETRIEVE_REPLY);
     CU_ASSERT_EQUAL(sc_msg_retrieve_get(&r, SC_EVT_RETRIEVE_REPLY, &m), APR_SUCCESS);
