@@ -18,6 +18,7 @@
 
 struct sc_await_t {
     sc_await_t *next;
+    sc_await_t **link; /* what points to this one */
     sc_manager_t *m;
     apr_uint16_t context;
     sc_id_t id;
@@ -32,12 +33,10 @@ struct sc_await_t {
 
 static void unlink_await(sc_await_t *a)
 {
-    sc_await_t **link = &a->m->moves->awaits;
-
-    while (*link != a) {
-        link = &(*link)->next;
+    *a->link = a->next;
+    if (a->next != NULL) {
+        a->next->link = a->link;
     }
-    *link = a->next;
     a->m->moves->nawaits--;
     sc_timer_cancel(a->m->cfg.timers, &a->timer);
 }
@@ -92,6 +91,10 @@ apr_status_t sc_move_await(sc_manager_t *m, const sc_record_t *rec, const sc_lin
     a->len = len;
     memcpy(a->body, body, len);
     a->next = m->moves->awaits;
+    a->link = &m->moves->awaits;
+    if (a->next != NULL) {
+        a->next->link = &a->next;
+    }
     m->moves->awaits = a;
     m->moves->nawaits++;
     return APR_SUCCESS;
