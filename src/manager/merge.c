@@ -455,9 +455,6 @@ static int is_away(sc_manager_t *m, apr_uint16_t route)
     if (route == m->own_route) {
         return 0;
     }
-    if (m->state != SC_NODE_READY) {
-        return 1; /* what it has need not have come yet, and it may go before */
-    }
     return peer != NULL ? sc_lease_mute(m, peer) : sc_expiry_lately(m, route, sc_fetch_grace(m));
 }
 
@@ -487,7 +484,10 @@ static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t
         return 0;
     }
     located(in, &rec);
-    away = is_away(m, rec.primary);
+    sc_lease_check(m);
+    /* as long as this node is not leased it may lack what another one has, who may go before it
+     * comes */
+    away = is_away(m, rec.primary) || m->lapsed;
     for (i = 0; i < SC_BACKUPS_MAX && rec.backups[i] != SC_ROUTE_NONE; i++) {
         away |= is_away(m, rec.backups[i]);
     }

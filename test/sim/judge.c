@@ -294,6 +294,25 @@ void judge_end(world_t *w)
     free(tables);
 }
 
+int judge_is_ending(world_t *w)
+{
+    int i, ending = 0;
+
+    for (i = 0; i < w->nnodes; i++) {
+        table_t t;
+        apr_uint32_t k;
+
+        collect(&t, w->node[i]);
+        for (k = 0; k < t.n && !ending; k++) {
+            const session_t *s = session_of(w, &t.e[k].id);
+
+            ending = s != NULL && session_may_idle(s, w->now);
+        }
+        free(t.e);
+    }
+    return ending;
+}
+
 /* ---- C6 -------------------------------------------------------------------------------------- */
 
 void judge_rest(world_t *w)

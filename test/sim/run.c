@@ -16,6 +16,8 @@
 #define CALM_TIME apr_time_from_sec(15)
 /** Until the last response. */
 #define BUSY_MAX apr_time_from_sec(40)
+/** A session that has idled out is gone everywhere by then. */
+#define ENDING_MAX apr_time_from_sec(60)
 
 static void config_of_members(world_t *w)
 {
@@ -131,6 +133,10 @@ static void finish(world_t *w)
     /* each two members compare at least twice */
     world_run(w, w->now + 2 * w->nmembers * apr_time_from_msec(w->config.delta.digest_ms) / 3 +
                      apr_time_from_sec(12));
+    until = w->now + ENDING_MAX;
+    while (w->rule[0] == '\0' && w->now < until && judge_is_ending(w)) {
+        world_run(w, w->now + apr_time_from_sec(1));
+    }
     if (w->rule[0] == '\0') {
         judge_end(w);
     }

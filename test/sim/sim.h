@@ -516,6 +516,8 @@ const char *profile_name(int profile);
 /* ---- judge.c -------------------------------------------------------------------------------- */
 
 /** All nodes, when nothing has happened for a while (C2, C3, C4). */
+/** Whether somebody has a session that has idled out. It ends on one node after the other. */
+int judge_is_ending(world_t *w);
 void judge_end(world_t *w);
 /** What must be gone (C6). */
 void judge_rest(world_t *w);
