@@ -200,6 +200,7 @@ struct sc_manager_t {
     int leaving; /**< it is announced as LEAVING, whatever state it is in */
     int stopped;
     int taking; /**< what is merged now comes in a state transfer */
+    int asking; /**< it is an answer: the others are asked, too (fetch.c) */
     sc_cause_t cause;
 
     /* snapshot.c */

@@ -485,9 +485,9 @@ static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t
     }
     located(in, &rec);
     sc_lease_check(m);
-    /* as long as this node is not leased it may lack what another one has, who may go before it
-     * comes */
-    away = is_away(m, rec.primary) || m->lapsed;
+    /* as long as this node is joining, or not leased, it may lack what another one has, who may go
+     * before it comes */
+    away = m->state != SC_NODE_READY || (m->lapsed && !m->asking) || is_away(m, rec.primary);
     for (i = 0; i < SC_BACKUPS_MAX && rec.backups[i] != SC_ROUTE_NONE; i++) {
         away |= is_away(m, rec.backups[i]);
     }

@@ -20,6 +20,8 @@
 
 /** After so long whoever was promised a number will hardly come back to it. */
 #define STALE apr_time_from_sec(2)
+/** Nor to a location that others act upon already. */
+#define STALE_OPEN apr_time_from_sec(1)
 
 /* ---- promises -------------------------------------------------------------------------------- */
 
@@ -136,7 +138,7 @@ static int is_left_open(const sc_manager_t *m, const sc_record_t *rec)
     }
     for (i = 0; i < SC_MEMBERS_MAX; i++) {
         if (m->peer[i].serial != 0 && m->peer[i].member.store_id == p->opener) {
-            return sc_mgr_now(m) - p->opened > STALE;
+            return sc_mgr_now(m) - p->opened > STALE_OPEN;
         }
     }
     return 1;

@@ -60,6 +60,7 @@ struct sc_pending_t {
     apr_uint32_t acked;  /* such targets, and holders, that are not in the view any more, but did */
     apr_uint32_t held;   /* not say good-bye: they have it when they come back */
     apr_uint32_t moving; /* how often it was waited until the session had other holders */
+    apr_uint32_t open;   /* and that its location was decided */
     int stuck;           /* it has not got them */
     int guest;           /* the change was made on a copy that this node does not hold */
     apr_uint64_t has;    /* bits of the places of those, and of those that are to be holders */
@@ -108,7 +109,7 @@ apr_uint32_t sc_pending_held(const sc_pending_t *p);
 /** Whether it may be answered, as far as those go that have it. */
 int sc_pending_supported(const sc_pending_t *p);
 /** Whether it was made under a location that is not decided yet. */
-int sc_pending_open(const sc_pending_t *p);
+int sc_pending_open(sc_pending_t *p);
 /** Whether the session is to get other holders first. That is begun, if it has not been. */
 int sc_pending_moving(sc_pending_t *p);
 /** Backup manager: whether somebody who holds the session, or has been asked to, has not got it. */

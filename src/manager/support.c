@@ -105,11 +105,22 @@ static void mark(const sc_pending_t *p, int doubt)
     (void)sc_mgr_put(m, &rec, m->old.data, m->old.len);
 }
 
-int sc_pending_open(const sc_pending_t *p)
+static int is_open(const sc_pending_t *p, sc_record_t *rec)
+{
+    return sc_pending_live(p, rec) && sc_promise_is_open(p->m, rec);
+}
+
+int sc_pending_open(sc_pending_t *p)
 {
     sc_record_t rec;
 
-    return sc_pending_live(p, &rec) && sc_promise_is_open(p->m, &rec);
+    if (!is_open(p, &rec)) {
+        return 0;
+    }
+    if (sc_promise_stale(p->m, &rec) && p->open++ % TAKE_TURNS == 0) {
+        sc_move_take(p->m, &rec); /* that it is decided has not come here, or it is not */
+    }
+    return 1;
 }
 
 /* Whether so many members know of the session that no quorum of the others can take it for absent:
@@ -143,7 +154,7 @@ int sc_pending_supported(const sc_pending_t *p)
     apr_uint32_t own = !p->m->stopped || quorum < 2; /* see sc_lease_stays */
     sc_record_t rec;
 
-    if (!sc_lease_introduced(p->m) || sc_pending_open(p)) {
+    if (!sc_lease_introduced(p->m) || is_open(p, &rec)) {
         return 0;
     }
     if (p->lives && quorum > 1 && (!p->renamed || sc_pending_acked(p) + own >= quorum)) {

@@ -474,13 +474,12 @@ static void test_blank_promise(void)
  */
 
 /* Somebody has asked for a location, and dies, or never comes to an end: its primary decides. */
-static void left_open(int which, int dies)
+static backup_cast_t open_at(int which)
 {
     backup_cast_t c = backup_cast(backup_quorum(5, 1, 3), 0);
     int backups[3] = {0, c.backup, c.fourth};
     net_t *net = c.net;
     sc_record_t want;
-    apr_uint32_t call;
 
     CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
     want = record(net, 0);
@@ -490,6 +489,15 @@ static void left_open(int which, int dies)
     CU_ASSERT_FALSE(say(net, c.fifth, c.third, &want, digest(net, 0), 0).refused);
     CU_ASSERT_EQUAL(backup_has(net, c.third, 1, NULL), HAS_COPY);
     CU_ASSERT_EQUAL(epoch(net, c.third), 2);
+    return c;
+}
+
+static void left_open(int which, int dies)
+{
+    backup_cast_t c = open_at(which);
+    net_t *net = c.net;
+    apr_uint32_t call;
+
     if (dies) {
         net_crash(net, c.fifth, 1);
     } else {
@@ -502,6 +510,27 @@ static void left_open(int which, int dies)
     net_destroy(net);
 }
 
+/* The same when it is only looked at, and it is not known whether all have what is here. */
+static void left_open_shown(int which)
+{
+    backup_cast_t c = open_at(which);
+    net_t *net = c.net;
+    sc_store_t *store = net->node[c.third].store;
+    sc_id_t id = net_id(1);
+    sc_record_t rec;
+    sc_buf_t body;
+
+    sc_buf_init(&body, 4096);
+    CU_ASSERT_EQUAL(sc_store_get(store, 0, &id, &rec, &body), APR_SUCCESS);
+    rec.flags |= SC_REC_DOUBT;
+    CU_ASSERT_EQUAL(sc_store_put(store, &rec, body.data, body.len), APR_SUCCESS);
+    net_run(net, 1100);
+    CU_ASSERT_EQUAL(net_outcome(net, net_fetch(net, c.third, 1, "")), SC_FOUND);
+    CU_ASSERT_TRUE(epoch(net, c.third) > 2);
+    sc_buf_free(&body);
+    net_destroy(net);
+}
+
 static void test_left_open(void)
 {
     int i;
@@ -509,6 +538,7 @@ static void test_left_open(void)
     for (i = 0; i < 3; i++) { /* one of these backups is as it should be, and nothing has to move */
         left_open(i, 1);
         left_open(i, 0);
+        left_open_shown(i);
     }
 }
 
