@@ -4,6 +4,7 @@
 
 #include <CUnit/CUnit.h>
 
+#include "../../src/manager/internal.h" /* who is lagging, which nobody else can see */
 #include "delta_net.h"
 
 static apr_time_t mono(const net_node_t *node)
@@ -373,6 +374,67 @@ static void test_blank(void)
     net_destroy(net);
 }
 
+static int is_leased(net_t *net, int node)
+{
+    return sc_board_get(net->node[node].board->lease_until) > sc_mono(&net->node[node].clock);
+}
+
+/* Who has lost sight of all others has nobody whose grant he could wait for, and is no quorum. */
+static void test_alone(void)
+{
+    net_t *net = net_ready(3, majority);
+    int ms;
+
+    net_run(net, 500);
+    CU_ASSERT_TRUE(is_leased(net, 0));
+    net_part(net, 0, 1);
+    net_part(net, 0, 2);
+    net_run(net, 1500); /* what it had from them has run out */
+    for (ms = 0; ms < 10000; ms += 20) {
+        net_run(net, 20);
+        CU_ASSERT_FALSE_FATAL(is_leased(net, 0));
+    }
+    net_destroy(net);
+}
+
+/* One that has not acknowledged in time is not waited for again, even if it would this time. */
+static void test_lagging(void)
+{
+    net_t *net = net_ready(2, NULL);
+    sc_manager_t *m = net->node[0].m;
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "old"), SC_DONE);
+    for (i = 0; i < SC_MEMBERS_MAX; i++) {
+        m->peer[i].lagging = m->peer[i].serial != 0;
+    }
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "new"), SC_DEGRADED);
+    net_run(net, 1000);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "newer"), SC_DONE);
+    net_destroy(net);
+}
+
+/* A member has gone without a word. What it told only others is not known before these have said.
+ */
+static void test_legacy_awaited(void)
+{
+    net_t *net = net_ready(3, NULL);
+
+    net_run(net, 500);
+    CU_ASSERT_TRUE(is_leased(net, 0));
+    net_crash(net, 2, 0);
+    net_forget(net, 1, 2, 0);
+    net_run(net, 400); /* node 1 has told since that it does not count on it any more */
+    net->link[1][0].hold = 1;
+    net_forget(net, 0, 2, 0);
+    net_run(net, 20);
+    CU_ASSERT_FALSE(is_leased(net, 0));
+    net->link[1][0].hold = 0;
+    net_run(net, 1500);
+    CU_ASSERT_TRUE(is_leased(net, 0));
+    net_destroy(net);
+}
+
 /* Nothing is acknowledged by, or read from, the side that is too small. */
 static void test_minority(void)
 {
@@ -680,6 +742,9 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: a member that others do not know", test_introduced);
     CU_add_test(suite, "lease: two members in one instant", test_two_at_once);
     CU_add_test(suite, "quorum: a member that has lost its memory", test_blank);
+    CU_add_test(suite, "who lags is not waited for", test_lagging);
+    CU_add_test(suite, "quorum: alone", test_alone);
+    CU_add_test(suite, "a lease waits for what the dead has told others", test_legacy_awaited);
     CU_add_test(suite, "quorum: a member that is leaving", test_leaver);
     CU_add_test(suite, "lease: one pair cut", test_one_pair_cut);
     CU_add_test(suite, "lease: one way cut", test_one_way);
