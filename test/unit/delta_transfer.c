@@ -576,7 +576,11 @@ static void test_legacy(void)
     }
     (void)net_change(net, 0, 0, 0, 1, "b", "2", (char *)NULL);
     (void)net_remove(net, 0, 2);
+    (void)net_change(net, 0, 0, 0, 3, "b", "2", (char *)NULL);
     net_run(net, 100);
+    /* of this one somebody else is the primary since, and all know his change */
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 3, "c", "3"), SC_DONE);
+    CU_ASSERT_PTR_NULL(net_value(net, 2, 3, "b"));
     net_crash(net, 0, 1);
     net->link[0][2].hold = 0;
     CU_ASSERT_EQUAL(net_look(net, 2, 1003, NULL), NET_NOTHING);
@@ -584,6 +588,7 @@ static void test_legacy(void)
     CU_ASSERT_PTR_NULL(net_difference(net));
     CU_ASSERT_EQUAL(net_look(net, 2, 1003, NULL), NET_LIVE);
     CU_ASSERT_STRING_EQUAL(net_value(net, 2, 1, "b"), "2");
+    CU_ASSERT_TRUE(net_is(net_value(net, 2, 3, "b"), "2"));
     CU_ASSERT_EQUAL(net_look(net, 2, 2, NULL), NET_DEAD);
     CU_ASSERT(net->node[2].board->count.transferred < 120); /* only the dead node's, no good-byes */
     net_destroy(net);
