@@ -76,6 +76,7 @@ typedef struct reply_t {
     int wholes; /* sessions that came before it */
     int refused;
     sc_place_t place; /* what it says then */
+    unsigned int flags;
 } reply_t;
 
 static void overhear(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
@@ -95,6 +96,7 @@ static void overhear(net_t *net, int from, int to, const unsigned char *bytes, a
     reply->came++;
     sc_rd_init(&r, bytes + 1, len - 1);
     CU_ASSERT_EQUAL_FATAL(sc_msg_places_get(&r, &list), APR_SUCCESS);
+    reply->flags = list.flags;
     if (list.ngroups > 0) {
         CU_ASSERT_EQUAL(sc_places_group_get(&r, &g), APR_SUCCESS);
         sc_rd_init(&items, g.items, g.items_len);
@@ -107,7 +109,7 @@ static void overhear(net_t *net, int from, int to, const unsigned char *bytes, a
 static reply_t say(net_t *net, int from, int to, const sc_record_t *rec, apr_uint64_t has,
                    apr_uint32_t number)
 {
-    reply_t reply = {to, from, 0, 0, 0, {{{0}}, 0, 0, 0, {0}, 0, 0}};
+    reply_t reply = {to, from, 0, 0, 0, {{{0}}, 0, 0, 0, {0}, 0, 0}, 0};
     sc_places_t *list = sc_places_create();
     sc_store_t *store = net->node[from].store;
     sc_buf_t b;
@@ -456,13 +458,15 @@ static void test_blank_promise(void)
     net_start(net, c.fourth, 1);
     net_meet(net, c.fourth, 0);
     net_meet(net, c.fourth, c.third);
+    CU_ASSERT_EQUAL(claim(net, 0, c.fourth, 2).flags, SC_PLACES_BLANK);
+    CU_ASSERT_EQUAL(claim(net, 0, c.third, 2).flags, 0);
     net_run(net, 100);
     net_crash(net, c.backup, 1);
     call = net_change(net, 0, 0, 0, 1, "a", "2", (char *)NULL);
-    net_run(net, 400);
+    net_run(net, 3000); /* what the backup was granted has run out long since */
     CU_ASSERT_NOT_EQUAL(net->node[c.fourth].board->node_state, SC_NODE_READY);
     CU_ASSERT_EQUAL(epoch(net, c.third), 1);
-    CU_ASSERT_EQUAL(net->answer[call].times, 0);
+    CU_ASSERT_TRUE(net->answer[call].times == 0 || net->answer[call].outcome == SC_NO_QUORUM);
     sc_manager_settled(net->node[c.fourth].m);
     CU_ASSERT_TRUE(net_wait_ready(net, 5000));
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "3"), SC_DONE);
