@@ -3,37 +3,16 @@
 /* The text of a form: see sc_form.h. */
 #include <string.h>
 
-#include "sc_form.h"
+#include <apr_escape.h>
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
+#include "sc_form.h"
 
 /* In place: it gets no longer. @return 0: it cannot be read */
 static int unescape(char *text)
 {
-    char *out = text;
+    apr_status_t rv = apr_unescape_url(text, text, APR_ESCAPE_STRING, NULL, NULL, 1, NULL);
 
-    for (const char *c = text; *c; c++) {
-        if (*c == '%') {
-            int high = digit(c[1]);
-            int low = high >= 0 ? digit(c[2]) : -1;
-
-            if (low < 0 || high + low == 0) {
-                return 0;
-            }
-            *out++ = (char)(high << 4 | low);
-            c += 2;
-        } else {
-            *out++ = (char)(*c == '+' ? ' ' : *c);
-        }
-    }
-    *out = '\0';
-    return 1;
+    return rv == APR_SUCCESS || rv == APR_NOTFOUND; /* there was nothing to be done */
 }
 
 /* @return -1: none of these */

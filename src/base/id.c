@@ -33,7 +33,8 @@ apr_status_t sc_random(void *bytes, apr_size_t n)
     return APR_SUCCESS;
 }
 
-/* Values of upper-case hex digits plus one, 0 for everything else; independent of the locale. */
+/* Values of upper-case hex digits plus one, 0 for everything else; independent of the locale. Ids
+ * are parsed for each request. */
 static const unsigned char hex_values[256] = {
     ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
     ['8'] = 9, ['9'] = 10, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
@@ -44,49 +45,21 @@ static int hex_value(char c)
     return hex_values[(unsigned char)c] - 1;
 }
 
-/* Ids are parsed for each request, so eight digits at a time: each byte of a word is one of them,
- * the first one the lowest. No sum below carries into the next byte, as none begins above 0x7f. */
-#define EACH(byte) (0x0101010101010101 * (apr_uint64_t)(byte))
-#define AT_LEAST(w, c) ((w) + EACH(0x80 - (c))) /* the highest bit of each byte tells */
-
-#if APR_IS_BIGENDIAN
-#define LITTLE(bits, word) __builtin_bswap##bits(word)
-#else
-#define LITTLE(bits, word) (word)
-#endif
-
-/* @return those bytes' highest bits that are no digit */
-static inline apr_uint64_t hex_word(unsigned char out[4], const char *text)
-{
-    apr_uint64_t in, w, digit, letter, v;
-    apr_uint32_t four;
-
-    memcpy(&in, text, sizeof(in));
-    in = LITTLE(64, in);
-    w = in & EACH(0x7f);
-    digit = AT_LEAST(w, '0') & ~AT_LEAST(w, '9' + 1);
-    letter = AT_LEAST(w, 'A') & ~AT_LEAST(w, 'F' + 1) & EACH(0x80);
-    v = (w & EACH(0x0f)) + (letter >> 7) * 9;
-    v = (v << 4 | v >> 8) & 0x00ff00ff00ff00ff;
-    v = (v | v >> 8) & 0x0000ffff0000ffff;
-    four = LITTLE(32, (apr_uint32_t)(v | v >> 16));
-    memcpy(out, &four, sizeof(four));
-    return (in | ~(digit | letter)) & EACH(0x80);
-}
-
 apr_status_t sc_id_parse(sc_id_t *id, const char *text, apr_size_t len)
 {
-    apr_uint64_t bad = 0;
     sc_id_t parsed;
+    apr_size_t i;
 
     if (len != SC_ID_HEX) {
         return APR_EINVAL;
     }
-    for (apr_size_t i = 0; i < SC_ID_LEN; i += 4) {
-        bad |= hex_word(&parsed.b[i], &text[2 * i]);
-    }
-    if (bad) {
-        return APR_EINVAL;
+    for (i = 0; i < SC_ID_LEN; i++) {
+        int hi = hex_value(text[2 * i]);
+        int lo = hex_value(text[2 * i + 1]);
+        if (hi < 0 || lo < 0) {
+            return APR_EINVAL;
+        }
+        parsed.b[i] = (unsigned char)(hi << 4 | lo);
     }
     *id = parsed;
     return APR_SUCCESS;

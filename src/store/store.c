@@ -91,6 +91,59 @@ static apr_uint64_t stamp_counters(apr_uint64_t stamp)
     return stamp;
 }
 
+/* What two builds must agree on to share one noticeboard. */
+static apr_uint64_t stamp_board(apr_uint64_t stamp)
+{
+    const apr_uint64_t facts[] = {
+        sizeof(sc_board_t),
+        offsetof(sc_board_t, node_state),
+        offsetof(sc_board_t, lease_until),
+        offsetof(sc_board_t, route),
+        offsetof(sc_board_t, hlc),
+        offsetof(sc_board_t, hlc_at),
+        offsetof(sc_board_t, worked_at),
+        offsetof(sc_board_t, receiver),
+        offsetof(sc_board_t, restarts),
+        offsetof(sc_board_t, short_copies),
+        offsetof(sc_board_t, moving),
+        offsetof(sc_board_t, draining),
+        offsetof(sc_board_t, completed),
+        offsetof(sc_board_t, rates),
+        offsetof(sc_board_t, notices),
+        offsetof(sc_board_t, forgot),
+        offsetof(sc_board_t, count),
+        offsetof(sc_board_t, peer),
+        offsetof(sc_board_t, view_gen),
+        offsetof(sc_board_t, view),
+        sizeof(sc_board_peer_t),
+        offsetof(sc_board_peer_t, lsn),
+        sizeof(sc_counters_t),
+        sizeof(sc_view_t),
+        offsetof(sc_view_t, member),
+        sizeof(sc_board_member_t),
+        offsetof(sc_board_member_t, uid),
+        offsetof(sc_board_member_t, domain),
+        offsetof(sc_board_member_t, state),
+        offsetof(sc_board_member_t, flags),
+        offsetof(sc_board_member_t, leased),
+        offsetof(sc_board_member_t, queued_bytes),
+        offsetof(sc_board_member_t, heard),
+        offsetof(sc_board_member_t, owes),
+        sizeof(sc_notice_t),
+        offsetof(sc_notice_t, number),
+        sizeof(sc_rates_t),
+        SC_NOTICES_MAX,
+        SC_PEERS_MAX,
+        SC_MEMBERS_MAX,
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
+        stamp = mix(stamp, facts[i]);
+    }
+    return stamp_counters(stamp);
+}
+
 /* Everything two builds must agree on to share one mapping. */
 static apr_uint64_t abi_stamp(void)
 {
@@ -131,48 +184,8 @@ static apr_uint64_t abi_stamp(void)
         offsetof(context_entry_t, backups),
         offsetof(context_entry_t, proxies),
         offsetof(context_entry_t, body_bytes),
-        sizeof(sc_board_t),
-        offsetof(sc_board_t, node_state),
-        offsetof(sc_board_t, lease_until),
-        offsetof(sc_board_t, route),
-        offsetof(sc_board_t, hlc),
-        offsetof(sc_board_t, hlc_at),
-        offsetof(sc_board_t, worked_at),
-        offsetof(sc_board_t, receiver),
-        offsetof(sc_board_t, restarts),
-        offsetof(sc_board_t, short_copies),
-        offsetof(sc_board_t, moving),
-        offsetof(sc_board_t, draining),
-        offsetof(sc_board_t, completed),
-        offsetof(sc_board_t, rates),
-        offsetof(sc_board_t, notices),
-        offsetof(sc_board_t, forgot),
-        offsetof(sc_board_t, count),
-        offsetof(sc_board_t, peer),
-        offsetof(sc_board_t, view_gen),
-        offsetof(sc_board_t, view),
-        sizeof(sc_board_peer_t),
-        offsetof(sc_board_peer_t, lsn),
-        sizeof(sc_counters_t),
-        sizeof(sc_view_t),
-        offsetof(sc_view_t, member),
-        sizeof(sc_board_member_t),
-        offsetof(sc_board_member_t, uid),
-        offsetof(sc_board_member_t, domain),
-        offsetof(sc_board_member_t, state),
-        offsetof(sc_board_member_t, flags),
-        offsetof(sc_board_member_t, leased),
-        offsetof(sc_board_member_t, queued_bytes),
-        offsetof(sc_board_member_t, heard),
-        offsetof(sc_board_member_t, owes),
-        sizeof(sc_notice_t),
-        offsetof(sc_notice_t, number),
-        sizeof(sc_rates_t),
-        SC_NOTICES_MAX,
         SC_ROUTES_MAX,
         SC_CONTEXTS_MAX,
-        SC_PEERS_MAX,
-        SC_MEMBERS_MAX,
         WHEEL_SLOTS,
         TOUCH_GEN_BITS,
     };
@@ -182,7 +195,7 @@ static apr_uint64_t abi_stamp(void)
     for (i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
         stamp = mix(stamp, facts[i]);
     }
-    return stamp_counters(stamp);
+    return stamp_board(stamp);
 }
 
 static sc_store_t *handle(void *base, apr_size_t bytes, const geometry_t *g, apr_pool_t *pool)
