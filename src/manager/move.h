@@ -107,7 +107,14 @@ typedef struct sc_promise_t {
     apr_time_t opened;
 } sc_promise_t;
 
-typedef struct sc_await_t sc_await_t; /* move_await.c */
+typedef struct sc_await_t sc_await_t; /* move_wait.c */
+/** Keep a request, until sc_move_let_go runs it again or sc_move_forget_waits forgets it.
+ * @return NULL: too many wait */
+sc_move_wait_t *sc_move_keep(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op,
+                             int again, const unsigned char *body, apr_size_t len,
+                             apr_time_t since);
+
+/* move_await.c */
 
 typedef struct sc_moves_t sc_moves_t;
 struct sc_moves_t {
@@ -115,7 +122,6 @@ struct sc_moves_t {
     apr_uint32_t background; /**< of these, without a request */
     apr_uint32_t nwaits;
     sc_await_t *awaits; /**< move_await.c */
-    apr_uint32_t nawaits;
     apr_uint64_t serial;
     sc_move_t *bucket[SC_MOVES_BUCKETS];
     sc_moving_t *batches;

@@ -12,7 +12,6 @@
 
 #include "move.h"
 
-#define AWAITS_MAX 4096
 /** How often it is looked whether it is decided. Who hears of it looks at once. */
 #define LOOK apr_time_from_msec(20)
 
@@ -23,12 +22,8 @@ struct sc_await_t {
     apr_uint16_t context;
     sc_id_t id;
     sc_timer_t timer;
-    sc_link_call_t call;
-    sc_link_op_t op;
-    int again;
     apr_time_t since;
-    apr_size_t len;
-    unsigned char body[];
+    sc_move_wait_t *request;
 };
 
 static void unlink_await(sc_await_t *a)
@@ -37,14 +32,13 @@ static void unlink_await(sc_await_t *a)
     if (a->next != NULL) {
         a->next->link = a->link;
     }
-    a->m->moves->nawaits--;
     sc_timer_cancel(a->m->cfg.timers, &a->timer);
 }
 
 static void await_end(sc_await_t *a)
 {
     unlink_await(a);
-    sc_mgr_resume(a->m, &a->call, a->op, a->again, a->body, a->len, a->since, SC_DONE);
+    sc_move_let_go(a->m, a->request);
     free(a);
 }
 
@@ -73,30 +67,28 @@ apr_status_t sc_move_await(sc_manager_t *m, const sc_record_t *rec, const sc_lin
     if (m->moves == NULL || m->stopped || !sc_promise_is_open(m, rec)) {
         return APR_ENOTIMPL;
     }
-    a = m->moves->nawaits < AWAITS_MAX ? calloc(1, sizeof(*a) + len) : NULL;
+    a = calloc(1, sizeof(*a));
     if (a == NULL) {
         return APR_ENOSPC;
     }
-    if (sc_timer_set(m->cfg.timers, &a->timer, sc_mgr_now(m) + LOOK, await_due, a) != APR_SUCCESS) {
+    a->request = sc_move_keep(m, call, op, again, body, len, since);
+    if (a->request == NULL ||
+        sc_timer_set(m->cfg.timers, &a->timer, sc_mgr_now(m) + LOOK, await_due, a) != APR_SUCCESS) {
+        m->moves->nwaits -= a->request != NULL;
+        free(a->request);
         free(a);
         return APR_ENOSPC;
     }
     a->m = m;
     a->context = rec->context;
     a->id = rec->id;
-    a->call = *call;
-    a->op = op;
-    a->again = again;
     a->since = since;
-    a->len = len;
-    memcpy(a->body, body, len);
     a->next = m->moves->awaits;
     a->link = &m->moves->awaits;
     if (a->next != NULL) {
         a->next->link = &a->next;
     }
     m->moves->awaits = a;
-    m->moves->nawaits++;
     return APR_SUCCESS;
 }
 
@@ -118,6 +110,7 @@ void sc_move_await_stop(sc_manager_t *m)
         sc_await_t *a = m->moves->awaits;
 
         unlink_await(a);
+        sc_move_forget_waits(a->request);
         free(a);
     }
 }

@@ -74,11 +74,29 @@ static int count_usable(sc_manager_t *m, const sc_record_t *rec)
     return n;
 }
 
+sc_move_wait_t *sc_move_keep(sc_manager_t *m, const sc_link_call_t *call, sc_link_op_t op,
+                             int again, const unsigned char *body, apr_size_t len, apr_time_t since)
+{
+    sc_move_wait_t *w = m->moves->nwaits < WAITS_MAX ? malloc(sizeof(*w) + len) : NULL;
+
+    if (w != NULL) {
+        w->next = NULL;
+        w->call = *call;
+        w->op = op;
+        w->again = again;
+        w->since = since;
+        w->len = len;
+        memcpy(w->body, body, len);
+        m->moves->nwaits++;
+    }
+    return w;
+}
+
 static apr_status_t park(sc_move_t *move, const sc_link_call_t *call, sc_link_op_t op, int again,
                          const unsigned char *body, apr_size_t len, apr_time_t since)
 {
     sc_manager_t *m = move->m;
-    sc_move_wait_t *w = m->moves->nwaits < WAITS_MAX ? malloc(sizeof(*w) + len) : NULL;
+    sc_move_wait_t *w = sc_move_keep(m, call, op, again, body, len, since);
 
     if (w == NULL) {
         return APR_ENOSPC;
@@ -87,19 +105,12 @@ static apr_status_t park(sc_move_t *move, const sc_link_call_t *call, sc_link_op
         sc_timer_set(m->cfg.timers, &move->patience,
                      sc_mgr_now(m) + apr_time_from_msec(m->config->ack_wait_ms), patience_ended,
                      move) != APR_SUCCESS) {
+        m->moves->nwaits--;
         free(w);
         return APR_ENOSPC;
     }
-    w->next = NULL;
-    w->call = *call;
-    w->op = op;
-    w->again = again;
-    w->since = since;
-    w->len = len;
-    memcpy(w->body, body, len);
     *move->tail = w;
     move->tail = &w->next;
-    m->moves->nwaits++;
     return APR_SUCCESS;
 }
 
