@@ -474,6 +474,33 @@ static void test_blank_promise(void)
     net_destroy(net);
 }
 
+/* The same as the claimer sees it: three of four have promised that know what they promised before.
+ */
+static void test_blank_counted(void)
+{
+    backup_cast_t c = backup_cast(backup_quorum(5, 1, 4), 0);
+    net_t *net = c.net;
+    int i;
+
+    net_crash(net, c.fourth, 1);
+    net_start(net, c.fourth, 1);
+    for (i = 0; i < 5; i++) {
+        if (i != c.fourth) {
+            net_meet(net, c.fourth, i);
+        }
+    }
+    net_run(net, 100);
+    net->link[c.fifth][0].hold = 1;
+    backup_take(net, c.third, 0);
+    net_run(net, 100);
+    CU_ASSERT_NOT_EQUAL(net->node[c.fourth].board->node_state, SC_NODE_READY);
+    CU_ASSERT_NOT_EQUAL(epoch(net, c.third), 2);
+    net->link[c.fifth][0].hold = 0;
+    net_run(net, 2000);
+    CU_ASSERT_TRUE(epoch(net, c.third) > 1);
+    net_destroy(net);
+}
+
 /* ---- who decides ------------------------------------------------------------------------------
  */
 
@@ -785,5 +812,6 @@ void backup_claims_tests(void)
     CU_add_test(s, "two owners, one without a quorum", test_owner_without_quorum);
     CU_add_test(s, "a claim against what is asked for", test_claim_while_asking);
     CU_add_test(s, "a promise without memory", test_blank_promise);
+    CU_add_test(s, "a promise without memory is not counted", test_blank_counted);
     CU_add_test(s, "a location that nobody decides", test_left_open);
 }
