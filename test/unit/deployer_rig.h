@@ -77,6 +77,7 @@ long farms_size(rig_t *rig, unsigned int i, const char *dir, const char *name);
 unsigned int farms_parts(rig_t *rig, unsigned int i);
 
 void deployer_add_farms(void);
+void deployer_add_pace(void);
 void deployer_add_abuse(void);
 void deployer_add_pair(void);
 

@@ -386,6 +386,7 @@ void sc_suite_deployer(void)
     CU_add_test(s, "a file on its way", test_landing);
     CU_add_test(s, "text of a command", test_command_text);
     deployer_add_farms();
+    deployer_add_pace();
     deployer_add_abuse();
     deployer_add_pair();
 }
