@@ -411,6 +411,8 @@ def section_deploy(farm, opt, report):
             runs.append({"quiet": [before["p99_us"], after["p99_us"]], "during": during["p99_us"],
                          "p50": [before["p50_us"], during["p50_us"]],
                          "over": over, "seconds": took,
+                         "failures": [r["failure"] for r in (before, during, after)
+                                      if r["failure"]],
                          "errors": sum(r["errors"] for r in (before, during, after)),
                          "wrong": sum(r["wrong"] for r in (before, during, after))})
             time.sleep(1)

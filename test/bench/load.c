@@ -85,11 +85,13 @@ typedef struct load_t {
     long issued;
     int open;
     uint64_t progress;
+    int turn; /* index of the connection whose turn it is when requests come at a rate */
     /* results */
     long count;
     long errors;
     long wrong;
     long reconnects;
+    char why[160];  /* of the first failure */
     uint32_t *took; /* ns, of the first limit requests */
 } load_t;
 
@@ -151,10 +153,24 @@ static void close_conn(conn_t *c)
     c->in_len = 0;
 }
 
+/** Remember the first failure: when, of which client, and what. */
+static void note(load_t *l, const conn_t *c, const char *what, long value, long wanted)
+{
+    if (l->why[0] == '\0') {
+        uint64_t now = now_ns();
+
+        snprintf(l->why, sizeof(l->why),
+                 "after %.1f s, client %d, %.1f ms after its request: %s, %ld instead of %ld",
+                 (double)(now - l->begin) / 1e9, (int)(c - l->conns),
+                 (double)(now - c->since) / 1e6, what, value, wanted);
+    }
+}
+
 /** The open request has failed; what became of its session is not known. */
 static void fail_request(load_t *l, conn_t *c)
 {
     if (c->busy) {
+        note(l, c, "no answer, bytes of it", (long)c->in_len, 1);
         c->busy = 0;
         l->open--;
         l->errors++;
@@ -323,6 +339,7 @@ static void check_counter(load_t *l, conn_t *c, const answer_t *a)
     }
     got = mark && mark + 12 <= a->body + a->body_len ? atol(mark + 2) : -1;
     if (got < 0 || (c->counter >= 0 && got != c->counter + (l->check == CHECK_WRITE ? 1 : 0))) {
+        note(l, c, "counter", got, c->counter + (l->check == CHECK_WRITE ? 1 : 0));
         l->wrong++;
     }
     c->counter = got;
@@ -336,6 +353,7 @@ static void finish_request(load_t *l, conn_t *c, const answer_t *a)
     c->busy = 0;
     l->open--;
     if (a->status != 200) {
+        note(l, c, "status", a->status, 200);
         l->errors++;
         c->counter = -1;
     } else {
@@ -395,25 +413,38 @@ static void on_readable(load_t *l, conn_t *c)
 
 /* ---- a phase --------------------------------------------------------------------------------- */
 
-/** Send what is due. @return time of the next due request, 0: none */
+/** The next connection in turn without an open request. @return NULL: all have one */
+static conn_t *next_idle(load_t *l)
+{
+    for (int i = 0; i < l->nconns; i++) {
+        conn_t *c = &l->conns[l->turn];
+
+        l->turn = (l->turn + 1) % l->nconns;
+        if (!c->busy) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/** Send what is due, from all clients in turn. @return time of the next due request, 0: none */
 static uint64_t send_due(load_t *l)
 {
     uint64_t now = now_ns();
     uint64_t due = 0;
-    int i = 0;
 
     while (may_send(l)) {
+        conn_t *c;
+
         due = l->begin + (uint64_t)((double)l->issued * 1e9 / l->rate);
         if (due > now) {
             return due;
         }
-        while (i < l->nconns && l->conns[i].busy) {
-            i++;
-        }
-        if (i == l->nconns) {
+        c = next_idle(l);
+        if (!c) {
             return 0; /* the next answer frees one; latency counts from due all the same */
         }
-        send_request(l, &l->conns[i], due);
+        send_request(l, c, due);
     }
     return 0;
 }
@@ -701,14 +732,15 @@ int main(int argc, char **argv)
     early_errors = l.errors;
     early_wrong = l.wrong;
     l.count = l.errors = l.wrong = l.reconnects = 0;
+    l.why[0] = '\0';
     l.record = 1;
     l.rate = o.rate;
     run_phase(&l, o.path, o.check, o.requests, o.seconds);
     /* without failures the last answer ends it, else the time that they took counts too */
     took = (double)((l.errors ? now_ns() : l.progress) - l.begin) / 1e9;
     printf("{\"count\": %ld, \"errors\": %ld, \"wrong\": %ld, \"warmup_errors\": %ld, "
-           "\"reconnects\": %ld, \"seconds\": %.4f, \"rps\": %.1f, ",
-           l.count, l.errors, l.wrong, early_errors + early_wrong, l.reconnects, took,
+           "\"reconnects\": %ld, \"failure\": \"%s\", \"seconds\": %.4f, \"rps\": %.1f, ",
+           l.count, l.errors, l.wrong, early_errors + early_wrong, l.reconnects, l.why, took,
            took > 0 ? (double)l.count / took : 0);
     print_times(l.took, l.count);
     free(l.took);

@@ -175,6 +175,7 @@ class Report:
                 f"{d['clients']} clients' writes at 400/s: {d['quiet_us']:.0f} µs without, "
                 f"{d['during_us']:.0f} µs during it; {d['failed']} failed, {d['degraded']} degraded"
                 f"; it was over before the load in {d['over']} of {len(d['runs'])} runs")
+            lines += [f"  failed: {why}" for run in d["runs"] for why in run["failures"]]
         if s:
             lines.append(f"{s['sessions']} sessions made at {s['creations_per_s']:.0f}/s, "
                          f"{s['failed']} failed")

@@ -244,12 +244,18 @@ def test_g_hundred_clients_change_one_session_while_its_node_dies(farm, manager)
         assert enough.wait(20)
         struck = time.monotonic()
         died = strike(victim)
+        # while its processes die the kernel still takes connections for them: how many fail by that
+        # is a matter of how long they take, so as many come after them
         for job in jobs:
+            job.result(60)
+        dying = len([r for r in refused if struck <= r[0] <= died])
+        for job in [pool.submit(change, i) for i in range(100, 100 + dying)]:
             job.result(60)
     victim.kill9()
     assert not [r for r in refused if r[0] > died], "nothing fails that began after the death"
-    # 25 were under way; while the processes die the kernel still takes connections for them
-    assert len([r for r in refused if r[0] < struck]) <= 25 < 60 <= len(acked), refused[:3]
+    before = len([r for r in refused if r[0] < struck])
+    assert before <= 25, refused[:3]  # they were under way
+    assert len(acked) == 100 - before
     for node in cluster.live():
         values = at(node, browser).values()
         lost = {k for k in acked if values.get(k) != acked[k]}

@@ -655,6 +655,29 @@ static void test_clock_before_the_first_change(void)
     net_destroy(net);
 }
 
+/* While they cannot hear each other, the clock of one is set an hour ahead: what the other one
+ * changes after that is later all the same. */
+static void test_clock_set_while_apart(void)
+{
+    net_t *net = net_ready(2, NULL);
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "first"), SC_DONE);
+    net_run(net, 1000);
+    net_part(net, 0, 1);
+    net_run(net, 3000);
+    net->node[1].wall_offset += apr_time_from_sec(3600);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "before"), SC_DONE);
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "after"), SC_DONE);
+    net_meet(net, 0, 1);
+    net_run(net, 5000);
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_STRING_EQUAL(net_value(net, i, 1, "a"), "after");
+    }
+    net_destroy(net);
+}
+
 /* Two that cannot hear each other come to a third one in one instant: neither may read on its word,
  * since it has been told of the other one. */
 static void test_two_at_once(void)
@@ -757,5 +780,6 @@ void delta_lease_tests(void)
     CU_add_test(suite, "lease: two of five", test_few_heard);
     CU_add_test(suite, "lease: acknowledged and left", test_acknowledged_and_left);
     CU_add_test(suite, "lease: all leave after a standstill", test_all_leave);
+    CU_add_test(suite, "lease: clock set while apart", test_clock_set_while_apart);
     CU_add_test(suite, "lease: clock before the first change", test_clock_before_the_first_change);
 }

@@ -594,6 +594,78 @@ static void test_legacy(void)
     net_destroy(net);
 }
 
+/* Which sessions a donor has given to another node. */
+typedef struct given_t {
+    int from, to;
+    int times[10]; /* by number of the session */
+} given_t;
+
+static void see_given(net_t *net, int from, int to, const unsigned char *bytes, apr_size_t len)
+{
+    given_t *given = net->tapped;
+    sc_wire_session_t w;
+    sc_msg_data_t d;
+    sc_rd_t r;
+    int i;
+
+    if (from != given->from || to != given->to || len == 0 || bytes[0] != SC_EVT_ALL_SESSION_DATA) {
+        return;
+    }
+    sc_rd_init(&r, bytes + 1, len - 1);
+    CU_ASSERT_EQUAL_FATAL(sc_msg_data_get(&r, SC_EVT_ALL_SESSION_DATA, &d), APR_SUCCESS);
+    while (sc_rd_left(&r) > 0 && sc_wire_session_get(&r, &w) == APR_SUCCESS) {
+        for (i = 0; i < 10; i++) {
+            sc_id_t id = net_id((apr_uint32_t)i);
+
+            given->times[i] += memcmp(&w.id, &id, sizeof(id)) == 0;
+        }
+    }
+}
+
+/* What is given of a dead node's: what it owned, and that in which there is something of its doing,
+ * though another one is the primary since and has changed it, too. The rest is not. */
+static void test_legacy_of_the_maker(void)
+{
+    net_t *net = net_ready(3, NULL);
+    given_t given = {1, 2, {0}};
+    sc_msg_get_all_t g;
+    sc_record_t rec;
+    sc_buf_t b;
+
+    net_make(net, 0, 1, 1);
+    net_make(net, 1, 2, 3);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 3, "b", "2"), SC_DONE);
+    CU_ASSERT_EQUAL(net_look(net, 1, 3, &rec), NET_LIVE);
+    CU_ASSERT_EQUAL(net_set(net, 1, 0, 3, "c", "3"), SC_DONE);
+    CU_ASSERT_STRING_EQUAL(net_primary(net, 1, 3), "n2");
+    net_crash(net, 0, 1);
+    net_run(net, 2000); /* what it asks for by itself has come */
+    memset(&g, 0, sizeof(g));
+    g.serial = (apr_uint64_t)1 << 40;
+    g.knows = 1;
+    g.recent_ms = 60000;
+    g.primary.s = "n1";
+    g.primary.len = 2;
+    g.maker = rec.stamp.node;
+    g.context[0].s = NET_CONTEXT;
+    g.context[0].len = strlen(NET_CONTEXT);
+    g.ncontexts = 1;
+    sc_buf_init(&b, 4096);
+    sc_msg_get_all_put(&b, &g);
+    net->tap = see_given;
+    net->tapped = &given;
+    CU_ASSERT_EQUAL(sc_manager_record(net->node[1].m, &net->node[2].self, b.data, b.len),
+                    APR_SUCCESS);
+    net_run(net, 500);
+    net->tap = NULL;
+    CU_ASSERT_EQUAL(given.times[1], 1);
+    CU_ASSERT_EQUAL(given.times[2], 0);
+    CU_ASSERT_EQUAL(given.times[3], 1);
+    CU_ASSERT_EQUAL(given.times[4], 0);
+    sc_buf_free(&b);
+    net_destroy(net);
+}
+
 static void add(const char *name, void (*fn)(void))
 {
     CU_add_test(CU_get_suite("delta"), name, fn);
@@ -623,4 +695,5 @@ void delta_transfer_tests(void)
     add("progress is believed later", test_progress);
     add("partition of two and two", test_partition);
     add("what a dead node told only some", test_legacy);
+    add("what a dead node has changed in others' sessions", test_legacy_of_the_maker);
 }
