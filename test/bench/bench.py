@@ -286,9 +286,12 @@ def median_interval(values, tail=0.025):
 def section_balance(farm, opt, report):
     """What a balancer spends on a request with bysession, and with byrequests and stickysession.
     Only the balancers' own CPU counts. Many short runs, since others disturb: what happens to a run
-    happens to its neighbours, too, and differences are taken between these."""
+    happens to its neighbours, too, and differences are taken between these. The balancers have a CPU
+    of their own, so that what it costs to wake a thread does not depend on where it happens to be."""
     rig.say("balancers: bysession and byrequests")
     behind, fronts = cases.make_balanced(farm)
+    cpus = os.sched_getaffinity(0)
+    own = {max(cpus)} if len(cpus) > 1 else cpus
     try:
         for node in behind.nodes:
             node.launch()
@@ -298,6 +301,11 @@ def section_balance(farm, opt, report):
             node.wait_ready(2)
         fronts["bysession"].nodes[0].wait_ready(2)
         fronts["byrequests"].nodes[0].wait_ready()
+        for case in fronts.values():
+            rig.pin(case.nodes[0].processes(), own)
+        for node in behind.nodes:
+            rig.pin(node.processes(), cpus - own or cpus)
+        os.sched_setaffinity(0, cpus - own or cpus)  # the load generators', too
         runs = {(name, op): [] for name in fronts for op in ("read", "none")}
         over = {op: [] for op in ("read", "none")}
         for number in range(opt.balance_rounds):
@@ -325,6 +333,7 @@ def section_balance(farm, opt, report):
                           for k in ("cpu_us", "rps", "p50_us")} for name in fronts}}
         report.aim_balance()
     finally:
+        os.sched_setaffinity(0, cpus)
         for node in [c.nodes[0] for c in fronts.values()] + behind.nodes:
             node.stop()
 

@@ -117,8 +117,9 @@ def make_central(farm, name):
 
 
 def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False, manager="",
-                 more=lambda i: ""):
-    """@param more further lines for node i"""
+                 more=lambda i: "", threads=rig.THREADS):
+    """@param more further lines for node i
+    @param threads of each child"""
     ports = [farm.free_port() for _ in range(count)]
     members = "\n".join(f"SessionClusterMember 127.0.0.1:{p} route={name}{i + 1}"
                         for i, p in enumerate(ports))
@@ -135,7 +136,7 @@ def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=F
         if encrypted:
             head += f"\nSessionClusterSecret file:{secret}"
         head += "\n" + more(i)
-        nodes.append(rig.Httpd(farm, f"{name}{i + 1}", cluster_config(farm, head)))
+        nodes.append(rig.Httpd(farm, f"{name}{i + 1}", cluster_config(farm, head), threads))
     return Case(name, title, nodes)
 
 
@@ -151,13 +152,17 @@ def make_deployment(farm):
             words.append(f"{what}Dir={path}")
         words.append(f"watchEnabled={'true' if i == 0 else 'false'}")
         return f"SessionClusterDeployer {' '.join(words)} processDeployFrequency=200"
-    return make_cluster(farm, "farm", 3, 6, encrypted=True, more=lines)
+    # all clients may come at once: with fewer threads httpd would close their idle connections
+    return make_cluster(farm, "farm", 3, 6, encrypted=True, more=lines, threads=128)
 
 
 def proxy_config(farm, nodes, method):
     modules = ("proxy", "proxy_http", "slotmem_shm", "proxy_balancer", "lbmethod_byrequests")
     members = "\n".join(f"  BalancerMember http://127.0.0.1:{n.port} route={n.route}" for n in nodes)
-    cluster = f"LoadModule session_cluster_module {farm.module}" if method == "bysession" else ""
+    if method == "bysession":
+        cluster = f"LoadModule session_cluster_module {farm.module}"
+    else:  # as many sections as the other one has for its status page
+        cluster = "<Location /sc-status>\n  SetHandler none\n</Location>"
     return "\n".join([farm.load_line(m) for m in modules] + [cluster] +
                      ["<Proxy balancer://bench>", members,
                       f"  ProxySet lbmethod={method} stickysession=SID", "</Proxy>",

@@ -69,6 +69,16 @@ def tree(root):
     return found if proc_stat(root) else found[1:]
 
 
+def pin(pids, cpus):
+    """All threads of these processes, and what they will start, run on these CPUs only."""
+    for pid in pids:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            try:
+                os.sched_setaffinity(int(thread), cpus)
+            except ProcessLookupError:
+                pass
+
+
 def process_ns(pid):
     """CPU time of a process with all its threads, ended ones too, in ns: its CPU clock, the one
     that clock_getcpuclockid(3) names."""
@@ -208,10 +218,12 @@ class Load:
 class Httpd:
     """One instance, all of whose processes are there from its start to its end."""
 
-    def __init__(self, farm, name, config):
+    def __init__(self, farm, name, config, threads=THREADS):
+        """@param threads of each child"""
         self.farm = farm
         self.name = name
         self.config = config
+        self.threads = threads
         self.port = farm.free_port()
         self.root = os.path.join(farm.root, name)
         self.proc = None
@@ -235,9 +247,9 @@ class Httpd:
                  self.farm.load_line("authz_core"),
                  # as many processes as ever: none comes or goes during a run
                  f"StartServers {CHILDREN}", f"ServerLimit {CHILDREN}",
-                 f"ThreadsPerChild {THREADS}", f"ThreadLimit {THREADS}",
-                 f"MaxRequestWorkers {CHILDREN * THREADS}", "MinSpareThreads 1",
-                 f"MaxSpareThreads {CHILDREN * THREADS}", "MaxConnectionsPerChild 0",
+                 f"ThreadsPerChild {self.threads}", f"ThreadLimit {self.threads}",
+                 f"MaxRequestWorkers {CHILDREN * self.threads}", "MinSpareThreads 1",
+                 f"MaxSpareThreads {CHILDREN * self.threads}", "MaxConnectionsPerChild 0",
                  "KeepAlive On", "MaxKeepAliveRequests 0", "KeepAliveTimeout 60", "Timeout 60",
                  f'ErrorLog "{self.error_log}"', "LogLevel warn",
                  f'DocumentRoot "{root}/htdocs"',

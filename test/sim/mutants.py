@@ -24,6 +24,7 @@ import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 
 class Mutant:
@@ -147,6 +148,33 @@ def test(suite, binary, timeout):
     return ("unit", "ended with %d" % p.returncode) if p.returncode < 0 else None
 
 
+def check_suites(mutants, opts):
+    """A suite that fails without any breakage shows nothing."""
+    for suite in sorted({m.unit for m in mutants if m.unit}):
+        failed = test(suite, os.path.join(opts.out, "unit"), opts.timeout)
+        if failed:
+            sys.exit("suite %s fails without any breakage: %s" % (suite, failed[1]))
+
+
+def check(m, opts, baseline):
+    """@return 1 if it was not caught"""
+    binary, why = build(m, opts)
+    if binary is None:
+        print("BROKEN  %-28s %s" % (m.name, why), flush=True)
+        return 1
+    if m.unit:
+        caught = test(m.unit, binary, opts.timeout)
+    else:
+        caught = hunt(m, binary, baseline, opts.timeout)
+    os.remove(binary)
+    if not caught:
+        print("MISSED  %-28s in %s" % (m.name, m.unit or "%d seeds" % m.seeds), flush=True)
+        return 1
+    by = "suite %s: %s" % (m.unit, caught[1]) if m.unit else "seed %s: %s" % caught
+    print("caught  %-28s %s" % (m.name, by), flush=True)
+    return 0
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--out", default="out")
@@ -155,35 +183,16 @@ def main():
     ap.add_argument("--libs", default="")
     ap.add_argument("--unit-libs", default="")
     ap.add_argument("--list", default="test/sim/mutants.txt")
-    ap.add_argument("--only", default="")
+    ap.add_argument("--only", default="", help="those whose names match")
+    ap.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
     ap.add_argument("--timeout", type=int, default=60, help="seconds for five seeds")
     opts = ap.parse_args()
     baseline = Baseline(os.path.join(opts.out, "sim"))
-    sound = set()  # suites that pass without any breakage: one that fails anyway shows nothing
-    bad = total = 0
-    for m in read_list(opts.list):
-        if opts.only and not re.search(opts.only, m.name):
-            continue
-        total += 1
-        binary, why = build(m, opts)
-        if binary is None:
-            print("BROKEN  %-28s %s" % (m.name, why))
-            bad += 1
-            continue
-        if m.unit and m.unit not in sound:
-            failed = test(m.unit, os.path.join(opts.out, "unit"), opts.timeout)
-            if failed:
-                sys.exit("suite %s fails without any breakage: %s" % (m.unit, failed[1]))
-            sound.add(m.unit)
-        caught = test(m.unit, binary, opts.timeout) if m.unit else hunt(m, binary, baseline, opts.timeout)
-        if caught:
-            print("caught  %-28s %s %s: %s" % ((m.name, "suite" if m.unit else "seed") +
-                                               ((m.unit, caught[1]) if m.unit else caught)))
-        else:
-            print("MISSED  %-28s in %s" % (m.name, m.unit or "%d seeds" % m.seeds))
-            bad += 1
-        sys.stdout.flush()
-    print("%d mutants, %d not caught" % (total, bad))
+    mutants = [m for m in read_list(opts.list) if re.search(opts.only, m.name)]
+    check_suites(mutants, opts)
+    with ThreadPoolExecutor(opts.jobs) as pool:
+        bad = sum(pool.map(lambda m: check(m, opts, baseline), mutants))
+    print("%d mutants, %d not caught" % (len(mutants), bad))
     return bad != 0
 
 
