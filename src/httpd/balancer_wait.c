@@ -27,6 +27,10 @@
  * gone since the request began; those of workers that are no members have not, whatever happens to
  * them, nor has one that serves although it was gone before.
  *
+ * And only one that has gone in silence: nothing has come from it for dropTime. One whose receiver
+ * is closed lives on as a machine, which closes the connections of processes that have died; if
+ * they have not, they will answer. So it is while a graceful restart replaces the engine of a node.
+ *
  * The thread believes the view on the terms on which workers are marked down: the engine works, and
  * another node is alive. One that has lost the network itself ends nothing.
  */
@@ -95,8 +99,17 @@ static int has_begun(const wait_t *w)
     return __atomic_load_n(&w->answer->input_filters, __ATOMIC_RELAXED) != w->first;
 }
 
+/* Whether a member is gone as a machine is that has lost its power. @param mono now */
+static int is_silent(const sc_board_member_t *m, apr_time_t mono)
+{
+    const sc_config_t *c = &sc_httpd()->conf->engine;
+    apr_uint32_t drop_ms = m->foreign ? c->tomcat.drop_ms : c->mcast.drop_ms;
+
+    return m->state == SC_MEMBER_GONE && mono - m->heard >= apr_time_from_msec(drop_ms);
+}
+
 /* @param begun mono: the request */
-static int has_gone(const sc_view_t *view, const wait_t *w, apr_time_t begun)
+static int has_gone(const sc_view_t *view, const wait_t *w, apr_time_t begun, apr_time_t mono)
 {
     int gone = 0;
 
@@ -110,19 +123,20 @@ static int has_gone(const sc_view_t *view, const wait_t *w, apr_time_t begun)
         if (m->state != SC_MEMBER_GONE) {
             return 0;
         }
-        gone = gone || m->since > begun;
+        gone = gone || (m->since > begun && is_silent(m, mono));
     }
     return gone;
 }
 
 static void end_waits(waits_t *list)
 {
-    apr_time_t to_mono = sc_mono(&sc_clock_system) - apr_time_now();
+    apr_time_t mono = sc_mono(&sc_clock_system);
+    apr_time_t to_mono = mono - apr_time_now();
     wait_t *next;
 
     for (wait_t *w = list->first; w; w = next) {
         next = w->next;
-        if (!has_begun(w) && has_gone(list->view, w, w->begun + to_mono)) {
+        if (!has_begun(w) && has_gone(list->view, w, w->begun + to_mono, mono)) {
             (void)shutdown(w->fd, SHUT_RDWR);
             sc_tally(waits_ended);
             leave(w);

@@ -279,6 +279,26 @@ def test_who_was_gone_before_is_waited_for(farm):
     assert front.count("waits_ended") == 0
 
 
+def test_a_node_without_its_engine_answers(farm):
+    """As while a graceful restart replaces it, only longer: it has left the view, not in silence, and
+    what it works on it finishes."""
+    patient = "static frequency=200 dropTime=60000"
+    cluster = make(farm, 3, node={"membership": patient})
+    front = cluster.balancer
+    cookie, = make_sessions(cluster[1], 1)
+    engine = cluster[1].engine_pid()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: at(front, cookie, "sleep=3000"))
+        wait_until(lambda: cluster[1].asleep() == 1, 10, "it is with the node")
+        send_signal(cluster[1].pid, signal.SIGSTOP)  # who would start another engine
+        send_signal(engine, signal.SIGTERM)
+        wait_until(lambda: front.lost("n2"), 10, "n2 gone")
+        assert waiting.result()[0] == "n2"
+    assert front.lost("n2") and front.count("waits_ended") == 0
+    send_signal(cluster[1].pid, signal.SIGCONT)
+    wait_until(lambda: not front.lost("n2"), 10, "n2 back")
+
+
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGWINCH], ids=["stop", "graceful"])
 def test_a_balancer_stops_while_requests_wait(farm, mpm, number):
