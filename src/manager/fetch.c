@@ -516,9 +516,9 @@ static apr_status_t take(sc_manager_t *m, const sc_member_t *from, const sc_msg_
 
     *located = 0;
     if (!(msg->session.flags & SC_REC_PROXY)) {
-        m->asking = 1;
+        m->brought = SC_BROUGHT_BY_ANSWER;
         rv = sc_mgr_merge_whole(m, from, context, &msg->session, &changed);
-        m->asking = 0;
+        m->brought = SC_BROUGHT_BY_CHANGE;
         *located = (rv == APR_SUCCESS || rv == APR_EGENERAL) && sc_mgr_is_backup(m) &&
                    !(msg->session.flags & SC_REC_TOMBSTONE) &&
                    sc_place_of(m, &msg->session, context, rec);

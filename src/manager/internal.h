@@ -181,6 +181,14 @@ typedef enum sc_cause_t {
     SC_CAUSE_IDLE,
     SC_CAUSE_SHUTDOWN
 } sc_cause_t;
+
+/** What brings a session of a peer that is merged. */
+typedef enum sc_brought_t {
+    SC_BROUGHT_BY_CHANGE = 0, /**< it was changed, moved, or differed */
+    SC_BROUGHT_BY_TRANSFER,   /**< of state, pull.c */
+    SC_BROUGHT_BY_ANSWER      /**< to fetch.c, which asks the others, too */
+} sc_brought_t;
+
 /** A member that said good-bye. */
 typedef struct sc_left_t {
     char route[SC_ROUTE_MAX + 1];
@@ -199,8 +207,7 @@ struct sc_manager_t {
     int settled;
     int leaving; /**< it is announced as LEAVING, whatever state it is in */
     int stopped;
-    int taking; /**< what is merged now comes in a state transfer */
-    int asking; /**< it is an answer: the others are asked, too (fetch.c) */
+    sc_brought_t brought; /**< what has brought the session that is merged now */
     sc_cause_t cause;
 
     /* snapshot.c */

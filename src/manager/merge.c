@@ -229,7 +229,7 @@ apr_status_t sc_mgr_put(sc_manager_t *m, sc_record_t *rec, const void *body, apr
     if (!(rec->flags & SC_REC_TOMBSTONE)) {
         rec->due = sc_mgr_due(m, rec);
     }
-    if (!m->taking) {
+    if (m->brought != SC_BROUGHT_BY_TRANSFER) {
         rec->flags &= (apr_uint16_t)~SC_REC_GIVEN;
     }
     rv = sc_store_put(m->store, rec, body, len);
@@ -435,7 +435,7 @@ apr_status_t sc_mgr_put_new(sc_manager_t *m, apr_uint16_t context, const sc_id_t
     rec.accessed = in->accessed;
     rec.stamp = sc_stamp_cmp(&in->stamp, &result.newest) > 0 ? in->stamp : result.newest;
     rec.flags = in->doubt;
-    if (m->taking) {
+    if (m->brought == SC_BROUGHT_BY_TRANSFER) {
         rec.flags |= SC_REC_GIVEN;
     }
     located(in, &rec);
@@ -487,7 +487,8 @@ static int is_rest(sc_manager_t *m, const sc_member_t *from, const sc_incoming_t
     sc_lease_check(m);
     /* as long as this node is joining, or not leased, it may lack what another one has, who may go
      * before it comes */
-    away = m->state != SC_NODE_READY || (m->lapsed && !m->asking) || is_away(m, rec.primary);
+    away = m->state != SC_NODE_READY || (m->lapsed && m->brought != SC_BROUGHT_BY_ANSWER) ||
+           is_away(m, rec.primary);
     for (i = 0; i < SC_BACKUPS_MAX && rec.backups[i] != SC_ROUTE_NONE; i++) {
         away |= is_away(m, rec.backups[i]);
     }

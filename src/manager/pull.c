@@ -327,9 +327,9 @@ static void take(sc_manager_t *m, const sc_member_t *from, const sc_wire_session
     int changed = 0;
 
     if (sc_apply_context(m, from, w->context, w->context_len, &context) == APR_SUCCESS) {
-        m->taking = 1;
+        m->brought = SC_BROUGHT_BY_TRANSFER;
         (void)sc_mgr_merge_whole(m, from, context, w, &changed);
-        m->taking = 0;
+        m->brought = SC_BROUGHT_BY_CHANGE;
     }
 }
 
