@@ -419,7 +419,9 @@ apr_status_t sc_fetch_for(sc_manager_t *m, apr_uint16_t context, const sc_change
     f->tail = &w->next;
     if (!f->everybody && !f->holders) {
         sc_count(m->board, fetches, 1);
-        memcpy(f->hint, c->hint, c->hint_len);
+        if (c->hint_len > 0) {
+            memcpy(f->hint, c->hint, c->hint_len);
+        }
         begin(f);
         if (sc_mgr_is_backup(m) && m->npeers == 0 && go_on(f)) {
             finish(f);

@@ -13,6 +13,8 @@
 
 #define SESSIONS 40
 #define VALUE_BYTES 100
+#define WRITES 200
+#define PAUSE apr_time_from_msec(20)
 
 typedef struct counts_t {
     double frames, bytes, records;
@@ -92,45 +94,51 @@ static int start(world_t *w, int n, apr_uint32_t manager)
     return i == n;
 }
 
-/** One line of the table. */
-static int measure(int n, apr_uint32_t manager)
+/* What is sent while there are so many writes, or as long without any. The same seed each time, so
+ * all that is sent anyway is the same, too. @return 0: the nodes do not find each other */
+static int count(int n, apr_uint32_t manager, int writes, int idle, counts_t *sent)
 {
     plan_t plan = {.seed = 1, .manager = manager, .traffic = 1};
-    apr_interval_time_t pause = apr_time_from_msec(20);
     world_t *w = world_create(&plan);
-    int writes = n > 10 ? 50 : 200, ok, i;
-    counts_t before, idle, cost;
     sc_id_t id[SESSIONS];
-    double seconds;
+    counts_t before;
+    int i, ok = start(w, n, manager);
 
-    ok = start(w, n, manager);
     for (i = 0; ok && i < SESSIONS; i++) {
         (void)sc_id_generate(&id[i]);
         request(w, i, &id[i], 1, (apr_uint32_t)i + 1);
-        world_run(w, w->now + pause);
+        world_run(w, w->now + PAUSE);
     }
     world_run(w, w->now + apr_time_from_sec(40)); /* digests too, of which there are few */
-    seconds = (double)(pause * writes) / 1e6;
-    before = count_all(w);
-    world_run(w, w->now + pause * writes);
-    idle = less(count_all(w), before);
     before = count_all(w);
     for (i = 0; ok && i < writes; i++) {
-        request(w, i % SESSIONS, &id[i % SESSIONS], 0, (apr_uint32_t)(SESSIONS + i + 1));
-        world_run(w, w->now + pause);
+        if (!idle) {
+            request(w, i % SESSIONS, &id[i % SESSIONS], 0, (apr_uint32_t)(SESSIONS + i + 1));
+        }
+        world_run(w, w->now + PAUSE);
     }
-    cost = less(less(count_all(w), before), idle);
+    *sent = less(count_all(w), before);
+    world_destroy(w);
+    return ok;
+}
+
+/** One line of the table. */
+static int measure(int n, apr_uint32_t manager)
+{
+    const char *name = manager == SC_MANAGER_BACKUP ? "backup" : "delta";
+    double seconds = (double)(PAUSE * WRITES) / 1e6;
+    counts_t idle, cost;
+    int ok = count(n, manager, WRITES, 1, &idle) && count(n, manager, WRITES, 0, &cost);
+
     if (ok) {
-        printf("%-7s %5d %12.2f %12.2f %12.0f %14.1f %14.0f\n",
-               manager == SC_MANAGER_BACKUP ? "backup" : "delta", n, cost.records / writes,
-               cost.frames / writes, cost.bytes / writes, idle.frames / seconds / n,
+        cost = less(cost, idle);
+        printf("%-7s %5d %12.2f %12.2f %12.0f %14.1f %14.0f\n", name, n, cost.records / WRITES,
+               cost.frames / WRITES, cost.bytes / WRITES, idle.frames / seconds / n,
                idle.bytes / seconds / n);
     } else {
-        printf("%-7s %5d   the nodes do not find each other\n",
-               manager == SC_MANAGER_BACKUP ? "backup" : "delta", n);
+        printf("%-7s %5d   the nodes do not find each other\n", name, n);
     }
     fflush(stdout);
-    world_destroy(w);
     return !ok;
 }
 
