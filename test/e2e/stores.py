@@ -36,9 +36,14 @@ class Store:
 
     def start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(MARK)}
-        self.proc = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, cwd=self.folder,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-        wait_until(self.answers, 15, f"{self.name} answers", 0.02)
+        with open(os.path.join(self.folder, "console"), "w+b") as console:
+            self.proc = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, cwd=self.folder,
+                                         stdout=console, stderr=console, env=env)
+            wait_until(lambda: self.proc.poll() is not None or self.answers(), 15,
+                       f"{self.name} answers", 0.02)
+            if self.proc.poll() is not None:
+                console.seek(0)
+                raise AssertionError(f"{self.name} has ended: {console.read()[-2000:]!r}")
         return self
 
     def freeze(self):
