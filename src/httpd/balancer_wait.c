@@ -99,16 +99,16 @@ static int has_begun(const wait_t *w)
     return __atomic_load_n(&w->answer->input_filters, __ATOMIC_RELAXED) != w->first;
 }
 
-/* Whether a member is gone as a machine is that has lost its power. @param mono now */
+/* Whether nothing has come from a member for as long as it may be silent. @param mono now */
 static int is_silent(const sc_board_member_t *m, apr_time_t mono)
 {
     const sc_config_t *c = &sc_httpd()->conf->engine;
     apr_uint32_t drop_ms = m->foreign ? c->tomcat.drop_ms : c->mcast.drop_ms;
 
-    return m->state == SC_MEMBER_GONE && mono - m->heard >= apr_time_from_msec(drop_ms);
+    return mono - m->heard >= apr_time_from_msec(drop_ms);
 }
 
-/* @param begun mono: the request */
+/* @param begun, mono when the request began, and now */
 static int has_gone(const sc_view_t *view, const wait_t *w, apr_time_t begun, apr_time_t mono)
 {
     int gone = 0;

@@ -154,15 +154,15 @@ static void close_conn(conn_t *c)
 }
 
 /** Remember the first failure: when, of which client, and what. */
-static void note(load_t *l, const conn_t *c, const char *what, long value, long wanted)
+static void note(load_t *l, const conn_t *c, const char *what, long value)
 {
     if (l->why[0] == '\0') {
         uint64_t now = now_ns();
 
         snprintf(l->why, sizeof(l->why),
-                 "after %.1f s, client %d, %.1f ms after its request: %s, %ld instead of %ld",
+                 "after %.1f s, client %d, %.1f ms after its request: %s %ld",
                  (double)(now - l->begin) / 1e9, (int)(c - l->conns),
-                 (double)(now - c->since) / 1e6, what, value, wanted);
+                 (double)(now - c->since) / 1e6, what, value);
     }
 }
 
@@ -170,7 +170,7 @@ static void note(load_t *l, const conn_t *c, const char *what, long value, long 
 static void fail_request(load_t *l, conn_t *c)
 {
     if (c->busy) {
-        note(l, c, "no answer, bytes of it", (long)c->in_len, 1);
+        note(l, c, "connection ended; bytes of an answer:", (long)c->in_len);
         c->busy = 0;
         l->open--;
         l->errors++;
@@ -339,7 +339,7 @@ static void check_counter(load_t *l, conn_t *c, const answer_t *a)
     }
     got = mark && mark + 12 <= a->body + a->body_len ? atol(mark + 2) : -1;
     if (got < 0 || (c->counter >= 0 && got != c->counter + (l->check == CHECK_WRITE ? 1 : 0))) {
-        note(l, c, "counter", got, c->counter + (l->check == CHECK_WRITE ? 1 : 0));
+        note(l, c, "lost write or session; its counter:", got);
         l->wrong++;
     }
     c->counter = got;
@@ -353,7 +353,7 @@ static void finish_request(load_t *l, conn_t *c, const answer_t *a)
     c->busy = 0;
     l->open--;
     if (a->status != 200) {
-        note(l, c, "status", a->status, 200);
+        note(l, c, "status", a->status);
         l->errors++;
         c->counter = -1;
     } else {

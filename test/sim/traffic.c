@@ -94,9 +94,9 @@ static int start(world_t *w, int n, apr_uint32_t manager)
     return i == n;
 }
 
-/* What is sent while there are so many writes, or as long without any. The same seed each time, so
- * all that is sent anyway is the same, too. @return 0: the nodes do not find each other */
-static int count(int n, apr_uint32_t manager, int writes, int idle, counts_t *sent)
+/* What is sent while there are writes, or as long without any. The same seed each time, so all that
+ * is sent anyway is the same, too. @return 0: the nodes do not find each other */
+static int count(int n, apr_uint32_t manager, int idle, counts_t *sent)
 {
     plan_t plan = {.seed = 1, .manager = manager, .traffic = 1};
     world_t *w = world_create(&plan);
@@ -111,7 +111,7 @@ static int count(int n, apr_uint32_t manager, int writes, int idle, counts_t *se
     }
     world_run(w, w->now + apr_time_from_sec(40)); /* digests too, of which there are few */
     before = count_all(w);
-    for (i = 0; ok && i < writes; i++) {
+    for (i = 0; ok && i < WRITES; i++) {
         if (!idle) {
             request(w, i % SESSIONS, &id[i % SESSIONS], 0, (apr_uint32_t)(SESSIONS + i + 1));
         }
@@ -128,7 +128,7 @@ static int measure(int n, apr_uint32_t manager)
     const char *name = manager == SC_MANAGER_BACKUP ? "backup" : "delta";
     double seconds = (double)(PAUSE * WRITES) / 1e6;
     counts_t idle, cost;
-    int ok = count(n, manager, WRITES, 1, &idle) && count(n, manager, WRITES, 0, &cost);
+    int ok = count(n, manager, 1, &idle) && count(n, manager, 0, &cost);
 
     if (ok) {
         cost = less(cost, idle);

@@ -629,6 +629,19 @@ static void test_all_leave(void)
     }
 }
 
+/* Two that were apart meet again, and agree on what was set last. Ends the net. */
+static void reunite(net_t *net, const char *want)
+{
+    int i;
+
+    net_meet(net, 0, 1);
+    net_run(net, 5000);
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_STRING_EQUAL(net_value(net, i, 1, "a"), want);
+    }
+    net_destroy(net);
+}
+
 /* One clock is an hour behind, and nobody has changed anything yet when they lose each other: what
  * is changed there later is later. */
 static void test_clock_before_the_first_change(void)
@@ -647,12 +660,7 @@ static void test_clock_before_the_first_change(void)
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "first"), SC_DONE);
     net_run(net, 2000);
     CU_ASSERT_EQUAL(net_set(net, 1, SC_CHANGE_NEW, 1, "a", "later"), SC_DONE);
-    net_meet(net, 0, 1);
-    net_run(net, 5000);
-    for (i = 0; i < 2; i++) {
-        CU_ASSERT_STRING_EQUAL(net_value(net, i, 1, "a"), "later");
-    }
-    net_destroy(net);
+    reunite(net, "later");
 }
 
 /* While they cannot hear each other, the clock of one is set an hour ahead: what the other one
@@ -660,7 +668,6 @@ static void test_clock_before_the_first_change(void)
 static void test_clock_set_while_apart(void)
 {
     net_t *net = net_ready(2, NULL);
-    int i;
 
     CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "first"), SC_DONE);
     net_run(net, 1000);
@@ -670,12 +677,7 @@ static void test_clock_set_while_apart(void)
     CU_ASSERT_EQUAL(net_set(net, 1, 0, 1, "a", "before"), SC_DONE);
     net_run(net, 2000);
     CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "after"), SC_DONE);
-    net_meet(net, 0, 1);
-    net_run(net, 5000);
-    for (i = 0; i < 2; i++) {
-        CU_ASSERT_STRING_EQUAL(net_value(net, i, 1, "a"), "after");
-    }
-    net_destroy(net);
+    reunite(net, "after");
 }
 
 /* Two that cannot hear each other come to a third one in one instant: neither may read on its word,
