@@ -2,6 +2,7 @@
 """A balancer in front of a cluster of real Tomcats, of which nobody has told them."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,7 +94,11 @@ def test_backup_holder_is_reached(farm, by_multicast):
         holders.update(some.holders("t2", tomcats))
     second.freeze()
     try:
-        assert timed(lambda: front.lost("t2"), 10, "t2 is gone") < DROP / 1000 + 3
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(lambda: Client(front.port, timeout=60, cookies={
+                "JSESSIONID": sessions.of("t2")[0]}).get("/app/nothing").status)
+            assert timed(lambda: front.lost("t2"), 10, "t2 is gone") < DROP / 1000 + 3
+            assert waiting.result() == 502 and front.count("waits_ended") == 1
         for some in both:
             for cookie in some.of("t2"):
                 assert some.visit(cookie)["route"] == holders[Sessions.hex(cookie)]
