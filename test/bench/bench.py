@@ -6,7 +6,6 @@ Nothing is asserted: the exit code is 0 unless something failed to run."""
 
 import argparse
 import json
-import math
 import os
 import signal
 import statistics
@@ -19,11 +18,9 @@ import traceback
 import cases
 import instructions
 import rig
+import secured
+from measure import measure, median, median_interval
 from report import Report
-
-
-def median(values):
-    return statistics.median(values) if values else float("nan")
 
 
 class Options:
@@ -35,6 +32,9 @@ class Options:
         self.seconds = args.seconds or (0.4 if quick else 1.0 if full else 0.5)
         # short ones, and many: see section_balance
         self.balance_rounds = 3 * self.rounds
+        self.pair_rounds = 2 * self.rounds
+        self.stranger_rounds = 1 if quick else 9 if full else 5
+        self.stranger_seconds = 2 if quick else 5
         self.balance_seconds = min(self.seconds, 0.3)
         self.counted = 500 if quick else 2000
         self.connections = args.connections
@@ -48,35 +48,6 @@ class Options:
         self.clients = 50 if quick else 200
         self.only = args.cases.split(",") if args.cases else None
         self.sections = args.sections.split(",")
-
-
-# ---- one measured run ----------------------------------------------------------------------------
-
-def measure(farm, case, op, *, connections, seconds, warmup, rate=None, requests=1000000):
-    """Load one path; numbers of the load generator and CPU of all processes of the case."""
-    args = ["--port", case.nodes[0].port, "--path", f"/bench/{op}", "--connections", connections,
-            "--seconds", seconds, "--requests", requests, "--warmup", warmup, "--gate"]
-    if op != "none":
-        args += ["--prepare", "/bench/write", "--check", op]
-    if rate:
-        args += ["--rate", rate]
-    with rig.Load(farm, args) as load:
-        load.wait_ready()
-        rig.settle(case.nodes)
-        before = rig.Cpu(case.nodes)
-        foreign = rig.Foreign(load)
-        load.go()
-        result = load.result()
-        share = foreign.share(rig.Cpu(case.nodes).since(before).ns)
-        rig.settle(case.nodes)
-        cpu = rig.Cpu(case.nodes).since(before)
-    result["foreign"] = share
-    result["failed"] = result["errors"] + result["wrong"] + result["warmup_errors"]
-    result["cpu_us"] = cpu.ns / 1e3 / max(result["count"], 1)
-    result["cpu_by"] = {k: v / 1e3 / max(result["count"], 1) for k, v in cpu.by.items()}
-    if cpu.changed:
-        result["note"] = "processes came or went during the run"
-    return result
 
 
 def combine(runs):
@@ -268,19 +239,6 @@ def section_joiner(farm, opt, report):
     finally:
         for node in case.nodes:
             node.stop()
-
-
-def median_interval(values, tail=0.025):
-    """Of the median, with 95 % confidence, whatever the distribution: values between which it lies
-    unless so many of them happen to be on one side of it (binomial)."""
-    values = sorted(values)
-    n, k, below = len(values), 0, 0.0
-    while k < n // 2:
-        below += math.comb(n, k) / 2.0 ** n
-        if below > tail:
-            break
-        k += 1
-    return [values[max(k - 1, 0)], values[min(n - k, n - 1)]]
 
 
 def section_balance(farm, opt, report):
@@ -480,6 +438,10 @@ def run_all(farm, opt, report):
         run_section(report, "balance", section_balance, farm, opt, report)
     if "instructions" in opt.sections and farm.module:
         run_section(report, "instructions", section_instructions, farm, opt, report)
+    if "encrypt" in opt.sections and farm.module:
+        run_section(report, "encrypt", secured.section_encrypt, farm, opt, report)
+    if "strangers" in opt.sections and farm.module:
+        run_section(report, "strangers", secured.section_strangers, farm, opt, report)
     if "deploy" in opt.sections and farm.module:
         run_section(report, "deploy", section_deploy, farm, opt, report)
     if "joiner" in opt.sections and farm.module:
@@ -498,7 +460,7 @@ def main():
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--cases", help="comma-separated: " + ",".join(cases.NAMES))
     parser.add_argument("--sections", default="compare,latency,traffic,memory,balance,"
-                        "instructions,deploy,joiner")
+                        "instructions,encrypt,strangers,deploy,joiner")
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
     args = parser.parse_args()
     if not 1 <= args.connections <= 64:

@@ -117,9 +117,10 @@ def make_central(farm, name):
 
 
 def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=False, manager="",
-                 more=lambda i: "", threads=rig.THREADS):
+                 more=lambda i: "", threads=rig.THREADS, membership=None):
     """@param more further lines for node i
-    @param threads of each child"""
+    @param threads of each child
+    @param membership instead of a list of the members"""
     ports = [farm.free_port() for _ in range(count)]
     members = "\n".join(f"SessionClusterMember 127.0.0.1:{p} route={name}{i + 1}"
                         for i, p in enumerate(ports))
@@ -127,7 +128,8 @@ def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=F
     nodes = []
     for i, port in enumerate(ports):
         head = "\n".join([f"SessionClusterRoute {name}{i + 1}",
-                          "SessionClusterMembership static frequency=500 dropTime=3000", members,
+                          f"SessionClusterMembership {membership}" if membership else
+                          "SessionClusterMembership static frequency=500 dropTime=3000\n" + members,
                           f"SessionClusterReceiver address=127.0.0.1 port={port} autoBind=1",
                           f"SessionClusterSendOptions {options}",
                           f"SessionClusterMemory {memory}"])
@@ -137,6 +139,7 @@ def make_cluster(farm, name, count, options, memory="64M", title="", encrypted=F
             head += f"\nSessionClusterSecret file:{secret}"
         head += "\n" + more(i)
         nodes.append(rig.Httpd(farm, f"{name}{i + 1}", cluster_config(farm, head), threads))
+        nodes[-1].receiver = port
     return Case(name, title, nodes)
 
 

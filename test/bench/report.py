@@ -22,6 +22,8 @@ class Report:
         self.joiner = None
         self.balance = None
         self.instructions = None
+        self.encrypt = None
+        self.strangers = None
         self.deploy = None
         self.aims = []      # (aim, measured, met: True, False, None or a word)
         self.problems = []
@@ -112,6 +114,25 @@ class Report:
                      f"{b['over_us']:.1f} µs ({low:.1f} to {high:.1f} with 95 % confidence, "
                      f"{b['rounds']} rounds)", met)
 
+    def aim_encrypt(self):
+        e = self.encrypt
+        low, high = e["interval"]
+        met = e["ratio"] <= 1.15
+        if low <= 1.15 < high:
+            met = f"{'met' if met else 'not met'}, within the noise"
+        self.aim("a replicated 1 KiB write with a secret: CPU of all nodes at most 15 % more than "
+                 "without", f"{e['ratio']:.3f} times ({low:.3f} to {high:.3f} with 95 % confidence, "
+                 f"{e['rounds']} rounds)", met)
+
+    def aim_strangers(self):
+        for kind, s in self.strangers.items():
+            low, high = s["range"]
+            self.aim(f"p99 of writes while a stranger sends {s['rate']} {kind} a second to a member at "
+                     "most doubles, compared with the same noise elsewhere on the machine",
+                     f"{s['ratio']:.2f} times ({low:.2f} to {high:.2f}, {s['rounds']} rounds); "
+                     f"{s['failed']} failed, {s['degraded']} degraded",
+                     s["ratio"] <= 2 and s["failed"] == 0 and s["degraded"] == 0)
+
     def aim_deploy(self):
         d = self.deploy
         self.aim(f"{d['clients']} clients that write while {d['mib']} MiB come to two other nodes: "
@@ -168,6 +189,21 @@ class Report:
                     f"balancer, {what}: byrequests {n['byrequests']:.0f} instructions per request "
                     f"outside the kernel, bysession {n['bysession']:.0f}: "
                     f"{n['bysession'] - n['byrequests']:.0f} more")
+        e = self.encrypt
+        if e:
+            lines.append(
+                "writes, 2 nodes: " + "; ".join(
+                    f"{name} {e[name]['cpu_us']:.1f} µs CPU, engines {e[name]['engines_us']:.1f} µs, "
+                    f"{e[name]['rps']:.0f}/s" for name in ("plain", "encrypted")) +
+                f"; ratios of the rounds {e['range'][0]:.2f} to {e['range'][1]:.2f}, others used "
+                f"{e['foreign'] * 100:.0f} % of the CPUs; {e['failed']} failed, {e['degraded']} "
+                "degraded")
+        for kind, x in (self.strangers or {}).items():
+            lines.append(
+                f"strangers, {kind}: {x['done']} done, {x['counted']} counted; writes' p50 and p99 " +
+                ", ".join(f"{x[whom]['p50_us']:.0f} and {x[whom]['p99_us']:.0f} µs {text}"
+                          for whom, text in (("nobody", "without"), ("sink", "beside it"),
+                                             ("member", "as its target"))))
         d = self.deploy
         if d:
             lines.append(
@@ -228,6 +264,6 @@ class Report:
                 "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned}, "traffic": self.traffic, "memory": self.memory,
                 "store": self.store, "joiner": self.joiner,
                 "balance": self.balance, "instructions": self.instructions,
-                "balance": self.balance, "deploy": self.deploy,
+                "encrypt": self.encrypt, "strangers": self.strangers, "deploy": self.deploy,
                 "aims": [{"aim": a, "measured": m, "met": met} for a, m, met in self.aims],
                 "problems": self.problems, "seconds": self.seconds}
