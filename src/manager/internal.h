@@ -113,6 +113,13 @@ typedef struct sc_lease_t {
     apr_uint64_t hung;                   /**< bits of those that did not answer it then */
 } sc_lease_t;
 
+/** How a member has acknowledged (lag.c). */
+typedef struct sc_lag_t {
+    apr_time_t late;  /**< the last time that an acknowledgement was overdue, or came late */
+    apr_time_t ended; /**< when requests began to wait for it again; 0: it has never lagged */
+    apr_interval_time_t probation; /**< for so long nothing may be late before that */
+} sc_lag_t;
+
 /** A member that went without a word, and may read until then. */
 typedef struct sc_departed_t {
     apr_uint64_t store_id;
@@ -128,6 +135,7 @@ struct sc_peer_t {
     apr_uint16_t route; /**< of the member, in the store's table; SC_ROUTE_NONE: no room for it */
     char domain[SC_DOMAIN_MAX + 1];
     int lagging; /**< let a request run out of time: later ones do not wait for it */
+    sc_lag_t lag;
     apr_uint64_t
         lacks;      /**< bits of the contexts that it does not have, so it holds none of theirs */
     int synced;     /**< all it had when it came has been pulled: progress may be believed */
@@ -537,6 +545,10 @@ apr_status_t sc_lease_answered(sc_manager_t *m, const sc_member_t *from, sc_rd_t
 /** A change was acknowledged without the peer, or something for it was lost: it is granted nothing
  *  until it has made that up. */
 void sc_lease_lost(sc_manager_t *m, sc_peer_t *peer);
+/** Whether requests may wait for it again, now that it has made up what it missed (lag.c). */
+int sc_lag_may_end(const sc_manager_t *m, const sc_peer_t *peer);
+/** They do from now on. */
+void sc_lag_ends(sc_manager_t *m, sc_peer_t *peer);
 /** State that made up so many losses has come from a peer. */
 void sc_lease_healed(sc_manager_t *m, sc_peer_t *peer, apr_uint64_t loss);
 /** Whether the peer has not answered for so long that nobody should wait for it. */

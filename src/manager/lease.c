@@ -233,19 +233,6 @@ static int is_introduced(const sc_manager_t *m, const sc_peer_t *peer)
     return 1;
 }
 
-/* It has made up all that was acknowledged without it: from now on it is waited for again. */
-static void back_again(sc_manager_t *m, sc_peer_t *peer)
-{
-    char name[SC_MEMBER_NAME];
-
-    if (peer->lagging) {
-        peer->lagging = 0;
-        sc_log(m->cfg.log, SC_LOG_NOTICE, 0,
-               "SC0583: member %s has caught up; requests wait for it again",
-               sc_member_name(&peer->member, name));
-    }
-}
-
 apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r)
 {
     sc_peer_t *peer = sc_mgr_peer(m, from);
@@ -273,13 +260,13 @@ apr_status_t sc_lease_asked(sc_manager_t *m, const sc_member_t *from, sc_rd_t *r
     reply.transfer = sc_donor_serial(peer);
     reply.loss = l->loss;
     reply.introduced = (apr_uint32_t)is_introduced(m, peer);
-    reply.granted =
-        reply.introduced && ping.healed == l->loss && !l->overdue && !sc_restore_pending(m);
+    reply.granted = reply.introduced && ping.healed == l->loss && !l->overdue &&
+                    !sc_restore_pending(m) && sc_lag_may_end(m, peer);
     if (reply.granted) {
         int first = l->granted == 0;
 
-        back_again(m, peer);
-
+        /* it has made up all that was acknowledged without it: it is waited for again */
+        sc_lag_ends(m, peer);
         l->granted = sc_mgr_now(m) + m->grant_time;
         if (first) {
             sc_pull_review(m);

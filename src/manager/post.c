@@ -26,6 +26,7 @@ static sc_wait_t *wait_create(sc_manager_t *m, const sc_peer_t *peer)
     w->m = m;
     w->place = (apr_uint32_t)(peer - m->peer);
     w->serial = peer->serial;
+    w->posted = sc_mgr_now(m);
     w->next = m->waits;
     w->link = &m->waits;
     if (w->next != NULL) {

@@ -10,8 +10,8 @@
  * A peer that lets a quarter of the time pass is granted nothing more. When the whole time has
  * passed it is lagging: all requests that wait for it end together, and later ones do not wait for
  * it. So one hanging node costs each running request one timeout and not each request one. It still
- * gets everything; the first acknowledgement ends that, and what it missed it has to make up before
- * it is granted anything again. What could not be delivered is treated alike.
+ * gets everything; the first acknowledgement ends that (lag.c), and what it missed it has to make
+ * up before it is granted anything again. What could not be delivered is treated alike.
  *
  * A peer that refuses a change gets the whole session, once: usually it lacked the session that a
  * delta was for. Since the acknowledgement is that of an envelope with everybody's changes, some of
@@ -59,22 +59,6 @@ static void pending_free(sc_pending_t *p)
 static int is_idle(const sc_pending_t *p)
 {
     return p->waits == NULL && p->redo.index == 0;
-}
-
-static void set_lagging(sc_manager_t *m, sc_peer_t *peer, int lagging)
-{
-    char name[SC_MEMBER_NAME];
-
-    if (peer->lagging == lagging) {
-        return;
-    }
-    peer->lagging = lagging;
-    sc_mgr_notice(m, lagging ? SC_NOTICE_lagging : SC_NOTICE_caught_up, &peer->member, 0);
-    sc_log(m->cfg.log, lagging ? SC_LOG_WARNING : SC_LOG_NOTICE, 0,
-           lagging
-               ? "SC0510: member %s does not acknowledge in time; requests no longer wait for it"
-               : "SC0511: member %s acknowledges again; requests wait for it again",
-           sc_member_name(&peer->member, name));
 }
 
 static void degraded(sc_manager_t *m)
@@ -248,7 +232,7 @@ static void give_up(sc_manager_t *m, sc_peer_t *peer)
     apr_uint32_t place = (apr_uint32_t)(peer - m->peer);
     sc_wait_t *w;
 
-    set_lagging(m, peer, 1);
+    sc_lag_begins(m, peer);
     for (w = m->waits; w != NULL; w = w->next) {
         if (w->place == place && w->serial == peer->serial && w->pending != NULL) {
             leave_out(w, peer);
@@ -403,7 +387,7 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
     if (rv == APR_SUCCESS) {
         sc_count(m->board, acked, 1);
         if (peer != NULL) {
-            set_lagging(m, peer, 0);
+            sc_lag_acked(m, peer, w->posted);
         }
         if (p != NULL) {
             p->has |= (apr_uint64_t)w->takes << w->place;
@@ -418,6 +402,7 @@ static void change_ended(sc_wait_t *w, sc_peer_t *peer, apr_status_t rv)
         }
         if (rv != APR_EGENERAL || !will_redo(w)) {
             sc_post_failed(m, peer, rv);
+            sc_lag_failed(m, peer, w->posted);
             if (rv == APR_EGENERAL && !w->redo) {
                 refused(p);
             } else {

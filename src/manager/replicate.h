@@ -2,7 +2,7 @@
 
 /**
  * @file replicate.h
- * @brief Private to replicate.c, support.c and post.c: changes that wait to be acknowledged.
+ * @brief Private to replicate.c, support.c, post.c and lag.c: changes that wait to be acknowledged.
  */
 #ifndef SC_MANAGER_REPLICATE_H
 #define SC_MANAGER_REPLICATE_H
@@ -20,6 +20,7 @@ struct sc_wait_t {
     sc_manager_t *m;
     apr_uint32_t place; /* of the peer */
     apr_uint32_t serial;
+    apr_time_t posted;
     sc_told_fn_t *told; /* who wants to know, of sc_mgr_post */
     apr_uint64_t tag;   /* theirs */
 
@@ -95,6 +96,14 @@ void sc_parcel_address(sc_parcel_t *parcel, sc_manager_t *m, apr_uint32_t option
                        apr_uint16_t context, const sc_id_t *id, sc_ended_fn_t *ended);
 /** Post m->msg to all of them. @param p waits for them; NULL: nobody does */
 void sc_parcel_post(sc_manager_t *m, sc_pending_t *p, const sc_parcel_t *parcel);
+
+/* lag.c */
+/** It has let a request run out of time. */
+void sc_lag_begins(sc_manager_t *m, sc_peer_t *peer);
+/** It has acknowledged what was posted then: that may be the end of it. */
+void sc_lag_acked(sc_manager_t *m, sc_peer_t *peer, apr_time_t posted);
+/** What was posted then could not be delivered: if that took its time, it is as if it was late. */
+void sc_lag_failed(sc_manager_t *m, sc_peer_t *peer, apr_time_t posted);
 
 /* support.c */
 /** Backup manager: whether it concerns a session that lives here. @param rec receives it */

@@ -196,6 +196,85 @@ static void refuse(sc_config_t *c, int index)
     c->refuse_unacked = 1;
 }
 
+/* Writes at node 0 for so long. @return how many of them waited for all of the time */
+static int write_for(net_t *net, int ms, int *degraded)
+{
+    apr_time_t end = net->now + apr_time_from_msec(ms);
+    int late = 0;
+
+    while (net->now < end) {
+        apr_time_t began = net->now;
+        sc_outcome_t outcome = net_set(net, 0, 0, 1, "a", "x");
+
+        CU_ASSERT(outcome == SC_DONE || outcome == SC_DEGRADED);
+        *degraded += outcome == SC_DEGRADED;
+        late += net->now - began >= apr_time_from_msec(900);
+        net_run(net, 20);
+    }
+    return late;
+}
+
+/* One that hangs again and again, and acknowledges what has piled up in between: nobody waits for
+ * it each time anew. When it has done better for a while, it is waited for. */
+static void test_lagging_again(void)
+{
+    net_t *net = net_ready(3, NULL);
+    int degraded = 0;
+    int late = 0;
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "0"), SC_DONE);
+    for (i = 0; i < 20; i++) {
+        hold(net, 2, 1);
+        late += write_for(net, 1300, &degraded);
+        hold(net, 2, 0);
+        late += write_for(net, 200, &degraded);
+    }
+    CU_ASSERT(late >= 1 && late <= 3);
+    CU_ASSERT(degraded > 20);
+    degraded = 0;
+    CU_ASSERT_EQUAL(write_for(net, 1500, &degraded), 0);
+    CU_ASSERT(degraded > 10);
+    net_run(net, 3000);
+    degraded = 0;
+    CU_ASSERT_EQUAL(write_for(net, 500, &degraded), 0);
+    CU_ASSERT_EQUAL(degraded, 0);
+    /* the next time it takes longer, */
+    hold(net, 2, 1);
+    (void)write_for(net, 1300, &degraded);
+    hold(net, 2, 0);
+    net_run(net, 3000);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "x"), SC_DEGRADED);
+    net_run(net, 2000);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "x"), SC_DONE);
+    /* but that is forgotten */
+    net_run(net, 70000);
+    hold(net, 2, 1);
+    (void)write_for(net, 1300, &degraded);
+    hold(net, 2, 0);
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "x"), SC_DONE);
+    CU_ASSERT_PTR_NULL(net_difference(net));
+    net_destroy(net);
+}
+
+/* Without it nothing would be acknowledged: better late than not at all. */
+static void test_lagging_needed(void)
+{
+    net_t *net = net_ready(2, refuse);
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "0"), SC_DONE);
+    for (i = 0; i < 4; i++) {
+        hold(net, 1, 1);
+        CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "1"), SC_NOT_REPLICATED);
+        hold(net, 1, 0);
+        net_run(net, 600);
+        CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
+    }
+    net_destroy(net);
+}
+
 static void test_refused(void)
 {
     net_t *net = net_ready(2, refuse);
@@ -487,6 +566,8 @@ void delta_changes_tests(void)
     add("clocks that disagree", test_stamps);
     add("changes from the far future", test_future);
     add("a member that does not answer", test_lagging);
+    add("a member that does not answer again and again", test_lagging_again);
+    add("a member that is needed", test_lagging_needed);
     add("onTimeout=fail", test_refused);
     add("asynchronous", test_asynchronous);
     add("a member goes while it is waited for", test_gone_while_waiting);
