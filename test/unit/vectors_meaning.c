@@ -436,6 +436,8 @@ static void test_map_values(void)
     vector_close(&v);
     check_delta(field_of(&v, "map-backup-diff.bin", PLAIN, "diffvalue"), ID_C, "color", "blue");
     vector_close(&v);
+    check_delta(field_of(&v, "nonjava-map-backup-diff.bin", PLAIN, "diffvalue"), ID_D, "a1", "1");
+    vector_close(&v);
     n = field_of(&v, "repmap-copy.bin", PLAIN, "valuedata");
     CU_ASSERT(java_says(java_inner(n), "val1"));
     CU_ASSERT(java_is(java_field(v.top, "primary"), STATIC_MEMBER));
@@ -448,19 +450,6 @@ static void test_map_values(void)
         CU_ASSERT(java_says(n->constant, "INITIALIZED"));
         vector_close(&v);
     }
-}
-
-/** The changes that whoever is not Java has sent. */
-static void test_other_delta(void)
-{
-    vector_delta_t d;
-    vector_java_t v;
-    java_node_t *n = field_of(&v, "nonjava-map-backup-diff.bin", PLAIN, "diffvalue");
-
-    CU_ASSERT_FATAL(n != NULL && n->inner != NULL && vector_delta(n->inner, &d));
-    CU_ASSERT_TRUE(vector_says(&d.id, ID_D));
-    CU_ASSERT_EQUAL_FATAL(d.n, 3);
-    vector_close(&v);
 }
 
 /* ---- lists of where sessions are ------------------------------------------------------------- */
@@ -626,6 +615,48 @@ static void test_static(void)
     }
 }
 
+/* ---- what is not Java's ---------------------------------------------------------------------- */
+
+/** Frames whose message is a text or, behind it, what an interceptor has put there. */
+static void test_bytes(void)
+{
+#define FOX "the quick brown fox jumps over the lazy dog"
+    static const struct {
+        const char *file;
+        apr_uint32_t options;
+        apr_int32_t from;
+        const char *text;
+        apr_size_t behind;
+    } texts[] = {
+        {"tcp-data-bytemessage-no-ack.bin", 1, 4100, "noack", 0},
+        {"tcp-data-bytemessage-use-ack.bin", 3, 4100, "hello tribes", 0},
+        {"tcp-data-bytemessage-sync-ack.bin", 7, 4100, "sync", 0},
+        {"tcp-data-bytemessage-async.bin", 9, 4100, "async", 0},
+        {"mcast-broadcast-channeldata.bin", 65, 4100, "multicast", 0},
+        {"interceptor-staticmembership-start.bin", 0, 4101, "Local StaticMember Notification Data",
+         0},
+        {"interceptor-staticmembership-stop.bin", 0, 4101, "Local StaticMember Shutdown Data", 0},
+        {"interceptor-order.bin", 3, 4100, FOX, 4},
+        {"interceptor-2pc-message.bin", 3, 4100, FOX, 0},
+        {"interceptor-fragment-1-of-3.bin", 3, 4100, "the quick brown ", 9},
+        {"interceptor-fragment-2-of-3.bin", 3, 4100, "fox jumps over t", 9},
+        {"interceptor-fragment-3-of-3.bin", 3, 4100, "he lazy dog", 9},
+    };
+#undef FOX
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        sc_packet_t p;
+        unsigned char *body = rig_captured(texts[i].file, &p);
+
+        CU_ASSERT_EQUAL(p.options, texts[i].options);
+        CU_ASSERT_EQUAL(p.from.port, texts[i].from);
+        CU_ASSERT_EQUAL_FATAL(p.body_len, strlen(texts[i].text) + texts[i].behind);
+        CU_ASSERT_EQUAL(memcmp(p.body, texts[i].text, strlen(texts[i].text)), 0);
+        free(body);
+    }
+}
+
 void vectors_add_meaning(CU_pSuite s)
 {
     CU_add_test(s, "classes and their versions", test_classes);
@@ -633,8 +664,8 @@ void vectors_add_meaning(CU_pSuite s)
     CU_add_test(s, "what events carry", test_event_payloads);
     CU_add_test(s, "messages of maps", test_maps);
     CU_add_test(s, "what they carry", test_map_values);
-    CU_add_test(s, "changes of one that is not Java", test_other_delta);
     CU_add_test(s, "lists of sessions", test_lists);
     CU_add_test(s, "remote calls", test_calls);
     CU_add_test(s, "static membership", test_static);
+    CU_add_test(s, "bytes that are not Java's", test_bytes);
 }
