@@ -125,7 +125,8 @@ static void test_damaged(void)
         apr_size_t len = 0;
         unsigned char *bytes = rig_vector(vectors[i].name, &len);
         unsigned char *copy;
-        int unnoticed = 0;
+        int unnoticed = 0, unlike = 0;
+        apr_status_t rv;
         sc_buf_t b;
 
         CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
@@ -136,7 +137,10 @@ static void test_damaged(void)
             for (k = 0; k < sizeof(flips); k++) {
                 copy[n] ^= flips[k];
                 sc_buf_clear(&b);
-                if (vector_again(&vectors[i], copy, len, &b) != APR_SUCCESS) {
+                rv = vector_again(&vectors[i], copy, len, &b);
+                if (rv == APR_EMISMATCH) {
+                    unlike++;
+                } else if (rv != APR_SUCCESS) {
                     refused++;
                 } else if (b.len == len && memcmp(b.data, bytes, len) == 0) {
                     unnoticed++;
@@ -147,8 +151,10 @@ static void test_damaged(void)
             }
         }
         CU_ASSERT_EQUAL(unnoticed, 0);
-        if (unnoticed > 0) {
-            printf("\n    %s: %d changes unnoticed\n", vectors[i].name, unnoticed);
+        CU_ASSERT_EQUAL(unlike, 0);
+        if (unnoticed > 0 || unlike > 0) {
+            printf("\n    %s: %d changes unnoticed, %d written in another way\n", vectors[i].name,
+                   unnoticed, unlike);
         }
         sc_buf_free(&b);
         free(copy);
@@ -164,6 +170,7 @@ static void test_cut(void)
 
     for (i = 0; i < VECTORS; i++) {
         vector_java_t v;
+        int taken = 0;
 
         if (vectors[i].kind != VECTOR_JAVA) {
             continue;
@@ -175,10 +182,11 @@ static void test_cut(void)
 
             memcpy(copy, v.body, n);
             apr_pool_create(&pool, v.pool);
-            CU_ASSERT_PTR_NULL(java_read(pool, copy, n));
+            taken += java_read(pool, copy, n) != NULL;
             apr_pool_destroy(pool);
             free(copy);
         }
+        CU_ASSERT_EQUAL(taken, 0);
         vector_close(&v);
     }
 }

@@ -94,7 +94,8 @@ int vector_delta(const java_list_t *stream, vector_delta_t *d);
 int vector_rewrite(apr_pool_t *pool, java_list_t *stream);
 
 /** Take a whole file to pieces, down to numbers and texts, and append what is put together of them.
- *  @return APR_SUCCESS, or the first thing that was not understood */
+ *  @return APR_SUCCESS; APR_EMISMATCH: a stream was read, but is written in another way, which must
+ *  never be; others: something was not understood */
 apr_status_t vector_again(const vector_t *v, const void *bytes, apr_size_t len, sc_buf_t *out);
 
 /** Whether two texts are the same; prints them if not. */
