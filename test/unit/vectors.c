@@ -490,6 +490,8 @@ apr_status_t vector_again(const vector_t *v, const void *bytes, apr_size_t len, 
         rv = sc_packet_get(&p, data, n);
         if (rv == APR_SUCCESS && v->kind == VECTOR_JAVA) {
             rv = java_again(&p, out);
+        } else if (rv == APR_SUCCESS && p.body_len >= 4 && memcmp(p.body, "\xac\xed\0\5", 4) == 0) {
+            rv = APR_EINVAL; /* and it is Java's after all */
         } else if (rv == APR_SUCCESS) {
             sc_frame_put(out, &p);
         }
