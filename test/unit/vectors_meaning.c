@@ -35,27 +35,36 @@ static const struct {
     apr_uint64_t serial;
     unsigned int flags;
     const char *above;
+    const char *fields; /* type, name and, where there is one, "=" and class; each with a blank */
 } classes[] = {
-    {"[B", APR_UINT64_C(0xACF317F8060854E0), 0x02, NULL},
-    {"[Lorg.apache.catalina.tribes.Member;", APR_UINT64_C(0x5EC4606B842D393C), 0x02, NULL},
-    {MEMBER_IMPL, APR_UINT64_C(0x8476F37B32953667), 0x0C, NULL},
-    {STATIC_MEMBER, APR_UINT64_C(0xA32603887EB6B8A1), 0x0C, MEMBER_IMPL},
-    {RPC_MESSAGE, APR_UINT64_C(0x712A750FF274E509), 0x0C, NULL},
-    {NO_CHANNEL, APR_UINT64_C(0x7BAB8FB36A4B5BA6), 0x0C, RPC_MESSAGE},
-    {MAP_MESSAGE, 1, 0x02, NULL},
-    {"org.apache.catalina.tribes.tipis.AbstractReplicatedMap$State", 0, 0x12, "java.lang.Enum"},
-    {"java.lang.Enum", 0, 0x12, NULL},
-    {SESSION_MESSAGE, 2, 0x02, "org.apache.catalina.ha.ClusterMessageBase"},
-    {"org.apache.catalina.ha.ClusterMessageBase", 1, 0x02, NULL},
+    {"[B", APR_UINT64_C(0xACF317F8060854E0), 0x02, NULL, ""},
+    {"[Lorg.apache.catalina.tribes.Member;", APR_UINT64_C(0x5EC4606B842D393C), 0x02, NULL, ""},
+    {MEMBER_IMPL, APR_UINT64_C(0x8476F37B32953667), 0x0C, NULL, ""},
+    {STATIC_MEMBER, APR_UINT64_C(0xA32603887EB6B8A1), 0x0C, MEMBER_IMPL, ""},
+    {RPC_MESSAGE, APR_UINT64_C(0x712A750FF274E509), 0x0C, NULL, ""},
+    {NO_CHANNEL, APR_UINT64_C(0x7BAB8FB36A4B5BA6), 0x0C, RPC_MESSAGE, ""},
+    {MAP_MESSAGE, 1, 0x02, NULL,
+     "Zdiff Imsgtype [diffvalue=[B [keydata=[B [mapId=[B "
+     "[nodes=[Lorg/apache/catalina/tribes/Member; Lprimary=Lorg/apache/catalina/tribes/Member; "
+     "[valuedata=[B "},
+    {"org.apache.catalina.tribes.tipis.AbstractReplicatedMap$State", 0, 0x12, "java.lang.Enum", ""},
+    {"java.lang.Enum", 0, 0x12, NULL, ""},
+    {SESSION_MESSAGE, 2, 0x02, "org.apache.catalina.ha.ClusterMessageBase",
+     "ImEvtType JserializationTimestamp ZtimestampSet LmContextName=Ljava/lang/String; "
+     "[mSession=[B LmSessionID=Ljava/lang/String; LuniqueId=Ljava/lang/String; "},
+    {"org.apache.catalina.ha.ClusterMessageBase", 1, 0x02, NULL, "Jtimestamp "},
     {"org.apache.catalina.ha.session.DeltaSession", APR_UINT64_C(0x041D33B9B82EA975), 0x0C,
-     "org.apache.catalina.session.StandardSession"},
-    {"org.apache.catalina.session.StandardSession", 1, 0x02, NULL},
-    {ARRAY_LIST, APR_UINT64_C(0x7881D21D99C7619D), 0x03, NULL},
-    {"java.lang.Long", APR_UINT64_C(0x3B8BE490CC8F23DF), 0x02, "java.lang.Number"},
-    {"java.lang.Integer", APR_UINT64_C(0x12E2A0A4F7818738), 0x02, "java.lang.Number"},
-    {"java.lang.Boolean", APR_UINT64_C(0xCD207280D59CFAEE), 0x02, NULL},
-    {"java.lang.Number", APR_UINT64_C(0x86AC951D0B94E08B), 0x02, NULL},
-    {"org.apache.catalina.tribes.membership.StaticMembershipProvider$MemberMessage", 1, 0x02, NULL},
+     "org.apache.catalina.session.StandardSession", ""},
+    {"org.apache.catalina.session.StandardSession", 1, 0x02, NULL,
+     "JcreationTime ZisNew ZisValid JlastAccessedTime ImaxInactiveInterval JthisAccessedTime "
+     "Lattributes=Ljava/util/concurrent/ConcurrentMap; Lid=Ljava/lang/String; "},
+    {ARRAY_LIST, APR_UINT64_C(0x7881D21D99C7619D), 0x03, NULL, "Isize "},
+    {"java.lang.Long", APR_UINT64_C(0x3B8BE490CC8F23DF), 0x02, "java.lang.Number", "Jvalue "},
+    {"java.lang.Integer", APR_UINT64_C(0x12E2A0A4F7818738), 0x02, "java.lang.Number", "Ivalue "},
+    {"java.lang.Boolean", APR_UINT64_C(0xCD207280D59CFAEE), 0x02, NULL, "Zvalue "},
+    {"java.lang.Number", APR_UINT64_C(0x86AC951D0B94E08B), 0x02, NULL, ""},
+    {"org.apache.catalina.tribes.membership.StaticMembershipProvider$MemberMessage", 1, 0x02, NULL,
+     "Imsgtype Lmember=Lorg/apache/catalina/tribes/Member; [membershipId=[B "},
 };
 
 #define CLASSES (sizeof(classes) / sizeof(classes[0]))
@@ -63,6 +72,33 @@ static const struct {
 static int is_named(const java_node_t *cls, const char *name)
 {
     return cls->len == strlen(name) && memcmp(cls->p, name, cls->len) == 0;
+}
+
+static void add(char *text, apr_size_t size, const unsigned char *p, apr_size_t len)
+{
+    apr_size_t used = strlen(text);
+
+    snprintf(text + used, size - used, "%.*s", (int)len, (const char *)p);
+}
+
+static int has_fields(const java_node_t *cls, const char *want)
+{
+    char text[512] = "";
+    apr_uint32_t i;
+
+    for (i = 0; i < cls->nfields; i++) {
+        const java_field_t *f = &cls->field[i];
+        const java_node_t *class_name = java_value(f->class_name);
+
+        add(text, sizeof(text), (const unsigned char *)&f->type, 1);
+        add(text, sizeof(text), f->name, f->name_len);
+        if (class_name != NULL) {
+            add(text, sizeof(text), (const unsigned char *)"=", 1);
+            add(text, sizeof(text), class_name->p, class_name->len);
+        }
+        add(text, sizeof(text), (const unsigned char *)" ", 1);
+    }
+    return strcmp(text, want) == 0;
 }
 
 static void check_class(java_node_t *n, void *baton)
@@ -79,6 +115,7 @@ static void check_class(java_node_t *n, void *baton)
         met[i]++;
         CU_ASSERT_EQUAL(cls->serial, classes[i].serial);
         CU_ASSERT_EQUAL(cls->flags, classes[i].flags);
+        CU_ASSERT_TRUE(has_fields(cls, classes[i].fields));
         CU_ASSERT_PTR_NULL(cls->notes.first);
         if (classes[i].above == NULL) {
             CU_ASSERT_TRUE(is_null(cls->above));
@@ -106,6 +143,81 @@ static void test_classes(void)
     for (i = 0; i < CLASSES; i++) {
         CU_ASSERT(met[i] > 0);
     }
+}
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+/* Those of one vector; each set-up has other unique ids, and its own ports. */
+typedef struct people_t {
+    sc_member_t m[64];
+    apr_size_t n;
+} people_t;
+
+static void meet(people_t *people, const sc_member_t *m)
+{
+    apr_size_t i;
+
+    CU_ASSERT_FATAL(people->n < sizeof(people->m) / sizeof(people->m[0]));
+    people->m[people->n] = *m;
+    for (i = 0; people->m[i].port != m->port; i++) {
+    }
+    CU_ASSERT_EQUAL(memcmp(&people->m[i].uid, &m->uid, sizeof(m->uid)), 0);
+    people->n++;
+    CU_ASSERT(m->host_len == 4 && memcmp(m->host, "\177\0\0\1", 4) == 0);
+    CU_ASSERT_EQUAL(m->secure_port, -1);
+    CU_ASSERT_EQUAL(m->udp_port, -1);
+    CU_ASSERT(m->command_len == 0 || sc_member_leaving(m));
+    CU_ASSERT_EQUAL(m->domain_len, 0);
+    CU_ASSERT_EQUAL(m->payload_len, 0);
+    CU_ASSERT_FALSE(m->ours);
+    CU_ASSERT(
+        m->alive_ms < APR_UINT64_C(1000) * 3600 || /* since it started, or (9.0) when */
+        (m->alive_ms > APR_UINT64_C(1795363000000) && m->alive_ms < APR_UINT64_C(1795968000000)));
+}
+
+static void meet_object(java_node_t *n, void *people)
+{
+    sc_member_t m;
+
+    if (java_is(n, MEMBER_IMPL) || java_is(n, STATIC_MEMBER)) {
+        CU_ASSERT_TRUE_FATAL(vector_member(n, &m));
+        meet(people, &m);
+    }
+}
+
+/** All members, those that send and those that are spoken of, are on loopback; whoever is met twice
+ *  is the same. */
+static void test_members(void)
+{
+    static people_t people;
+    apr_size_t i, members = 0;
+
+    for (i = 0; i < VECTORS; i++) {
+        people.n = 0;
+        if (vectors[i].kind == VECTOR_JAVA) {
+            vector_java_t v;
+
+            vector_open(&v, vectors[i].name);
+            meet(&people, &v.packet.from);
+            java_each(v.stream, meet_object, &people);
+            vector_close(&v);
+        } else if (vectors[i].kind == VECTOR_RAW) {
+            sc_packet_t p;
+
+            free(rig_captured(vectors[i].name, &p));
+            meet(&people, &p.from);
+        } else if (vectors[i].kind == VECTOR_MEMBER) {
+            apr_size_t len = 0, used = 0;
+            unsigned char *bytes = rig_vector(vectors[i].name, &len);
+            sc_member_t m;
+
+            CU_ASSERT_FATAL(bytes != NULL && sc_member_get(&m, bytes, len, &used) == APR_SUCCESS);
+            meet(&people, &m);
+            free(bytes);
+        }
+        members += people.n;
+    }
+    CU_ASSERT_EQUAL(members, 108);
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -660,6 +772,7 @@ static void test_bytes(void)
 void vectors_add_meaning(CU_pSuite s)
 {
     CU_add_test(s, "classes and their versions", test_classes);
+    CU_add_test(s, "members", test_members);
     CU_add_test(s, "DeltaManager's events", test_events);
     CU_add_test(s, "what events carry", test_event_payloads);
     CU_add_test(s, "messages of maps", test_maps);
