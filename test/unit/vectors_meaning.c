@@ -170,8 +170,9 @@ static void meet(people_t *people, const sc_member_t *m)
     CU_ASSERT_EQUAL(m->domain_len, 0);
     CU_ASSERT_EQUAL(m->payload_len, 0);
     CU_ASSERT_FALSE(m->ours);
+    /* of a member that it has heard of Tomcat says its own clock instead */
     CU_ASSERT(
-        m->alive_ms < APR_UINT64_C(1000) * 3600 || /* since it started, or (9.0) when */
+        m->alive_ms < APR_UINT64_C(1000) * 3600 ||
         (m->alive_ms > APR_UINT64_C(1795363000000) && m->alive_ms < APR_UINT64_C(1795968000000)));
 }
 
@@ -217,7 +218,7 @@ static void test_members(void)
         }
         members += people.n;
     }
-    CU_ASSERT_EQUAL(members, 108);
+    CU_ASSERT_EQUAL(members, 107); /* and four in an election, see suite coordinator */
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
