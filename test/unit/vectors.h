@@ -12,7 +12,7 @@
 #include "java_walk.h"
 #include "sc_frame.h"
 
-/** So many there are; a file that gets lost must not be missed by nobody. */
+/** So many there are: a file that gets lost is missed. */
 #define VECTORS 66
 
 #define RPC_MESSAGE "org.apache.catalina.tribes.group.RpcMessage"
