@@ -19,6 +19,7 @@
     X(link)                                                                                        \
     X(member)                                                                                      \
     X(java)                                                                                        \
+    X(vectors)                                                                                     \
     X(frame)                                                                                       \
     X(channel)                                                                                     \
     X(membership)                                                                                  \

@@ -11,7 +11,7 @@
 
 #include <CUnit/CUnit.h>
 
-#include "net_rig.h"
+#include "ic_rig.h"
 
 void sc_suite_interceptor(void);
 
@@ -41,6 +41,7 @@ typedef struct bench_t {
     int nprobes;
     int probe_packet; /* the last one had a packet */
     apr_uint32_t probe_options;
+    sc_packet_t probe_sent; /* whose body is the interceptor's own */
     apr_interval_time_t probe_timeout;
     char seen[256]; /* what came up: +a -a !a ?a .a ~a =S m */
 } bench_t;
@@ -125,6 +126,9 @@ static void bench_probe(void *ctx, const sc_member_t *to, const sc_packet_t *pac
     snprintf(b->probe[b->nprobes++].text, 16, "%.15s", to->route);
     b->probe_packet = packet != NULL;
     b->probe_options = packet != NULL ? packet->options : 0;
+    if (packet != NULL) {
+        b->probe_sent = *packet;
+    }
     b->probe_timeout = timeout;
 }
 
@@ -803,6 +807,35 @@ static void test_detector_verify(void)
     bench_end(b);
 }
 
+/** As Tomcat has it, which wants no answer, the probe is Tomcat's frame; as it is here it differs
+ * in the option that asks for one. */
+static void test_detector_vector(void)
+{
+    static const char name[] = "tcp-failure-detector-probe.bin";
+    unsigned char *frame;
+    sc_packet_t p = ic_vector(name, &frame);
+    sc_member_t a = member("a", 1);
+    int read_test;
+
+    for (read_test = 0; read_test <= 1; read_test++) {
+        sc_config_interceptor_t c = conf(DETECTOR, "performReadTest", read_test ? "true" : "false");
+        bench_t *b = bench(&c);
+        sc_packet_t *sent = &b->probe_sent;
+
+        sc_pass_member_added(&b->link[2], &a);
+        CU_ASSERT_TRUE_FATAL(b->probe_packet);
+        sent->id = p.id;
+        sent->timestamp_ms = p.timestamp_ms;
+        sent->from = p.from;
+        CU_ASSERT_EQUAL(ic_same_frame(sent, name), !read_test);
+        CU_ASSERT_EQUAL(sent->options, p.options | (read_test ? SC_OPT_USE_ACK : 0));
+        sent->options = p.options;
+        CU_ASSERT_TRUE(ic_same_frame(sent, name));
+        bench_end(b);
+    }
+    free(frame);
+}
+
 /** The probe of Tomcat and of ours is swallowed, nothing else is. */
 static void test_detector_received(void)
 {
@@ -852,6 +885,7 @@ void sc_suite_interceptor(void)
     CU_add_test(s, "TcpFailureDetector: something is acknowledged", test_detector_acknowledged);
     CU_add_test(s, "TcpFailureDetector: the next life", test_detector_replaced);
     CU_add_test(s, "TcpFailureDetector: kinds of probes", test_detector_probe_kinds);
+    CU_add_test(s, "TcpFailureDetector: the probe, byte for byte", test_detector_vector);
     CU_add_test(s, "TcpFailureDetector: asked from above", test_detector_verify);
     CU_add_test(s, "TcpFailureDetector: probes of others", test_detector_received);
 }

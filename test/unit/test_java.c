@@ -114,7 +114,7 @@ static void test_calls_of_others(void)
     apr_size_t i;
     sc_java_t j;
 
-    CU_ASSERT(read_calls(folder) >= 20);
+    CU_ASSERT_EQUAL(read_calls(folder), 24);
     for (i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         apr_size_t len = 0;
         unsigned char *body = body_of(objects[i], &len);
