@@ -518,3 +518,50 @@ def test_slow_member_holds_nobody_up(farm):
     for one in jars:
         wait_until(lambda o=one: c.client(cookies=o.cookies).values() == o.values(), 20,
                    "the same values")
+
+
+def test_member_that_hangs_again_and_again(farm):
+    """It acknowledges what has piled up, and hangs once more: requests do not wait for it each time.
+    When it has done better for a while they do again, and it has all."""
+    cluster = farm.cluster(3, options="SessionClusterSendOptions 6 timeout=600\n").start()
+    a, _, c = cluster.nodes
+    cluster.wait_settled()
+    one = a.client()
+    one.op("set=n:0")
+    engine = c.engine_pid()
+    done, stop = [0], threading.Event()
+
+    def write():
+        while not stop.is_set():
+            assert one.op(f"set=n:{done[0] + 1}").status == 200
+            done[0] += 1
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    hangs = 12
+    try:
+        for _ in range(hangs):
+            send_signal(engine, signal.SIGSTOP)
+            stopped, before = time.monotonic(), done[0]
+            wait_until(lambda b=before: done[0] > b + 20 and time.monotonic() - stopped > 0.9, 30,
+                       "writes beside it")
+            told = a.log().count("SC0511")
+            send_signal(engine, signal.SIGCONT)
+            # until it has acknowledged, or has had the time to
+            went_on = time.monotonic()
+            wait_until(lambda t=told: a.log().count("SC0511") > t or
+                       time.monotonic() - went_on > 0.3, 5, "it goes on")
+    finally:
+        send_signal(engine, signal.SIGCONT)
+        stop.set()
+        thread.join(30)
+    log = a.log()
+    assert 1 <= len(re.findall("SC051[04]", log)) <= hangs // 3, "waited for it again each time"
+    assert "SC0514" in log
+    wait_until(lambda: not any(m["lagging"] for m in a.status()["view"]["members"]), 90,
+               "it is waited for again")
+    cluster.wait_settled(40)
+    degraded = a.count("degraded")
+    for i in range(10):
+        one.op(f"set=n:{done[0] + i}")
+    assert a.count("degraded") == degraded
+    assert c.client(cookies=one.cookies).values() == one.values()
