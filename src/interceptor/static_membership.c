@@ -14,7 +14,7 @@
  *   member, unless and until a node of ours speaks with that id.
  * - A member that is heard both here and by membership is one member, and is gone when it has said
  *   good-bye. A loss that either of them notices (a node of ours is silent for 15 s) goes up, so
- * that a TcpFailureDetector above asks it; one that membership has lost stays by the list.
+ *   that a TcpFailureDetector above asks it; one that membership has lost stays by the list.
  * - A name may have several addresses, of both families: a member is known by any of them, and what
  *   is said goes to one after the other until one takes it. See sites.h for how they are found.
  */

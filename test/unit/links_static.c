@@ -254,6 +254,41 @@ static void test_name_moves(void)
     rig_destroy(rig);
 }
 
+/** A Tomcat is announced where what it is told arrives, and where its name leads to. */
+static void test_name_foreign(void)
+{
+    static const char *const lists[] = {
+        "member=peer.example:4000,uniqueId=02020202020202020202020202020202", NULL, NULL};
+    rig_t *rig = listed(SC_MEMBERSHIP_MULTICAST, 3, lists);
+    rig_node_t *n = &rig->node[0];
+    const sc_member_t *seen[4];
+    sc_address_t found[2];
+    int i;
+
+    n->config.mcast.accept_foreign = 1;
+    memset(found, 0, sizeof(found));
+    found[0].len = 16;
+    found[0].host[0] = 0x20;
+    found[1].len = 4;
+    memcpy(found[1].host, "\x0a\0\0\2", 4);
+    for (i = 0; i < 3; i++) { /* somebody answers probes there */
+        rig_start(rig, i, 0);
+    }
+    rig_run(rig, RIG_MS(200));
+    rig_found_these(rig, 0, found, 2);
+    rig_run(rig, SECONDS(5));
+    CU_ASSERT_EQUAL_FATAL(sc_channel_foreign(n->channel, seen, 4), 1);
+    CU_ASSERT_EQUAL(seen[0]->host_len, 4);
+    CU_ASSERT_EQUAL(seen[0]->host[3], 2);
+    rig_run(rig, SECONDS(26));
+    rig_kill(rig, 1);
+    rig_found(rig, 0, three);
+    rig_run(rig, SECONDS(5));
+    CU_ASSERT_EQUAL_FATAL(sc_channel_foreign(n->channel, seen, 4), 1);
+    CU_ASSERT_EQUAL(seen[0]->host[3], 3);
+    rig_destroy(rig);
+}
+
 /* ---- members that die ----------------------------------------------------------------------- */
 
 /** Nobody sends to it, and no TcpPing asks. */
@@ -367,6 +402,7 @@ void links_static_tests(CU_pSuite s)
     CU_add_test(s, "StaticMembership: a name with many addresses", test_name_many);
     CU_add_test(s, "StaticMembership: beside membership by dns", test_name_busy);
     CU_add_test(s, "StaticMembership: a name that moves", test_name_moves);
+    CU_add_test(s, "StaticMembership: a Tomcat with a name", test_name_foreign);
     CU_add_test(s, "StaticMembership: silence", test_silent);
     CU_add_test(s, "StaticMembership: lost by membership", test_lost_by_membership);
     CU_add_test(s, "StaticMembership: who does not come", test_missed);
