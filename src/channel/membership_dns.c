@@ -20,6 +20,8 @@
 #define MISSING_MAX 2
 /* After a failure, and at most so often because of strangers. */
 #define RETRY apr_time_from_sec(1)
+/* While the transport looks up another name (StaticMembership's); that one rests for longer. */
+#define BUSY_AGAIN apr_time_from_msec(50)
 /* For the first answer; longer than a look-up takes at most. */
 #define PATIENCE apr_time_from_sec(15)
 #define LOG_INTERVAL apr_time_from_sec(60)
@@ -173,7 +175,9 @@ static void ask(sc_membership_t *self)
         rv = t->resolve(t->ctx, self->env->config->dns.name, answered, self);
     }
     d->asking = rv == APR_SUCCESS;
-    if (rv != APR_SUCCESS) {
+    if (rv == APR_EBUSY) {
+        ask_in(self, BUSY_AGAIN);
+    } else if (rv != APR_SUCCESS) {
         answered(self, rv, NULL, 0);
     }
 }

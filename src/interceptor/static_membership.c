@@ -13,212 +13,71 @@
  * - A member with a unique id in the list may be a Tomcat. It is passed up at once, as a foreign
  *   member, unless and until a node of ours speaks with that id.
  * - A member that is heard both here and by membership is one member, and is gone when it has said
- *   good-bye. One that falls silent stays: a TcpFailureDetector above finds out.
- *
- * Names are resolved once, at the start, because the resolver blocks.
+ *   good-bye. A loss that either of them notices (a node of ours is silent for 15 s) goes up, so
+ *   that a TcpFailureDetector above asks it; one that membership has lost stays by the list.
+ * - A name may have several addresses, of both families: a member is known by any of them, and what
+ *   is said goes to one after the other until one takes it. See sites.h for how they are found.
  */
-#include <stdlib.h>
 #include <string.h>
-
-#include <apr_network_io.h>
-#include <apr_strings.h>
 
 #include "members.h"
 #include "sc_interceptor.h"
+#include "sites.h"
+#include "static_list.h"
 
 #define AGAIN apr_time_from_sec(5)
+/* Three texts did not come. */
+#define SILENT_MAX (3 * AGAIN)
 #define LOOK apr_time_from_msec(100)
+/* How long names keep membership from settling at most: as long as dns itself. */
+#define PATIENCE apr_time_from_sec(15)
 #define LOG_INTERVAL apr_time_from_sec(60)
-
-enum { OPTION_FLAG, MEMBER, NATTRS };
-
-static const sc_attr_rule_t rules[NATTRS] = {
-    SC_OPTION_FLAG,
-    {"member", SC_ATTR_TEXT, 0, 0, 0, NULL},
-};
-
-static const sc_attr_refused_t refused[] = {
-    {"localMember", "this node is its own local member; see SessionClusterReceiver"},
-    {"LocalMember", "this node is its own local member; see SessionClusterReceiver"},
-};
 
 static const char start_text[] = "Local StaticMember Notification Data";
 static const char stop_text[] = "Local StaticMember Shutdown Data";
-
-/** One line of the list. */
-typedef struct listed_t {
-    char host[SC_HOST_MAX + 1];
-    apr_uint32_t port;
-    int has_uid;
-    sc_uid_t uid;
-    int has_domain;
-    char domain[SC_DOMAIN_MAX + 1];
-} listed_t;
 
 typedef struct fixed_t fixed_t;
 
 typedef struct target_t {
     fixed_t *f;
-    listed_t listed;
-    sc_member_t address; /* host and port, with the unique id and domain that are listed */
-    int usable;          /* resolved, and not this node */
-    sc_member_t m;       /* while up: as it was heard, or as listed */
+    const sc_listed_t *listed;
+    sc_site_t site;
+    sc_member_t m; /* while up: as it was heard, or as listed */
     int up;
-    apr_time_t heard;       /* mono time when it spoke last */
-    apr_uint64_t said;      /* and its wall clock then, milliseconds; 0: never */
-    sc_uid_t left;          /* who has said good-bye last */
-    apr_uint64_t left_said; /* and when */
-    int pending;            /* a text is on its way */
-    int again;              /* and another one is wanted after it */
+    apr_time_t heard;        /* mono time when it spoke last */
+    apr_uint64_t said;       /* and its wall clock then, milliseconds; 0: never */
+    sc_uid_t left;           /* who has said good-bye last */
+    apr_uint64_t left_said;  /* and when */
+    int pending;             /* a text is on its way */
+    int again;               /* and another one is wanted after it */
+    sc_address_t to;         /* where it goes */
+    apr_size_t tried;        /* addresses in a row that have not taken it */
+    apr_status_t failed;     /* what the last one said when all of them had been tried */
+    apr_time_t missed_since; /* mono time since when it could have been heard */
+    int missed_said;
+    sc_log_limit_t missed_log;
 } target_t;
 
 struct fixed_t {
     sc_interceptor_t *self;
-    apr_int64_t attr[NATTRS];
+    sc_static_list_t list;
     target_t target[SC_ATTRS_MAX];
     apr_size_t n;
+    sc_sites_t sites;
     sc_members_t heard; /* by membership below */
     int running;
+    apr_time_t started;
+    int waits;               /* names had to be looked up */
+    apr_time_t known;        /* mono time when the first look-up of each had ended; 0: not yet */
+    int settling;            /* membership has settled, this list has not */
     apr_uint32_t told_state; /* what the members were told of this node last */
     apr_time_t told;
     sc_timer_t beat;
     sc_log_limit_t refused_log;
+    sc_log_limit_t stranger_log;
 };
 
-/* ---- attributes ----------------------------------------------------------------------------- */
-
-/** host:port at the front of text. @return what is behind it, NULL when it is none */
-static const char *place_get(listed_t *l, const char *text)
-{
-    const char *end = text + strcspn(text, ",");
-    const char *colon = NULL;
-    const char *p;
-    apr_size_t len;
-    char *rest;
-
-    for (p = text; p < end; p++) {
-        colon = *p == ':' ? p : colon;
-    }
-    if (colon == NULL || colon[1] < '0' || colon[1] > '9' || end - colon > 6) {
-        return NULL;
-    }
-    l->port = (apr_uint32_t)strtoul(colon + 1, &rest, 10);
-    len = (apr_size_t)(colon - text);
-    if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
-        text++;
-        len -= 2;
-    } else if (memchr(text, ':', len) != NULL || memchr(text, '[', len) != NULL) {
-        return NULL; /* an IPv6 address needs its brackets */
-    }
-    if (rest != end || l->port < 1 || l->port > 65535 || len == 0 || len > SC_HOST_MAX) {
-        return NULL;
-    }
-    memcpy(l->host, text, len);
-    return end;
-}
-
-/** host:port[,uniqueId=32 hex digits][,domain=text] @return NULL, or what is wrong */
-static const char *listed_get(listed_t *l, const char *text)
-{
-    memset(l, 0, sizeof(*l));
-    text = place_get(l, text);
-    if (text == NULL) {
-        return "host:port with a port from 1 to 65535, an IPv6 address in brackets";
-    }
-    while (*text == ',') {
-        apr_size_t len = strcspn(++text, ",");
-
-        if (strncmp(text, "uniqueId=", 9) == 0 && !l->has_uid) {
-            l->has_uid =
-                len == 9 + 2 * sizeof(l->uid.b) && sc_hex_get(l->uid.b, sizeof(l->uid.b), text + 9);
-            if (!l->has_uid) {
-                return "uniqueId= with 32 hex digits";
-            }
-        } else if (strncmp(text, "domain=", 7) == 0 && !l->has_domain && len >= 7 &&
-                   len - 7 <= SC_DOMAIN_MAX) {
-            l->has_domain = 1;
-            memcpy(l->domain, text + 7, len - 7);
-        } else {
-            return "only uniqueId= and domain= (at most 63 bytes) behind host:port";
-        }
-        text += len;
-    }
-    return NULL;
-}
-
-static const char *fixed_check(const sc_config_interceptor_t *c, apr_pool_t *pool)
-{
-    apr_int64_t values[NATTRS];
-    const char *message =
-        sc_interceptor_refused(c, refused, sizeof(refused) / sizeof(refused[0]), pool);
-    listed_t listed[SC_ATTRS_MAX];
-    apr_size_t n = 0;
-    apr_size_t i;
-    apr_size_t k;
-
-    if (message == NULL) {
-        message = sc_interceptor_attrs(c, rules, NATTRS, values, pool);
-    }
-    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX && message == NULL; i++) {
-        const char *text = c->attr[i].value;
-
-        if (strcmp(c->attr[i].name, "member") != 0) {
-            continue;
-        }
-        message = listed_get(&listed[n], text);
-        if (message != NULL) {
-            return apr_psprintf(pool, "interceptor StaticMembership: member wants %s, not \"%s\"",
-                                message, text);
-        }
-        for (k = 0; k < n; k++) {
-            if (listed[k].port == listed[n].port && strcmp(listed[k].host, listed[n].host) == 0) {
-                return apr_psprintf(pool,
-                                    "interceptor StaticMembership: member %s:%u is given "
-                                    "twice",
-                                    listed[n].host, listed[n].port);
-            }
-        }
-        n++;
-    }
-    if (message == NULL && n == 0) {
-        return "interceptor StaticMembership: member=host:port is missing";
-    }
-    return message;
-}
-
-/** Whether a member of the list is none of this module: it keeps its unique id for ever. */
-static int lists_foreign(const sc_config_interceptor_t *c)
-{
-    listed_t l;
-    apr_size_t i;
-
-    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX; i++) {
-        if (strcmp(c->attr[i].name, "member") == 0 && listed_get(&l, c->attr[i].value) == NULL &&
-            l.has_uid) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static const char *fixed_fits(const sc_config_t *config, const sc_config_interceptor_t *c,
-                              apr_pool_t *pool)
-{
-    (void)pool;
-    if (config->secret.count > 0 && lists_foreign(c)) {
-        return "interceptor StaticMembership: uniqueId= is for a Tomcat, and that has no "
-               "SessionClusterSecret: nothing it says would be accepted";
-    }
-    if (config->membership == SC_MEMBERSHIP_STATIC) {
-        return "interceptor StaticMembership: SessionClusterMembership static has a list already; "
-               "name its members by SessionClusterMember";
-    }
-    if (config->membership == SC_MEMBERSHIP_NONE) {
-        return "interceptor StaticMembership adds members to a membership, and there is none; see "
-               "SessionClusterMembership, static for a list alone";
-    }
-    return NULL;
-}
+/* ---- its making ------------------------------------------------------------------------------ */
 
 static apr_status_t fixed_create(sc_interceptor_t *self, const sc_config_interceptor_t *c,
                                  apr_pool_t *pool)
@@ -226,92 +85,24 @@ static apr_status_t fixed_create(sc_interceptor_t *self, const sc_config_interce
     fixed_t *f = apr_pcalloc(pool, sizeof(*f));
     apr_size_t i;
 
-    if (sc_interceptor_attrs(c, rules, NATTRS, f->attr, pool) != NULL) {
+    if (sc_static_list_get(&f->list, c, pool) != NULL) {
         return APR_EINVAL;
     }
-    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX; i++) {
-        if (strcmp(c->attr[i].name, "member") == 0) {
-            target_t *t = &f->target[f->n++];
+    f->n = f->list.n;
+    for (i = 0; i < f->n; i++) {
+        target_t *t = &f->target[i];
 
-            t->f = f;
-            if (listed_get(&t->listed, c->attr[i].value) != NULL) {
-                return APR_EINVAL;
-            }
-        }
+        t->f = f;
+        t->listed = &f->list.member[i];
+        memcpy(t->site.host, t->listed->host, sizeof(t->site.host));
+        t->site.port = t->listed->port;
+        t->site.uid = t->listed->uid;
+        f->sites.site[i] = &t->site;
     }
+    f->sites.n = f->n;
     f->self = self;
     self->state = f;
     return APR_SUCCESS;
-}
-
-/* ---- saying --------------------------------------------------------------------------------- */
-
-static void say(target_t *t, const char *text);
-
-static void said(void *baton, apr_status_t rv)
-{
-    target_t *t = baton;
-
-    (void)rv; /* it is said again */
-    t->pending = 0;
-    if (t->f->running && t->again) {
-        say(t, start_text);
-    }
-}
-
-static void say(target_t *t, const char *text)
-{
-    sc_interceptor_t *self = t->f->self;
-    sc_outgoing_t out;
-
-    if (!t->usable) {
-        return;
-    }
-    if (t->pending && t->f->running) {
-        t->again = 1;
-        return;
-    }
-    memset(&out, 0, sizeof(out));
-    out.packet.options = (apr_uint32_t)t->f->attr[OPTION_FLAG];
-    sc_packet_stamp(self->env, &out.packet);
-    out.packet.body = (const unsigned char *)text;
-    out.packet.body_len = strlen(text);
-    out.to = &t->address;
-    out.lane = SC_LANE_CONTROL;
-    out.done = said;
-    out.baton = t;
-    t->pending = 1;
-    t->again = 0;
-    sc_pass_send(self, &out);
-}
-
-/** A Tomcat that is up has heard it, and would announce this node a second time. */
-static int wants_start(const target_t *t)
-{
-    return !t->up || t->m.ours || t->said == 0;
-}
-
-static void say_to_all(fixed_t *f)
-{
-    apr_size_t i;
-
-    f->told = sc_mono(f->self->env->clock);
-    f->told_state = f->self->env->local->node_state;
-    for (i = 0; i < f->n; i++) {
-        if (wants_start(&f->target[i])) {
-            say(&f->target[i], start_text);
-        }
-    }
-}
-
-static void beat_due(void *baton, apr_time_t now)
-{
-    fixed_t *f = baton;
-
-    (void)sc_timer_set(f->self->env->timers, &f->beat, now + LOOK, beat_due, f);
-    if (now - f->told >= AGAIN || f->told_state != f->self->env->local->node_state) {
-        say_to_all(f);
-    }
 }
 
 /* ---- members that come and go --------------------------------------------------------------- */
@@ -338,6 +129,8 @@ static void take_down(target_t *t, int goodbye)
         return;
     }
     t->up = 0;
+    t->missed_since = sc_mono(f->self->env->clock);
+    t->missed_said = goodbye;
     if (!known || goodbye) {
         sc_members_remove(&f->heard, &m);
         sc_pass_member_gone(f->self, &m, goodbye);
@@ -362,6 +155,51 @@ static void take_up(target_t *t, const sc_member_t *m)
     }
 }
 
+/** One that is in the list with its unique id and has not spoken yet is announced at the address
+ *  that is used now. */
+static void list_here(target_t *t)
+{
+    sc_member_t m;
+
+    if (!t->listed->has_uid || t->said != 0 || t->site.n == 0 || t->site.self) {
+        return;
+    }
+    sc_site_member(&t->site, &t->site.at[t->site.current], &m);
+    if (t->up && sc_member_same_address(&t->m, &m)) {
+        return;
+    }
+    m.domain_len = (apr_uint16_t)strlen(t->listed->domain);
+    memcpy(m.domain, t->listed->domain, m.domain_len);
+    take_down(t, 0);
+    take_up(t, &m);
+}
+
+static void say_start(target_t *t);
+
+/** Its name stands for other addresses now. */
+static void moved(void *baton, sc_site_t *p)
+{
+    fixed_t *f = baton;
+    apr_size_t i;
+
+    for (i = 0; i < f->n && f->running; i++) {
+        target_t *t = &f->target[i];
+
+        if (&t->site != p) {
+            continue;
+        }
+        t->tried = 0;
+        t->failed = APR_SUCCESS;
+        t->missed_since = sc_mono(f->self->env->clock);
+        if (!t->up || sc_site_of(p, &t->m) == NULL) {
+            t->said = 0; /* by whoever is there now */
+            take_down(t, 0);
+        }
+        list_here(t);
+        say_start(t);
+    }
+}
+
 static int differs(const sc_member_t *a, const sc_member_t *b)
 {
     return a->node_state != b->node_state || a->flags != b->flags || a->version != b->version ||
@@ -382,6 +220,178 @@ static void refresh(target_t *t, const sc_member_t *m)
     }
 }
 
+/* ---- saying --------------------------------------------------------------------------------- */
+
+static void say(target_t *t, const char *text, sc_sent_fn_t *done)
+{
+    sc_interceptor_t *self = t->f->self;
+    sc_outgoing_t out;
+    sc_member_t to;
+
+    t->to = t->site.at[t->site.current];
+    sc_site_member(&t->site, &t->to, &to);
+    memset(&out, 0, sizeof(out));
+    out.packet.options = (apr_uint32_t)t->f->list.option_flag;
+    sc_packet_stamp(self->env, &out.packet);
+    out.packet.body = (const unsigned char *)text;
+    out.packet.body_len = strlen(text);
+    out.to = &to;
+    out.lane = SC_LANE_CONTROL;
+    out.done = done;
+    out.baton = t;
+    sc_pass_send(self, &out);
+}
+
+/** A Tomcat that is up has heard it, and would announce this node a second time. */
+static int wants_start(const target_t *t)
+{
+    return t->site.n > 0 && !t->site.self && (!t->up || t->m.ours || t->said == 0);
+}
+
+static void start_said(void *baton, apr_status_t rv)
+{
+    target_t *t = baton;
+    sc_site_t *p = &t->site;
+
+    t->pending = 0;
+    if (!t->f->running) {
+        return;
+    }
+    if (rv == APR_SUCCESS) {
+        t->tried = 0;
+        t->failed = APR_SUCCESS;
+        list_here(t);
+    } else if (p->n > 0 && sc_address_same(&p->at[p->current], &t->to)) {
+        p->current = (p->current + 1) % p->n;
+        t->again |= ++t->tried < p->n;
+        if (t->tried >= p->n) {
+            t->tried = 0;
+            t->failed = rv;
+        }
+    }
+    if (t->again && t->f->running) {
+        say_start(t);
+    }
+}
+
+static void say_start(target_t *t)
+{
+    if (!wants_start(t)) {
+        t->again = 0;
+    } else if (t->pending) {
+        t->again = 1;
+    } else {
+        t->pending = 1;
+        t->again = 0;
+        say(t, start_text, start_said);
+    }
+}
+
+static void stop_said(void *baton, apr_status_t rv)
+{
+    target_t *t = baton;
+
+    if (rv != APR_SUCCESS) {
+        sc_log(t->f->self->env->log, SC_LOG_NOTICE, rv,
+               "SC0525: member %s:%u of StaticMembership could not be told that this node leaves",
+               t->listed->host, t->listed->port);
+    }
+}
+
+/** Nobody has been heard where somebody is expected: say so, once until it has been there again. */
+static void say_missed(target_t *t, apr_time_t now)
+{
+    const sc_chain_env_t *env = t->f->self->env;
+    int seconds = (int)apr_time_sec(SILENT_MAX);
+    char name[SC_MEMBER_NAME];
+    sc_member_t m;
+
+    if (t->missed_said || t->site.n == 0 || t->site.self || now - t->missed_since < SILENT_MAX ||
+        (t->failed == APR_SUCCESS ? t->up || t->listed->has_uid : t->up && t->said != 0)) {
+        return;
+    }
+    sc_site_member(&t->site, &t->site.at[t->site.current], &m);
+    if (sc_members_at(&t->f->heard, &m) != NULL ||
+        !sc_log_allowed(&t->missed_log, now, LOG_INTERVAL, NULL)) {
+        return;
+    }
+    t->missed_said = 1;
+    if (t->failed != APR_SUCCESS) {
+        sc_log(env->log, SC_LOG_WARNING, t->failed,
+               "SC0523: member %s:%u of StaticMembership cannot be told that this node is there, "
+               "and was not heard for %d s; it is tried again",
+               t->listed->host, t->listed->port, seconds);
+    } else {
+        sc_log(env->log, SC_LOG_WARNING, 0,
+               "SC0524: member %s:%u of StaticMembership takes what it is told but was not heard "
+               "for %d s; is there a node, and is %s in its list?",
+               t->listed->host, t->listed->port, seconds, sc_member_name(env->local, name));
+    }
+}
+
+static void say_to_all(fixed_t *f)
+{
+    apr_time_t now = sc_mono(f->self->env->clock);
+    apr_size_t i;
+
+    f->told = now;
+    f->told_state = f->self->env->local->node_state;
+    for (i = 0; i < f->n; i++) {
+        say_start(&f->target[i]);
+        say_missed(&f->target[i], now);
+    }
+}
+
+/* ---- time passes ---------------------------------------------------------------------------- */
+
+/** Membership settles when names have been looked up and who is there has had time to answer, as
+ *  it would have without the look-ups. */
+static void settle_if_known(fixed_t *f, apr_time_t now)
+{
+    apr_interval_time_t round = apr_time_from_msec(2 * f->self->env->config->mcast.frequency_ms);
+
+    if (f->settling &&
+        (!f->waits || (f->known != 0 && now - f->known >= round) || now - f->started > PATIENCE)) {
+        f->settling = 0;
+        sc_pass_settled(f->self);
+    }
+}
+
+static void fixed_settled(sc_interceptor_t *self)
+{
+    fixed_t *f = self->state;
+
+    f->settling = 1;
+    settle_if_known(f, sc_mono(self->env->clock));
+}
+
+static void beat_due(void *baton, apr_time_t now)
+{
+    fixed_t *f = baton;
+    apr_size_t i;
+
+    (void)sc_timer_set(f->self->env->timers, &f->beat, now + LOOK, beat_due, f);
+    for (i = 0; i < f->n; i++) {
+        target_t *t = &f->target[i];
+
+        if (t->up && t->m.ours && now - t->heard > SILENT_MAX) {
+            take_down(t, 0);
+        }
+        t->site.heard = t->up && t->m.ours;
+    }
+    if (!f->running) {
+        return; /* stopped by who was told */
+    }
+    sc_sites_look(&f->sites, now);
+    if (f->known == 0 && !sc_sites_unknown(&f->sites)) {
+        f->known = now;
+    }
+    if (now - f->told >= AGAIN || f->told_state != f->self->env->local->node_state) {
+        say_to_all(f);
+    }
+    settle_if_known(f, now);
+}
+
 /* ---- hearing -------------------------------------------------------------------------------- */
 
 static target_t *target_of(fixed_t *f, const sc_member_t *m)
@@ -389,7 +399,7 @@ static target_t *target_of(fixed_t *f, const sc_member_t *m)
     apr_size_t i;
 
     for (i = 0; i < f->n; i++) {
-        if (f->target[i].usable && sc_member_same_address(&f->target[i].address, m)) {
+        if (!f->target[i].site.self && sc_site_of(&f->target[i].site, m) != NULL) {
             return &f->target[i];
         }
     }
@@ -431,18 +441,31 @@ static const char *objection(const target_t *t, const sc_member_t *m)
 {
     char domain[SC_DOMAIN_MAX + 1];
 
-    if (t->listed.has_uid && memcmp(&t->listed.uid, &m->uid, sizeof(m->uid)) != 0) {
+    if (t->listed->has_uid && memcmp(&t->listed->uid, &m->uid, sizeof(m->uid)) != 0) {
         return "it has another uniqueId than is listed";
     }
-    if (t->listed.has_domain && strcmp(sc_member_domain(m, domain), t->listed.domain) != 0) {
+    if (t->listed->has_domain && strcmp(sc_member_domain(m, domain), t->listed->domain) != 0) {
         return "it has another domain than is listed";
     }
     if (!m->ours) {
-        return t->listed.has_uid ? NULL
-                                 : "it is no node of this kind (a Tomcat?) and its uniqueId "
-                                   "is not listed";
+        return t->listed->has_uid ? NULL
+                                  : "it is no node of this kind (a Tomcat?) and its uniqueId "
+                                    "is not listed";
     }
     return route_conflict(t->f, m);
+}
+
+/** It is there, at this address. */
+static void spoke(target_t *t, const sc_packet_t *packet)
+{
+    const sc_address_t *at = sc_site_of(&t->site, &packet->from);
+
+    if (at != NULL) {
+        t->site.current = (apr_size_t)(at - t->site.at);
+    }
+    t->said = packet->timestamp_ms;
+    t->heard = sc_mono(t->f->self->env->clock);
+    t->missed_said = 0;
 }
 
 /** A start text of a member in the list, or anything else of one that is up. */
@@ -467,8 +490,7 @@ static void heard(target_t *t, const sc_packet_t *packet)
         return; /* said before its good-bye */
     }
     if (t->up && sc_member_same(&t->m, m) && t->m.ours == m->ours) {
-        t->said = packet->timestamp_ms;
-        t->heard = now;
+        spoke(t, packet);
         refresh(t, m);
         return;
     }
@@ -477,10 +499,26 @@ static void heard(target_t *t, const sc_packet_t *packet)
         return; /* of a former life */
     }
     take_down(t, 0);
-    t->said = packet->timestamp_ms;
-    t->heard = now;
+    spoke(t, packet);
     take_up(t, m);
-    say(t, start_text);
+    say_start(t);
+}
+
+/** It says that it is there, but the list has no such address, or not yet. */
+static void strange(fixed_t *f, const sc_member_t *m)
+{
+    char name[SC_MEMBER_NAME];
+
+    if (sc_members_find(&f->heard, m) != NULL) {
+        return; /* it is one already */
+    }
+    sc_sites_hurry(&f->sites);
+    if (sc_log_allowed(&f->stranger_log, sc_mono(f->self->env->clock), LOG_INTERVAL, NULL)) {
+        sc_log(f->self->env->log, SC_LOG_INFO, 0,
+               "SC0522: %s wants to be a member but its address is not in the list of "
+               "StaticMembership",
+               sc_member_name(m, name));
+    }
 }
 
 static apr_status_t fixed_received(sc_interceptor_t *self, const sc_packet_t *packet)
@@ -498,6 +536,8 @@ static apr_status_t fixed_received(sc_interceptor_t *self, const sc_packet_t *pa
         take_down(t, 1);
     } else if (t != NULL && !stop && (start || (t->up && sc_member_same(&t->m, &packet->from)))) {
         heard(t, packet);
+    } else if (t == NULL && start && f->running) {
+        strange(f, &packet->from);
     }
     return start || stop ? APR_SUCCESS : sc_pass_received(self, packet);
 }
@@ -538,6 +578,7 @@ static void fixed_changed(sc_interceptor_t *self, const sc_member_t *m)
 static void fixed_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye)
 {
     fixed_t *f = self->state;
+    target_t *stays = NULL;
     apr_size_t i;
 
     sc_members_remove(&f->heard, m);
@@ -545,13 +586,19 @@ static void fixed_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye
         target_t *t = &f->target[i];
 
         if (t->up && sc_member_same(&t->m, m)) {
-            if (!goodbye) {
-                return; /* it stays, by the list */
+            if (goodbye) {
+                t->up = 0;
+                t->missed_said = 1;
+            } else {
+                stays = t;
             }
-            t->up = 0;
         }
     }
     sc_pass_member_gone(self, m, goodbye);
+    /* by the list; but who stands above has been told of the loss, and asks whether it is true */
+    if (stays != NULL && stays->up && sc_members_find(&f->heard, m) == NULL) {
+        sc_pass_member_added(self, &stays->m);
+    }
 }
 
 static int fixed_is_static(const sc_interceptor_t *self, const sc_member_t *m)
@@ -563,54 +610,22 @@ static int fixed_is_static(const sc_interceptor_t *self, const sc_member_t *m)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static void resolve(target_t *t, apr_pool_t *scratch)
-{
-    sc_interceptor_t *self = t->f->self;
-    const listed_t *l = &t->listed;
-    apr_sockaddr_t *sa = NULL;
-    apr_status_t rv =
-        apr_sockaddr_info_get(&sa, l->host, APR_UNSPEC, (apr_port_t)l->port, 0, scratch);
-
-    while (rv == APR_SUCCESS && sa != NULL && sa->ipaddr_len != 4 && sa->ipaddr_len != 16) {
-        sa = sa->next;
-    }
-    if (rv != APR_SUCCESS || sa == NULL) {
-        sc_log(self->env->log, SC_LOG_ERROR, rv,
-               "SC0489: member %s:%u of StaticMembership has no address; it is left out until the "
-               "next start",
-               l->host, l->port);
-        return;
-    }
-    t->address.host_len = (apr_byte_t)sa->ipaddr_len;
-    memcpy(t->address.host, sa->ipaddr_ptr, t->address.host_len);
-    t->address.port = (apr_int32_t)l->port;
-    t->address.secure_port = -1;
-    t->address.udp_port = -1;
-    t->address.uid = l->uid;
-    t->address.domain_len = (apr_uint16_t)strlen(l->domain);
-    memcpy(t->address.domain, l->domain, t->address.domain_len);
-    t->usable = !sc_member_same_address(&t->address, self->env->local);
-}
-
 static void fixed_start(sc_interceptor_t *self)
 {
     fixed_t *f = self->state;
-    apr_pool_t *scratch;
     apr_size_t i;
 
-    if (apr_pool_create(&scratch, NULL) != APR_SUCCESS) {
-        return;
-    }
-    for (i = 0; i < f->n; i++) {
-        resolve(&f->target[i], scratch);
-    }
-    apr_pool_destroy(scratch);
+    f->started = sc_mono(self->env->clock);
+    f->sites.env = self->env;
+    f->sites.moved = moved;
+    f->sites.baton = f;
+    sc_sites_start(&f->sites);
     f->running = 1;
     for (i = 0; i < f->n; i++) {
-        if (f->target[i].usable && f->target[i].listed.has_uid) {
-            take_up(&f->target[i], &f->target[i].address);
-        }
+        f->target[i].missed_since = f->started;
+        list_here(&f->target[i]);
     }
+    f->waits = sc_sites_unknown(&f->sites);
     say_to_all(f);
     (void)sc_timer_set(self->env->timers, &f->beat, f->told + LOOK, beat_due, f);
 }
@@ -622,18 +637,22 @@ static void fixed_stop(sc_interceptor_t *self)
     apr_size_t i;
 
     f->running = 0;
+    f->settling = 0;
+    sc_sites_stop(&f->sites);
     sc_timer_cancel(self->env->timers, &f->beat);
     for (i = 0; running && i < f->n; i++) {
-        if (f->target[i].up) {
-            say(&f->target[i], stop_text);
+        target_t *t = &f->target[i];
+
+        if (t->up && t->site.n > 0 && !t->site.self) {
+            say(t, stop_text, stop_said);
         }
     }
 }
 
 const sc_interceptor_class_t sc_static_membership_class = {
     .name = "StaticMembership",
-    .check = fixed_check,
-    .fits = fixed_fits,
+    .check = sc_static_list_check,
+    .fits = sc_static_list_fits,
     .create = fixed_create,
     .start = fixed_start,
     .stop = fixed_stop,
@@ -641,5 +660,6 @@ const sc_interceptor_class_t sc_static_membership_class = {
     .member_added = fixed_added,
     .member_changed = fixed_changed,
     .member_gone = fixed_gone,
+    .settled = fixed_settled,
     .is_static = fixed_is_static,
 };

@@ -774,7 +774,8 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         assert code == 0, said
         return
     if "StaticMembership" in line:
-        extra += ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\n"
+        extra += ROUTE + "SessionClusterMembership multicast bind=127.0.0.1 foreign=accept\n" \
+            "SessionClusterInterceptor TcpFailureDetector\n"
     code, said = configtest(extra + (USER if kind == "Deployer" else "") + line)
     assert code == 0, said
 

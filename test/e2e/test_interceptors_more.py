@@ -135,13 +135,50 @@ def test_static_membership_beside_multicast(farm):
     assert b.client(cookies=one.cookies).values() == {"a": "1"}
 
 
+def test_static_membership_by_name(farm):
+    """A name, of both families where this machine has them; and one that nobody knows, which holds
+    up nothing and is said once."""
+    address, port = group()
+    cluster = farm.cluster(2, membership=multicast(address, port))
+    for n, other in (cluster.nodes, cluster.nodes[::-1]):
+        n.directives = chain("MessageDispatch", "TcpFailureDetector",
+                             f"StaticMembership member=localhost:{other.rx_port} "
+                             "member=nobody.invalid:4000")
+    elsewhere, elsewhere_port = group()
+    cluster[1].membership = f"SessionClusterMembership {multicast(elsewhere, elsewhere_port)}\n"
+    cluster.start()
+    a, b = cluster.nodes
+    cluster.wait_settled()
+    one = a.client()
+    one.op("set=a:1")
+    assert b.client(cookies=one.cookies).values() == {"a": "1"}
+    a.wait_log(r"SC0489: member nobody\.invalid:4000 of StaticMembership has no address yet")
+    assert len(re.findall("SC0489", a.log())) == 1
+
+
+def test_static_membership_says_who_is_missing(farm):
+    """Nobody listens where a member should, and somebody who does not know of this node."""
+    one = farm.cluster(1, names=["one"], membership=multicast(*group()))[0]
+    other = farm.cluster(1, names=["other"], membership=multicast(*group()))[0]
+    one.directives = chain("TcpFailureDetector", "StaticMembership member=127.0.0.1:1 "
+                           f"member=127.0.0.1:{other.rx_port}")
+    other.launch()
+    one.launch()
+    for n in (one, other):
+        n.wait_ready()
+    one.wait_log(r"Connection refused: .*SC0523: member 127\.0\.0\.1:1 of StaticMembership", 40)
+    one.wait_log(rf"SC0524: member 127\.0\.0\.1:{other.rx_port} of StaticMembership takes", 40)
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 STATIC = ("SessionClusterRoute n1\nSessionClusterMembership static\n"
           "SessionClusterMember 127.0.0.1:4001\n"
           "SessionClusterReceiver address=127.0.0.1 port=4000\n")
 MULTICAST = "SessionClusterRoute n1\nSessionClusterMembership multicast bind=127.0.0.1\n"
+OPEN = MULTICAST.replace("bind", "foreign=accept bind")
 DETECTOR = "TcpFailureDetector"
+TOMCAT = "member=h:4003,uniqueId=00112233445566778899aabbccddeeff"
 
 WRONG = [
     (STATIC + chain("TcpPing useThread=true"), r"has no useThread: the interval always counts"),
@@ -165,7 +202,13 @@ WRONG = [
     (MULTICAST + chain("StaticMembership localMember=h:1"), r"its own local member"),
     (MULTICAST + chain("StaticMembership member=h:1", DETECTOR),
      r"StaticMembership must not stand above \(before\) TcpFailureDetector: .*verifies"),
-    (MULTICAST + chain("StaticMembership member=h:1", "TcpPing"), r"not stand above .* TcpPing"),
+    (MULTICAST + chain("StaticMembership member=h:1", "TcpPing", DETECTOR),
+     r"not stand above .* TcpPing"),
+    (MULTICAST + chain("StaticMembership member=h:1"),
+     r"StaticMembership needs a TcpFailureDetector above"),
+    (MULTICAST + chain("TcpPing", "StaticMembership member=h:1"), r"needs a TcpFailureDetector"),
+    (MULTICAST + chain(DETECTOR, f"StaticMembership {TOMCAT}"),
+     r"uniqueId= is for a Tomcat, and Tomcats are no members here without foreign=accept"),
     (STATIC + chain(DETECTOR, "NonBlockingCoordinator"),
      r"TcpFailureDetector must not stand above \(before\) NonBlockingCoordinator"),
     (STATIC + chain(DETECTOR, "SimpleCoordinator"), r"nobody has verified"),
@@ -184,9 +227,9 @@ RIGHT = [
     STATIC + chain("Throughput interval=1 optionFlag=512", "NonBlockingCoordinator", "DomainFilter",
                    "TcpPing staticOnly=true interval=50", "MessageDispatch optionFlag=8",
                    "TcpFailureDetector optionFlag=512"),
-    MULTICAST + chain("SimpleCoordinator", "TcpPing", "MessageDispatch", DETECTOR,
-                      "StaticMembership member=127.0.0.1:4001 member=[::1]:4002,domain=x "
-                      "member=h:4003,uniqueId=00112233445566778899aabbccddeeff"),
+    OPEN + chain("SimpleCoordinator", "TcpPing", "MessageDispatch", DETECTOR,
+                 "StaticMembership member=127.0.0.1:4001 member=[::1]:4002,domain=x " + TOMCAT),
+    MULTICAST + chain(DETECTOR, "StaticMembership member=h:4001"),
 ]
 
 

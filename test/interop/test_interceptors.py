@@ -174,6 +174,42 @@ def test_static_interceptor(ring, ours):
     again.lost(tomcat)
 
 
+@pytest.mark.parametrize("first", ("ours", "tomcat"))
+def test_static_interceptor_and_a_real_life(ring, first):
+    """The same with a node as it is, whose unique id is in nobody's list. To Tribes it is there as
+    long as it answers its probes; its texts say nothing to it."""
+    ports, listed = [free_port(), free_port()], [os.urandom(16).hex() for _ in range(2)]
+    links = ["TcpPing{interval=200}", DETECTOR]
+
+    def node():
+        member = f"member=127.0.0.1:{ports[1]},uniqueId={listed[1]}"
+        return ring.node(ports[0], **Group().node,
+                         interceptor=[*links, "StaticMembership{%s}" % member])
+
+    def tomcat():
+        return ring.tomcat(port=ports[1], interceptor=[*links, "StaticMembership"], heartbeat=200,
+                           local=f"127.0.0.1:{ports[1]}:{listed[1]}",
+                           member=f"127.0.0.1:{ports[0]}:{listed[0]}")
+
+    made = {"ours": node, "tomcat": tomcat}
+    one = made.pop(first)()
+    other = made.popitem()[1]()
+    ours, theirs = (one, other) if first == "ours" else (other, one)
+    assert ours.sees(theirs).group(1) == listed[1]
+    assert theirs.sees(ours).group(1) == listed[0]  # as in its list, whatever it is called
+    for sender, receiver in ((ours, theirs), (theirs, ours)):
+        message = ring.message(40)
+        sender.send_ok(message, receiver, SYNC_ACK)
+        receiver.got(message, sender)
+    ours.close()
+    theirs.lost(ours)
+    ours = node()  # its next life
+    theirs.sees(ours, times=2)
+    ours.sees(theirs)
+    theirs.close()
+    ours.lost(theirs)
+
+
 def test_domain_filter(ring):
     """Members and messages of another domain are not let in, on both sides."""
     group = Group()

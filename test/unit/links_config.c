@@ -11,6 +11,8 @@
 
 #include "links_rig.h"
 
+#define DETECTOR "TcpFailureDetector"
+
 static apr_pool_t *pool;
 
 /* ---- what a configuration may say ----------------------------------------------------------- */
@@ -22,13 +24,23 @@ static const char *check_of(sc_config_t *c)
     return message != NULL ? message : "right";
 }
 
+/** A configuration in which StaticMembership may stand. */
+static void ready(sc_config_t *c)
+{
+    memset(c, 0, sizeof(*c));
+    c->membership = SC_MEMBERSHIP_MULTICAST;
+    c->mcast.accept_foreign = 1;
+}
+
 static int refuses(const char *name, const char *attr, const char *because)
 {
     static sc_config_t c;
     const char *message;
 
-    memset(&c, 0, sizeof(c));
-    c.membership = SC_MEMBERSHIP_MULTICAST;
+    ready(&c);
+    if (strcmp(name, PLACE) == 0) {
+        links_add(&c, DETECTOR, NULL);
+    }
     links_add(&c, name, attr, NULL);
     message = check_of(&c);
     if (strstr(message, because) == NULL) {
@@ -87,8 +99,8 @@ static void test_attributes(void)
     CU_ASSERT_TRUE(
         refuses(PLACE, "member=h:1,uniqueId=00112233445566778899aAbBcCdDeEfF0", "32 hex digits"));
 
-    memset(&c, 0, sizeof(c));
-    c.membership = SC_MEMBERSHIP_MULTICAST;
+    ready(&c);
+    links_add(&c, DETECTOR, NULL);
     links_add(&c, PLACE, "member=h:1", "member=h:2", "member=i:1", NULL);
     CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
     c.membership = SC_MEMBERSHIP_STATIC;
@@ -141,15 +153,22 @@ static void test_orders(void)
             int turned;
 
             for (turned = 0; turned < 2; turned++) {
-                memset(&c, 0, sizeof(c));
-                c.membership = SC_MEMBERSHIP_MULTICAST;
+                int lacks = strcmp(wrong[i][0], PLACE) == 0 && strcmp(wrong[i][1], DETECTOR) != 0;
+
+                ready(&c);
                 links_add(&c, wrong[i][turned],
                           strcmp(wrong[i][turned], PLACE) == 0 ? "member=h:1" : NULL, NULL);
                 if (between) {
                     links_add(&c, "Throughput", NULL);
                 }
+                if (lacks && turned) {
+                    links_add(&c, DETECTOR, NULL);
+                }
                 links_add(&c, wrong[i][!turned],
                           strcmp(wrong[i][!turned], PLACE) == 0 ? "member=h:1" : NULL, NULL);
+                if (lacks && !turned) {
+                    links_add(&c, DETECTOR, NULL);
+                }
                 if (turned) {
                     CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
                 } else {
@@ -159,6 +178,21 @@ static void test_orders(void)
             }
         }
     }
+    ready(&c);
+    links_add(&c, PLACE, "member=h:1", NULL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(check_of(&c), "needs a TcpFailureDetector above"));
+    c.ninterceptors = 0;
+    links_add(&c, "TcpPing", NULL);
+    links_add(&c, PLACE, "member=h:1", NULL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(check_of(&c), "needs a TcpFailureDetector above"));
+    ready(&c);
+    links_add(&c, DETECTOR, NULL);
+    links_add(&c, PLACE, "member=h:1", "member=h:2,uniqueId=00112233445566778899aabbccddeeff",
+              NULL);
+    CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
+    c.mcast.accept_foreign = 0;
+    CU_ASSERT_PTR_NOT_NULL(strstr(check_of(&c), "foreign=accept"));
+
     memset(&c, 0, sizeof(c));
     links_add(&c, "SimpleCoordinator", NULL);
     links_add(&c, "NonBlockingCoordinator", NULL);

@@ -22,6 +22,7 @@ typedef struct tap_t {
     sc_config_t config;
     sc_clock_t clock;
     sc_log_t log_to;
+    sc_transport_t transport; /* without a resolver */
     sc_member_t local;
     apr_uint64_t serial;
     sc_interceptor_t link[3];
@@ -146,6 +147,7 @@ static void tap_make(const sc_config_interceptor_t *conf)
     tap.env.timers = sc_timers_create(pool);
     tap.env.clock = &tap.clock;
     tap.env.log = &tap.log_to;
+    tap.env.transport = &tap.transport;
     tap.env.local = &tap.local;
     tap.env.config = &tap.config;
     tap.env.serial = &tap.serial;
@@ -302,10 +304,12 @@ static void test_static_vectors(void)
 
     memset(&c, 0, sizeof(c));
     c.membership = SC_MEMBERSHIP_MULTICAST;
+    c.mcast.accept_foreign = 1;
+    links_add(&c, "TcpFailureDetector", NULL);
     links_add(&c, PLACE, "member=127.0.0.1:4101,uniqueId=00000000000000000000000000000002",
               "member=127.0.0.1:4100", NULL);
     CU_ASSERT_PTR_NULL(sc_interceptor_check(&c, pool));
-    tap_make(&c.interceptor[0]);
+    tap_make(&c.interceptor[1]);
     tap.config.membership = SC_MEMBERSHIP_MULTICAST;
     tap.local = start.from;
     tap.local.port = 4100; /* so the second line is this node itself */
@@ -423,7 +427,7 @@ static void test_static_lives(void)
     m.store_id = 103;
     sc_pass_member_added(&tap.link[2], &m);
     sc_pass_member_gone(&tap.link[2], &m, 0);
-    tap_seen("~"); /* it stays, by the list */
+    tap_seen("~-+"); /* it stays, by the list, but is to be asked */
     sc_pass_member_added(&tap.link[2], &m);
     sc_pass_member_gone(&tap.link[2], &m, 1);
     tap_seen("~!");
@@ -475,6 +479,52 @@ static void test_static_said(void)
     tap_stop(); /* good-bye, though that one is on its way */
     CU_ASSERT_EQUAL_FATAL(tap.nsent, 6);
     CU_ASSERT_EQUAL(memcmp(tap.body[5], bye, sizeof(bye) - 1), 0);
+}
+
+static void test_static_untold(void)
+{
+    static sc_config_t c;
+
+    memset(&c, 0, sizeof(c));
+    links_add(&c, PLACE, "member=127.0.0.1:4001", "member=0.0.0.0:4001", NULL);
+    tap_make(&c.interceptor[0]);
+    tap.config.membership = SC_MEMBERSHIP_MULTICAST;
+    tap.link[1].cls->start(&tap.link[1]);
+    CU_ASSERT_PTR_NOT_NULL(strstr(tap.log, "SC0526: member 0.0.0.0:4001"));
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 1);
+    says(1, 1, "a", hello, 1);
+    tap_end(0, APR_SUCCESS);
+    tap_seen("+");
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 2);
+    tap.log[0] = '\0';
+    tap.link[1].cls->stop(&tap.link[1]);
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 3);
+    tap_end(1, APR_ECONNABORTED); /* what it was told before is of no interest any more */
+    CU_ASSERT_EQUAL(tap.log[0], '\0');
+    tap_end(2, ECONNREFUSED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(tap.log, "SC0525: member 127.0.0.1:4001 of StaticMembership"));
+    tap_stop();
+}
+
+/** A name, on a transport that looks none up. */
+static void test_static_no_resolver(void)
+{
+    static sc_config_t c;
+
+    memset(&c, 0, sizeof(c));
+    links_add(&c, PLACE, "member=127.0.0.1:4001", "member=localhost:4002", NULL);
+    tap_make(&c.interceptor[0]);
+    tap.config.membership = SC_MEMBERSHIP_MULTICAST;
+    tap.link[1].cls->start(&tap.link[1]);
+    CU_ASSERT_PTR_NOT_NULL(strstr(tap.log, "SC0526: member localhost:4002"));
+    CU_ASSERT_EQUAL_FATAL(tap.nsent, 1);
+    CU_ASSERT_EQUAL(tap.to[0].port, 4001);
+    tap_end(0, APR_SUCCESS);
+    tap.log[0] = '\0';
+    tap_run(SECONDS(6));
+    CU_ASSERT_EQUAL(tap.nsent, 2);
+    CU_ASSERT_EQUAL(tap.log[0], '\0');
+    tap_stop();
 }
 
 /** Membership hears the next life of a member of the list before that has said hello. */
@@ -567,6 +617,8 @@ void links_one_tests(CU_pSuite s, apr_pool_t *p)
     CU_add_test(s, "StaticMembership: as Tomcat's", test_static_vectors);
     CU_add_test(s, "StaticMembership: lives of a member", test_static_lives);
     CU_add_test(s, "StaticMembership: what is said when", test_static_said);
+    CU_add_test(s, "StaticMembership: a good-bye that is not heard", test_static_untold);
+    CU_add_test(s, "StaticMembership: no resolver", test_static_no_resolver);
     CU_add_test(s, "StaticMembership: the next life, by multicast", test_static_next_life);
     CU_add_test(s, "DomainFilter: a member that changes", test_domain_moves);
     CU_add_test(s, "TcpPing: staticOnly", test_ping_static_only);

@@ -18,6 +18,8 @@
 void links_add(sc_config_t *c, const char *name, ...);
 /** Tests of one link between two that the test plays. @param pool for all of them */
 void links_one_tests(CU_pSuite s, apr_pool_t *pool);
+/** StaticMembership in whole channels. */
+void links_static_tests(CU_pSuite s);
 /** What a configuration may say. */
 void links_config_tests(CU_pSuite s, apr_pool_t *pool);
 

@@ -354,7 +354,9 @@ static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *d
 {
     rig_node_t *n = ctx;
 
-    CU_ASSERT_PTR_NULL(n->lookup_done); /* one at a time */
+    if (n->lookup_done != NULL) {
+        return APR_EBUSY;
+    }
     if (n->lookup_rv == APR_SUCCESS) {
         n->lookups++;
         n->lookup_done = done;
@@ -366,20 +368,26 @@ static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *d
 
 void rig_found(rig_t *rig, int i, const int *numbers)
 {
-    rig_node_t *n = &rig->node[i];
-    sc_resolved_fn_t *done = n->lookup_done;
     sc_address_t found[RIG_NODES];
     apr_size_t k;
 
-    CU_ASSERT_PTR_NOT_NULL_FATAL(done);
     memset(found, 0, sizeof(found));
     for (k = 0; numbers[k] != 0; k++) {
         found[k].len = 4;
         found[k].host[0] = 10;
         found[k].host[3] = (unsigned char)numbers[k];
     }
+    rig_found_these(rig, i, found, k);
+}
+
+void rig_found_these(rig_t *rig, int i, const sc_address_t *found, apr_size_t count)
+{
+    rig_node_t *n = &rig->node[i];
+    sc_resolved_fn_t *done = n->lookup_done;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(done);
     n->lookup_done = NULL;
-    done(n->lookup_baton, APR_SUCCESS, found, k);
+    done(n->lookup_baton, APR_SUCCESS, found, count);
 }
 
 void rig_not_found(rig_t *rig, int i, apr_status_t rv)

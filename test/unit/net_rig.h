@@ -106,6 +106,8 @@ void rig_cut(rig_t *rig, int a, int b, int on);
 
 /** Answer what a node has asked its resolver: 10.0.0.<n> for each number up to a 0. */
 void rig_found(rig_t *rig, int i, const int *numbers);
+/** The same with any addresses. */
+void rig_found_these(rig_t *rig, int i, const sc_address_t *found, apr_size_t count);
 /** Its look-up fails. */
 void rig_not_found(rig_t *rig, int i, apr_status_t rv);
 

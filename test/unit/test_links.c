@@ -317,4 +317,5 @@ void sc_suite_links(void)
     CU_add_test(s, "TcpPing: a detector below", test_ping_detector);
     CU_add_test(s, "TcpPing: its own message", test_ping_message);
     CU_add_test(s, "StaticMembership: where multicast does not reach", test_static_cluster);
+    links_static_tests(s);
 }
