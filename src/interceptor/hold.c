@@ -13,7 +13,7 @@
 #define FRAMES_PER_SENDER 2
 #define FRAMES_IN_ALL 8
 /* What the structures around those two messages take. */
-#define STRUCTURES (2 * 1024)
+#define STRUCTURES (2 * 2048)
 
 void sc_parties_init(sc_parties_t *ps, sc_interceptor_t *self, apr_size_t size,
                      void (*drop)(sc_parties_t *ps, sc_party_t *p))
