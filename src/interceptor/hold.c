@@ -8,8 +8,8 @@
 
 #include "hold.h"
 
-/* In frames of the largest size that the receiver takes. A member sends large messages on two lanes,
- * that of the sessions and that of the files, and their packets come mixed. */
+/* In frames of the largest size that the receiver takes. A member sends large messages on two
+ * lanes, that of the sessions and that of the files, and their packets come mixed. */
 #define FRAMES_PER_SENDER 2
 #define FRAMES_IN_ALL 8
 /* What the structures around those two messages take. */

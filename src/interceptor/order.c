@@ -232,8 +232,8 @@ static apr_status_t start_anew(order_t *o, sender_t *s, const sc_packet_t *packe
     return deliver(o, s, packet, n);
 }
 
-/** Whether a message is in its place among all others of its lane: a member of ours sends them on one
- *  connection. */
+/** Whether a message is in its place among all others of its lane: a member of ours sends them on
+ * one connection. */
 static int in_line(const sc_packet_t *packet)
 {
     return packet->from.ours && !(packet->options & SC_OPT_UDP);

@@ -4,8 +4,8 @@
  * Messages of several packets; see train.h.
  *
  * The list has all messages in the order they were given. The first one of a destination's lane is
- * going, those behind it wait. A message whose end cannot be told where it comes about, because that is
- * still within the send, stays in the list until a timer that is due now tells it.
+ * going, those behind it wait. A message whose end cannot be told where it comes about, because
+ * that is still within the send, stays in the list until a timer that is due now tells it.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -42,7 +42,8 @@ typedef struct sc_trains_t {
     int stopped;
 } sc_trains_t;
 
-/** @param max_bytes of messages that wait on one lane to one destination; more are refused with APR_ENOSPC */
+/** @param max_bytes of messages that wait on one lane to one destination; more are refused with
+ * APR_ENOSPC */
 void sc_trains_init(sc_trains_t *trains, sc_interceptor_t *self, apr_uint64_t max_bytes,
                     apr_size_t grows,
                     apr_status_t (*car)(const sc_train_t *train, apr_uint32_t i, sc_outgoing_t *out,

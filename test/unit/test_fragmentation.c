@@ -174,7 +174,8 @@ static void test_ends(void)
     CU_ASSERT_EQUAL(end[3].calls, 1);
 }
 
-/** A file whose piece hangs holds no session up, small or in pieces, and fills no bound of theirs. */
+/** A file whose piece hangs holds no session up, small or in pieces, and fills no bound of theirs.
+ */
 static void test_lanes(void)
 {
     ic_t *ic = pieces_of("1000");

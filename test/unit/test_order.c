@@ -301,8 +301,8 @@ static void test_answers(void)
     ic_close(ic);
 }
 
-/** Messages of a member of ours come in order on each of its connections: what is missing before one
- *  was lost, or comes later on another lane. */
+/** Messages of a member of ours come in order on each of its connections: what is missing before
+ * one was lost, or comes later on another lane. */
 static void test_ours(void)
 {
     ic_t *ic = ordering(NULL, NULL);
