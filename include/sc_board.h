@@ -145,6 +145,8 @@ typedef struct sc_view_t {
     X(newcomers_refused)  /* members that would have taken another's place and did not answer */   \
     X(urls_refused)       /* members that announced an URL that balancers must not use */          \
     X(records_refused)    /* malformed session messages inside good frames */                      \
+    X(async_over)         /* asynchronous messages that found MessageDispatch's queue full */      \
+    X(async_lost)         /* asynchronous messages that did not reach a member that stayed */      \
     X(decrypt_refused)    /* messages that Encrypt could not decrypt */                            \
     X(replays_refused)    /* messages that Encrypt has seen before, or that are too old or new */  \
     X(inflate_refused)    /* messages that Gzip could not expand, or only to too many bytes */     \

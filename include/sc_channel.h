@@ -87,7 +87,8 @@ const sc_member_t *sc_channel_local(const sc_channel_t *ch);
 /** Announce another state at once. */
 void sc_channel_announce(sc_channel_t *ch, sc_node_state_t state);
 
-/** End of a post for one member: as sc_sent_fn_t; for ASYNCHRONOUS APR_SUCCESS when queued. */
+/** End of a post for one member: as sc_sent_fn_t; for ASYNCHRONOUS APR_SUCCESS when queued,
+ * whatever interceptors there are. */
 typedef sc_sent_fn_t sc_posted_fn_t;
 /**
  * Post a record to a member that was announced by member_added.
@@ -95,9 +96,10 @@ typedef sc_sent_fn_t sc_posted_fn_t;
  * @param options SC_OPT_*: acknowledgement asked for, asynchronous or not
  * @param done may be NULL; never called from within this call
  * @return APR_SUCCESS; done is not called for all others: APR_NOTFOUND: no such member; APR_EINVAL:
- *         larger than a frame may be, nothing happens; APR_ENOSPC: its queue is full, APR_ENOMEM:
- *         the queue is dropped (done of what was queued gets APR_ENOSPC) and the stream breaks
- * here, so the member will notice a gap and ask
+ *         larger than a frame may be, nothing happens; APR_ENOSPC: its queue is full, or the
+ *         record is asynchronous and MessageDispatch refuses it, APR_ENOMEM: the queue is dropped
+ *         (done of what was queued gets APR_ENOSPC) and the stream breaks here, so the member will
+ *         notice a gap and ask
  */
 apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void *bytes,
                              apr_size_t len, apr_uint32_t options, sc_posted_fn_t *done,
@@ -107,7 +109,9 @@ apr_status_t sc_channel_post(sc_channel_t *ch, const sc_member_t *to, const void
  * @param bytes copied
  * @param options SC_OPT_*, with Tribes' meaning (tribes-protocol 3). USE_ACK: done waits for an
  *        acknowledgement, with SYNCHRONIZED_ACK for one that says that it was processed; that one
- *        alone waits for nothing. ASYNCHRONOUS: done comes at once. UDP: one datagram to the
+ *        alone waits for nothing. ASYNCHRONOUS: with MessageDispatch in the chain done comes at
+ *        once, unless its queue is full; without it, as if the option were not there, which is
+ *        when the message was written (or acknowledged). UDP: one datagram to the
  *        member's UDP port. MULTICAST: one datagram to the group, which all of its members get;
  *        there is no acknowledgement. With a secret neither is possible: done gets APR_ENOTIMPL.
  *        BYTE_MESSAGE is set here.

@@ -20,7 +20,8 @@ typedef struct sc_outgoing_t {
     sc_packet_t packet;    /**< from, id and timestamp are filled in by the channel */
     const sc_member_t *to; /**< valid during the call */
     sc_lane_t lane;
-    int dispatched;     /**< 1: the caller does not wait; MessageDispatch lets it pass */
+    int dispatched;     /**< 1: MessageDispatch lets it pass, also when it is asynchronous: whoever
+                           sends     wants to know its end, and has reserved its bytes if need be */
     sc_sent_fn_t *done; /**< exactly once, never from within the send */
     void *baton;
 } sc_outgoing_t;
@@ -80,6 +81,11 @@ typedef struct sc_interceptor_class_t {
     void (*verify)(sc_interceptor_t *self);
     /** Whether a member is one from its own list. */
     int (*is_static)(const sc_interceptor_t *self, const sc_member_t *m);
+    /** Have so many bytes more of asynchronous messages that wait above the chain counted as those
+     *  that it sends are. @return 0: there is no room for them */
+    int (*reserve)(sc_interceptor_t *self, apr_uint64_t bytes);
+    /** They have come to their end, whatever that was. */
+    void (*release)(sc_interceptor_t *self, apr_uint64_t bytes);
     /** Who coordinates the group, as far as it knows. @return NULL when it does not, yet */
     const sc_member_t *(*coordinator)(const sc_interceptor_t *self);
 } sc_interceptor_class_t;

@@ -199,6 +199,32 @@ static void office_send(void *ctx, const sc_outgoing_t *out)
     sc_pass_send(&ch->links[0], out);
 }
 
+static int office_reserve(void *ctx, apr_uint64_t bytes)
+{
+    sc_channel_t *ch = ctx;
+    apr_size_t i;
+
+    for (i = 0; i < ch->nlinks; i++) {
+        if (ch->links[i].cls->reserve != NULL) {
+            return ch->links[i].cls->reserve(&ch->links[i], bytes);
+        }
+    }
+    return 1;
+}
+
+static void office_release(void *ctx, apr_uint64_t bytes)
+{
+    sc_channel_t *ch = ctx;
+    apr_size_t i;
+
+    for (i = 0; i < ch->nlinks; i++) {
+        if (ch->links[i].cls->release != NULL) {
+            ch->links[i].cls->release(&ch->links[i], bytes);
+            return;
+        }
+    }
+}
+
 static void make_office(sc_channel_t *ch)
 {
     const sc_config_t *c = ch->cfg.config;
@@ -211,6 +237,8 @@ static void make_office(sc_channel_t *ch)
     ch->office.env = &ch->env;
     ch->office.ctx = ch;
     ch->office.send = office_send;
+    ch->office.reserve = office_reserve;
+    ch->office.release = office_release;
     ch->office.max_record = c->receiver.max_frame > head ? c->receiver.max_frame - head : 0;
     ch->office.max_queue = c->sender.max_queue;
     sc_post_office_init(&ch->office);

@@ -12,6 +12,10 @@
  * the longest head is kept free before the records, and the head is put right in front of them: the
  * bytes of a record are copied into the envelope once and never moved.
  *
+ * Asynchronous records count in the chain's bound (MessageDispatch) from when they are posted until
+ * their envelope has ended. When that bound is full, what waits for the member that takes most of
+ * it is dropped: a member that hangs must not cost the others their messages.
+ *
  * What goes wrong becomes visible to the receiver as a gap in the numbers. An envelope that failed
  * keeps its number; a queue that was dropped because it was full skips one. If nothing else is
  * waiting then, an empty envelope follows after a while, and again until one arrives: a loss that
@@ -26,7 +30,7 @@
 /* Records are put together up to this size; a larger one travels alone. */
 #define ENVELOPE_BYTES (1024 * 1024)
 #define REVEAL_INTERVAL apr_time_from_sec(1)
-#define OVERFLOW_LOG_INTERVAL apr_time_from_sec(10)
+#define LOG_INTERVAL apr_time_from_sec(10)
 
 struct sc_post_t {
     sc_post_t *next;
@@ -42,6 +46,8 @@ struct envelope_t {
     sc_outbox_t *box; /* NULL: the outbox is gone */
     sc_buf_t buf;     /* room for the head, then records */
     apr_uint32_t records;
+    apr_uint32_t async_records; /* of these */
+    apr_uint64_t async_bytes;   /* of those, reserved in the chain */
     apr_uint32_t options;
     apr_uint64_t lsn;
     sc_post_t *posts; /* those that wait for its end */
@@ -61,6 +67,7 @@ struct sc_outbox_t {
     envelope_t *filling; /* last of waiting */
     envelope_t *flying;
     apr_uint64_t waiting_bytes;
+    apr_uint64_t waiting_async; /* of these, reserved in the chain */
     apr_uint64_t flying_bytes;
     apr_time_t flying_since; /* the one that was sent first of those in flight */
     apr_uint32_t waiting_records;
@@ -129,6 +136,15 @@ static envelope_t *envelope_create(sc_outbox_t *box, apr_size_t first)
     return e;
 }
 
+/** Its records are on their way no longer, whatever became of them. */
+static void give_back(sc_post_office_t *po, envelope_t *e)
+{
+    if (e->async_bytes > 0) {
+        po->release(po->ctx, e->async_bytes);
+        e->async_bytes = 0;
+    }
+}
+
 static void envelope_free(envelope_t *e)
 {
     sc_buf_free(&e->buf);
@@ -163,6 +179,7 @@ static void send_first(sc_outbox_t *box)
         box->filling = NULL;
     }
     box->waiting_bytes -= size;
+    box->waiting_async -= e->async_bytes;
     box->waiting_records -= e->records;
     if (box->flying == NULL) {
         box->flying_since = sc_mono(box->po->env->clock);
@@ -233,6 +250,27 @@ static void reveal_later(sc_outbox_t *box)
     }
 }
 
+/** Nobody waits for these records, so nobody else would say that they are lost. */
+static void async_lost(sc_outbox_t *box, apr_uint32_t records, apr_status_t rv)
+{
+    const sc_chain_env_t *env = box->po->env;
+    apr_uint64_t more = 0;
+    char name[SC_MEMBER_NAME];
+
+    if (records == 0) {
+        return;
+    }
+    if (env->board != NULL) {
+        sc_count(env->board, async_lost, records);
+    }
+    if (sc_log_allowed(&box->po->lost_log, sc_mono(env->clock), LOG_INTERVAL, &more)) {
+        sc_log(env->log, SC_LOG_WARNING, rv,
+               "SC0542: %u asynchronous session messages did not reach member %s (and others "
+               "%" APR_UINT64_T_FMT " times before); it will ask for what it missed",
+               records, sc_member_name(&box->to, name), more);
+    }
+}
+
 static void envelope_ended(void *baton, apr_status_t rv)
 {
     envelope_t *e = baton;
@@ -248,6 +286,10 @@ static void envelope_ended(void *baton, apr_status_t rv)
         *link = e->next;
         box->flying_bytes -= e->buf.len - SC_ENVELOPE_HEAD_MAX;
         box->failed = rv != APR_SUCCESS;
+        if (rv != APR_SUCCESS) {
+            async_lost(box, e->async_records, rv);
+        }
+        give_back(po, e);
         end_posts(po, e->posts, rv);
         send_next(box);
         reveal_later(box);
@@ -328,10 +370,12 @@ static void drop_waiting(sc_outbox_t *box, apr_status_t rv)
 
         box->waiting = e->next;
         end_posts(box->po, e->posts, rv);
+        give_back(box->po, e);
         envelope_free(e);
     }
     box->filling = NULL;
     box->waiting_bytes = 0;
+    box->waiting_async = 0;
     box->waiting_records = 0;
 }
 
@@ -349,25 +393,68 @@ void sc_outbox_destroy(sc_outbox_t *box)
         end_posts(box->po, e->posts, APR_ECONNABORTED);
         e->posts = NULL;
         e->box = NULL;
+        give_back(box->po, e);
     }
     drop_waiting(box, APR_ECONNABORTED);
     free(box);
 }
 
-static void overflow(sc_outbox_t *box, apr_status_t rv)
+/** Drop all that waits. @param refused bytes of the record that has found no room; 0: none has
+ *  @param async whether that one is asynchronous */
+static void overflow(sc_outbox_t *box, apr_status_t rv, apr_size_t refused, int async)
 {
     const sc_chain_env_t *env = box->po->env;
+    apr_uint32_t lost = async ? 1 : 0;
     char name[SC_MEMBER_NAME];
+    const envelope_t *e;
 
-    if (sc_log_allowed(&box->po->overflow_log, sc_mono(env->clock), OVERFLOW_LOG_INTERVAL, NULL)) {
+    for (e = box->waiting; e != NULL; e = e->next) {
+        lost += e->async_records;
+    }
+    if (env->board != NULL) {
+        sc_count(env->board, async_lost, lost);
+    }
+    if (sc_log_allowed(&box->po->overflow_log, sc_mono(env->clock), LOG_INTERVAL, NULL)) {
         sc_log(env->log, SC_LOG_WARNING, rv,
                "SC0410: what waits for member %s was dropped (%" APR_UINT64_T_FMT
                " bytes in %u records); it will ask for what it missed",
-               sc_member_name(&box->to, name), box->waiting_bytes, box->waiting_records);
+               sc_member_name(&box->to, name), box->waiting_bytes + refused,
+               box->waiting_records + (refused > 0));
     }
     drop_waiting(box, APR_ENOSPC);
     box->broken = 1;
     reveal_later(box);
+}
+
+/** The outbox with most asynchronous bytes waiting. */
+static sc_outbox_t *fullest(const sc_post_office_t *po)
+{
+    sc_outbox_t *found = NULL;
+    sc_outbox_t *box;
+
+    for (box = po->boxes; box != NULL; box = box->next) {
+        if (found == NULL || box->waiting_async > found->waiting_async) {
+            found = box;
+        }
+    }
+    return found;
+}
+
+/** Have an asynchronous record counted in the chain's bound. @return 0: it is to be refused */
+static int reserve(sc_outbox_t *box, apr_size_t size)
+{
+    sc_post_office_t *po = box->po;
+    sc_outbox_t *full;
+
+    if (po->reserve(po->ctx, size)) {
+        return 1;
+    }
+    full = fullest(po);
+    if (full->waiting_async < size) {
+        return 0;
+    }
+    overflow(full, APR_ENOSPC, 0, 0);
+    return po->reserve(po->ctx, size);
 }
 
 /** The envelope that takes a record of this size. @return NULL when out of memory */
@@ -406,6 +493,7 @@ apr_status_t sc_outbox_post(sc_outbox_t *box, const void *bytes, apr_size_t len,
                             apr_uint32_t options, apr_uint64_t lsn, sc_sent_fn_t *done, void *baton)
 {
     apr_size_t size = sc_varint_size(len) + len;
+    int async = (options & SC_OPT_ASYNCHRONOUS) != 0;
     sc_post_t *post = NULL;
     envelope_t *e;
 
@@ -415,7 +503,11 @@ apr_status_t sc_outbox_post(sc_outbox_t *box, const void *bytes, apr_size_t len,
     box->lsn = lsn;
     if (box->waiting_bytes + box->flying_bytes > 0 &&
         box->waiting_bytes + box->flying_bytes + size > box->po->max_queue) {
-        overflow(box, APR_ENOSPC);
+        overflow(box, APR_ENOSPC, size, async);
+        return APR_ENOSPC;
+    }
+    if (async && !reserve(box, size)) {
+        overflow(box, APR_ENOSPC, size, async);
         return APR_ENOSPC;
     }
     if (done != NULL) {
@@ -427,18 +519,26 @@ apr_status_t sc_outbox_post(sc_outbox_t *box, const void *bytes, apr_size_t len,
     }
     if (e == NULL || e->buf.err != APR_SUCCESS) {
         free(post);
-        overflow(box, APR_ENOMEM);
+        if (async) {
+            box->po->release(box->po->ctx, size);
+        }
+        overflow(box, APR_ENOMEM, size, async);
         return APR_ENOMEM;
     }
     e->records++;
     e->options = merge_options(e->options, options);
     e->lsn = lsn;
+    if (async) {
+        e->async_records++;
+        e->async_bytes += size;
+        box->waiting_async += size;
+    }
     box->waiting_bytes += size;
     box->waiting_records++;
     if (post != NULL) {
         post->done = done;
         post->baton = baton;
-        if (options & SC_OPT_ASYNCHRONOUS) {
+        if (async) {
             end_posts(box->po, post, APR_SUCCESS);
         } else {
             *e->posts_tail = post;

@@ -22,6 +22,9 @@ typedef struct sc_post_office_t {
     const sc_chain_env_t *env;
     void *ctx;
     void (*send)(void *ctx, const sc_outgoing_t *out);
+    /** The chain's bound on asynchronous messages, as in sc_interceptor_class_t. */
+    int (*reserve)(void *ctx, apr_uint64_t bytes);
+    void (*release)(void *ctx, apr_uint64_t bytes);
     apr_size_t max_record;
     apr_size_t max_queue;
     apr_uint64_t streams; /**< started so far */
@@ -30,9 +33,10 @@ typedef struct sc_post_office_t {
     sc_outbox_t *boxes;
     sc_timer_t timer;
     sc_log_limit_t overflow_log;
+    sc_log_limit_t lost_log;
 } sc_post_office_t;
 
-/** @param po zeroed, with env, ctx, send and the limits filled in */
+/** @param po zeroed, with env, ctx, the functions and the limits filled in */
 void sc_post_office_init(sc_post_office_t *po);
 /** Send all that waits, without regard to what is in flight. */
 void sc_post_office_flush(sc_post_office_t *po);

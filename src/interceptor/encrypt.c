@@ -31,6 +31,8 @@
 
 #define KEY_MAX 32
 #define LOG_INTERVAL apr_time_from_sec(10)
+/* Further off than any clock: what was read as a time is none. */
+#define DAY_MS APR_INT64_C(86400000)
 
 enum {
     OPTION_FLAG,
@@ -210,6 +212,7 @@ static apr_status_t undecryptable(encrypt_t *e, const sc_packet_t *packet)
 
 static apr_status_t replayed(encrypt_t *e, const sc_packet_t *packet, sc_replay_verdict_t verdict)
 {
+    apr_int64_t off = (apr_int64_t)(packet->timestamp_ms - now_ms(e));
     const sc_chain_env_t *env = e->self->env;
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
@@ -220,7 +223,10 @@ static apr_status_t replayed(encrypt_t *e, const sc_packet_t *packet, sc_replay_
                "SC0498: an encrypted message that calls itself one of member %s was refused: it "
                "was sent %s (%" APR_UINT64_T_FMT " more before)",
                sc_member_name(&packet->from, name),
-               verdict == SC_REPLAY_AHEAD
+               off > DAY_MS || off < -DAY_MS
+                   ? "more than a day from now; is it a Tomcat before 10.1.56? Those put no time "
+                     "into their messages, and what was read as one is something else"
+               : verdict == SC_REPLAY_AHEAD
                    ? "in the future, by more than replayWindowTime; do the clocks agree?"
                    : "long ago: a repetition, or the clocks differ by more than replayWindowTime",
                more);

@@ -29,7 +29,8 @@
 #define TRAILER_LEN 9
 /* Pieces of one message that may wait for one before them. */
 #define EARLY_MAX 1024
-/* Messages of one sender that are being put together; members send one after the other. */
+/* Messages of one sender that are being put together; members send one after the other, on each of
+ * their connections. */
 #define SETS_MAX 16
 #define LOG_INTERVAL apr_time_from_sec(10)
 
@@ -63,7 +64,7 @@ typedef struct set_t {
 
 typedef struct sender_t {
     sc_party_t party;
-    set_t *sets; /* oldest last */
+    set_t *sets; /* the one that got a piece last is the first */
     apr_uint32_t nsets;
 } sender_t;
 
@@ -123,6 +124,18 @@ static void drop_sender(sc_parties_t *ps, sc_party_t *p)
     }
 }
 
+static void set_first(sender_t *s, set_t *set)
+{
+    set_t **link = &s->sets;
+
+    while (*link != set) {
+        link = &(*link)->next;
+    }
+    *link = set->next;
+    set->next = s->sets;
+    s->sets = set;
+}
+
 static set_t *set_find(const sender_t *s, const sc_uid_t *id)
 {
     set_t *set;
@@ -135,8 +148,9 @@ static set_t *set_find(const sender_t *s, const sc_uid_t *id)
     return NULL;
 }
 
-/** The set that began first; NULL if there is none but this one. */
-static set_t *set_oldest(const sender_t *s, const set_t *but)
+/** The set that has got no piece for longest; NULL if there is none but this one. Not the one that
+ * began first: that may be a file's, which goes on on a connection of its own. */
+static set_t *set_idle(const sender_t *s, const set_t *but)
 {
     set_t *found = NULL;
     set_t *set;
@@ -147,19 +161,19 @@ static set_t *set_oldest(const sender_t *s, const set_t *but)
     return found;
 }
 
-/** The oldest set of a sender makes way: it is left over from a send that was given up. */
+/** The idlest set of a sender makes way: it is left over from a send that was given up. */
 static void make_way(fragmentation_t *f, sender_t *s, set_t *set)
 {
     SC_CHAIN_COUNT(f->self->env, fragments_refused);
     set_drop(&f->parties, s, set);
 }
 
-/** Have room for n more bytes of a set: older ones of the same sender make way. @return 0: it is
- * not to be had */
+/** Have room for n more bytes of a set: idle ones of the same sender make way. @return 0: it is not
+ * to be had */
 static int set_charge(fragmentation_t *f, sender_t *s, set_t *set, apr_uint64_t n)
 {
     while (!sc_parties_charge(&f->parties, &s->party, n)) {
-        set_t *old = set_oldest(s, set);
+        set_t *old = set_idle(s, set);
 
         if (old == NULL) {
             return 0;
@@ -185,7 +199,7 @@ static set_t *set_create(fragmentation_t *f, sender_t *s, const sc_packet_t *p, 
     set_t *set;
 
     while (s->nsets >= SETS_MAX) {
-        make_way(f, s, set_oldest(s, NULL));
+        make_way(f, s, set_idle(s, NULL));
     }
     set = calloc(1, sizeof(*set));
     if (set == NULL) {
@@ -214,15 +228,18 @@ static void expire_due(void *baton, apr_time_t now)
 
     for (p = f->parties.first; p != NULL; p = p->next) {
         sender_t *s = (sender_t *)p;
-        set_t *set = set_oldest(s, NULL);
+        set_t *set = s->sets;
 
-        while (set != NULL && set->since <= limit) {
-            SC_CHAIN_COUNT(f->self->env, held_expired);
-            set_drop(&f->parties, s, set);
-            set = set_oldest(s, NULL);
-        }
-        if (set != NULL) {
-            wait_for_expiry(f, set->since);
+        while (set != NULL) {
+            set_t *next = set->next;
+
+            if (set->since <= limit) {
+                SC_CHAIN_COUNT(f->self->env, held_expired);
+                set_drop(&f->parties, s, set);
+            } else {
+                wait_for_expiry(f, set->since);
+            }
+            set = next;
         }
     }
 }
@@ -338,6 +355,7 @@ static apr_status_t piece_received(fragmentation_t *f, const sc_packet_t *p, apr
     if (set == NULL) {
         return refuse(f, p, "there is no room for it");
     }
+    set_first(s, set);
     if (set->count != count) {
         set_drop(&f->parties, s, set);
         return refuse(f, p, "its message had another number of pieces before");
@@ -445,7 +463,7 @@ static void fragmentation_send(sc_interceptor_t *self, const sc_outgoing_t *out)
         out->packet.body_len > size) {
         pieces = (out->packet.body_len + size - 1) / size;
     }
-    if (pieces == 1 && !sc_trains_busy(&f->trains, out->to)) {
+    if (pieces == 1 && !sc_trains_busy(&f->trains, out->to, out->lane)) {
         send_whole(self, out);
     } else {
         sc_trains_send(&f->trains, out, (apr_uint32_t)pieces);

@@ -8,9 +8,12 @@
 
 #include "hold.h"
 
-/* In frames of the largest size that the receiver takes. */
+/* In frames of the largest size that the receiver takes. A member sends large messages on two
+ * lanes, that of the sessions and that of the files, and their packets come mixed. */
 #define FRAMES_PER_SENDER 2
 #define FRAMES_IN_ALL 8
+/* What the structures around those two messages take. */
+#define STRUCTURES (2 * 2048)
 
 void sc_parties_init(sc_parties_t *ps, sc_interceptor_t *self, apr_size_t size,
                      void (*drop)(sc_parties_t *ps, sc_party_t *p))
@@ -21,7 +24,7 @@ void sc_parties_init(sc_parties_t *ps, sc_interceptor_t *self, apr_size_t size,
     ps->self = self;
     ps->size = size;
     ps->drop = drop;
-    ps->per_sender = FRAMES_PER_SENDER * frame;
+    ps->per_sender = FRAMES_PER_SENDER * frame + STRUCTURES;
     ps->total = FRAMES_IN_ALL * frame;
 }
 

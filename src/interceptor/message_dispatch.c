@@ -9,6 +9,12 @@
  * is told what: the caller hears "done" at the end of the current round, the real end stays here.
  * What remains of the queue is its bound: the bytes of asynchronous messages that have not ended
  * yet. Over it a message is sent as if it were not asynchronous (alwaysSend), or refused.
+ *
+ * Session messages wait above the chain, in the outboxes, which put them together. There they are
+ * part of the queue, too: an outbox reserves the bytes of a record that is asynchronous when it is
+ * posted, and releases them at its end. Nobody waits for such a record, so alwaysSend can only mean
+ * that it is queued all the same; a refused one breaks its stream, and the member asks for what it
+ * missed.
  */
 #include <stdlib.h>
 
@@ -21,6 +27,8 @@ static const sc_attr_rule_t rules[NATTRS] = {
     {"alwaysSend", 1, 1, 0, 1, NULL},
     {"optionFlag", 0, SC_OPT_ASYNCHRONOUS, 0, 0x7fffffff, "option bits"},
 };
+
+#define LOG_INTERVAL apr_time_from_sec(10)
 
 #define NO_THREADS "sending never blocks, there are no threads to count"
 
@@ -46,6 +54,8 @@ typedef struct dispatch_t {
     notice_t *notices;
     notice_t **tail;
     sc_timer_t timer;
+    sc_log_limit_t full_log;
+    sc_log_limit_t lost_log;
 } dispatch_t;
 
 /** One asynchronous message on its way. */
@@ -119,15 +129,68 @@ static void tell_later(dispatch_t *d, notice_t *n, const sc_outgoing_t *out, apr
     }
 }
 
+static void lost(dispatch_t *d, apr_status_t rv)
+{
+    const sc_chain_env_t *env = d->self->env;
+    apr_uint64_t more = 0;
+
+    SC_CHAIN_COUNT(env, async_lost);
+    if (sc_log_allowed(&d->lost_log, sc_mono(env->clock), LOG_INTERVAL, &more)) {
+        sc_log(env->log, SC_LOG_WARNING, rv,
+               "SC0471: an asynchronous message was lost (%" APR_UINT64_T_FMT " more before)",
+               more);
+    }
+}
+
 static void message_ended(void *baton, apr_status_t rv)
 {
     message_t *m = baton;
 
     if (rv != APR_SUCCESS) {
-        sc_log(m->d->self->env->log, SC_LOG_DEBUG, rv, "SC0471: an asynchronous message was lost");
+        lost(m->d, rv);
     }
     m->d->outstanding -= m->bytes;
     free(m);
+}
+
+/** Whether so many bytes more are within the bound; if not, that is counted and said. */
+static int fits(dispatch_t *d, apr_uint64_t bytes)
+{
+    const sc_chain_env_t *env = d->self->env;
+    apr_uint64_t max = (apr_uint64_t)d->attr[MAX_QUEUE_SIZE];
+    apr_uint64_t more = 0;
+
+    if (bytes <= max && d->outstanding <= max - bytes) {
+        return 1;
+    }
+    SC_CHAIN_COUNT(env, async_over);
+    if (sc_log_allowed(&d->full_log, sc_mono(env->clock), LOG_INTERVAL, &more)) {
+        sc_log(env->log, SC_LOG_WARNING, 0,
+               "SC0541: MessageDispatch: more than %" APR_INT64_T_FMT
+               " bytes of asynchronous messages (maxQueueSize) have not come to their end; what is "
+               "more is %s (%" APR_UINT64_T_FMT " more before)",
+               d->attr[MAX_QUEUE_SIZE],
+               d->attr[ALWAYS_SEND] ? "sent all the same" : "refused (alwaysSend=false)", more);
+    }
+    return 0;
+}
+
+static int dispatch_reserve(sc_interceptor_t *self, apr_uint64_t bytes)
+{
+    dispatch_t *d = self->state;
+
+    if (!fits(d, bytes) && !d->attr[ALWAYS_SEND]) {
+        return 0;
+    }
+    d->outstanding += bytes;
+    return 1;
+}
+
+static void dispatch_release(sc_interceptor_t *self, apr_uint64_t bytes)
+{
+    dispatch_t *d = self->state;
+
+    d->outstanding -= bytes;
 }
 
 static void dispatch_send(sc_interceptor_t *self, const sc_outgoing_t *out)
@@ -144,7 +207,7 @@ static void dispatch_send(sc_interceptor_t *self, const sc_outgoing_t *out)
     }
     m = malloc(sizeof(*m));
     n = malloc(sizeof(*n));
-    if (m != NULL && n != NULL && d->outstanding + bytes <= (apr_uint64_t)d->attr[MAX_QUEUE_SIZE]) {
+    if (m != NULL && n != NULL && fits(d, bytes)) {
         m->d = d;
         m->bytes = bytes;
         d->outstanding += bytes;
@@ -179,4 +242,6 @@ const sc_interceptor_class_t sc_message_dispatch_class = {
     .create = dispatch_create,
     .stop = dispatch_stop,
     .send = dispatch_send,
+    .reserve = dispatch_reserve,
+    .release = dispatch_release,
 };

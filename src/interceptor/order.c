@@ -21,10 +21,12 @@
  * turn comes: "not acknowledged" never meant "not applied". Its sender sends it again, and when the
  * gap has closed meanwhile, the repetition is acknowledged.
  *
- * That is for senders with several connections. A member of ours has one, with one unacknowledged
- * message on it: when a message that asks for such an acknowledgement comes, its sender has given
- * up all that is missing before it. So it is not held: waiting would only turn one lost message
- * into three seconds of refused ones, and the gap is found by the numbers of the envelopes.
+ * That is for senders whose messages overtake each other on several connections. Those of a member
+ * of ours come in order on each lane, so what is missing before one of them was lost, or travels on
+ * another lane: no file's message may hold up a session's, which it would if they waited for each
+ * other here. So they are not held (datagrams are): waiting would only turn one lost message into
+ * three seconds of late or refused ones, and the gap is found by the numbers of the envelopes. What
+ * comes from behind on the slower lane is delivered, however many have overtaken it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +232,13 @@ static apr_status_t start_anew(order_t *o, sender_t *s, const sc_packet_t *packe
     return deliver(o, s, packet, n);
 }
 
+/** Whether a message is in its place among all others of its lane: a member of ours sends them on
+ * one connection. */
+static int in_line(const sc_packet_t *packet)
+{
+    return packet->from.ours && !(packet->options & SC_OPT_UDP);
+}
+
 /** A number whose turn has been: repeated, late, or of a sender that counts anew. */
 static apr_status_t behind(order_t *o, sender_t *s, const sc_packet_t *packet, apr_uint32_t n)
 {
@@ -241,7 +250,7 @@ static apr_status_t behind(order_t *o, sender_t *s, const sc_packet_t *packet, a
         }
         return start_anew(o, s, packet, n);
     }
-    if (s->expected - n > WINDOW) {
+    if (s->expected - n > WINDOW && !in_line(packet)) {
         return start_anew(o, s, packet, n);
     }
     return deliver(o, s, packet, n);
@@ -286,13 +295,6 @@ static apr_status_t hold(order_t *o, sender_t *s, const sc_packet_t *packet, apr
     s->queued++;
     wait_for_expiry(o, h->since);
     return asks ? APR_EAGAIN : APR_SUCCESS;
-}
-
-/** Whether its sender knows the end of everything that it has sent before. */
-static int stands_alone(const sc_packet_t *packet)
-{
-    return packet->from.ours && (packet->options & SC_OPT_USE_ACK) &&
-           (packet->options & SC_OPT_SYNCHRONIZED_ACK);
 }
 
 static apr_status_t malformed(order_t *o, const sc_packet_t *packet)
@@ -340,7 +342,7 @@ static apr_status_t order_received(sc_interceptor_t *self, const sc_packet_t *pa
         return behind(o, s, &p, n);
     }
     if (n != s->expected) {
-        if (!stands_alone(packet)) {
+        if (!in_line(packet)) {
             return hold(o, s, &p, n);
         }
         jump(o, s, n, 0);

@@ -3,9 +3,9 @@
 /*
  * Messages of several packets; see train.h.
  *
- * The list has all messages in the order they were given. The first one of a destination is going,
- * those behind it wait. A message whose end cannot be told where it comes about, because that is
- * still within the send, stays in the list until a timer that is due now tells it.
+ * The list has all messages in the order they were given. The first one of a destination's lane is
+ * going, those behind it wait. A message whose end cannot be told where it comes about, because
+ * that is still within the send, stays in the list until a timer that is due now tells it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -28,22 +28,27 @@ void sc_trains_init(sc_trains_t *trains, sc_interceptor_t *self, apr_uint64_t ma
     trains->tail = &trains->first;
 }
 
-/** The first message for this member that has not come to its end. */
-static sc_train_t *first_to(const sc_trains_t *trains, const sc_member_t *to)
+static int goes_to(const sc_train_t *t, const sc_member_t *to, sc_lane_t lane)
+{
+    return t->out.lane == lane && sc_member_same(&t->to, to);
+}
+
+/** The first message on this lane to a member that has not come to its end. */
+static sc_train_t *first_to(const sc_trains_t *trains, const sc_member_t *to, sc_lane_t lane)
 {
     sc_train_t *t;
 
     for (t = trains->first; t != NULL; t = t->next) {
-        if (!t->ended && sc_member_same(&t->to, to)) {
+        if (!t->ended && goes_to(t, to, lane)) {
             return t;
         }
     }
     return NULL;
 }
 
-int sc_trains_busy(const sc_trains_t *trains, const sc_member_t *to)
+int sc_trains_busy(const sc_trains_t *trains, const sc_member_t *to, sc_lane_t lane)
 {
-    return first_to(trains, to) != NULL;
+    return first_to(trains, to, lane) != NULL;
 }
 
 static void end_later(sc_train_t *t, apr_status_t rv)
@@ -98,13 +103,13 @@ static void unlink_train(sc_train_t *t)
     }
 }
 
-/** Tell the end of a message; the next one of its destination begins. */
+/** Tell the end of a message; the next one on its lane begins. */
 static void finish(sc_train_t *t, apr_status_t rv)
 {
     sc_train_t *next;
 
     unlink_train(t);
-    next = first_to(t->trains, &t->to);
+    next = first_to(t->trains, &t->to, t->out.lane);
     if (next != NULL && next->sent == 0) {
         go(next);
     }
@@ -146,13 +151,13 @@ static void ends_due(void *baton, apr_time_t now)
     tell_ended(baton);
 }
 
-static apr_uint64_t bytes_to(const sc_trains_t *trains, const sc_member_t *to)
+static apr_uint64_t bytes_to(const sc_trains_t *trains, const sc_member_t *to, sc_lane_t lane)
 {
     apr_uint64_t bytes = 0;
     const sc_train_t *t;
 
     for (t = trains->first; t != NULL; t = t->next) {
-        if (sc_member_same(&t->to, to)) {
+        if (goes_to(t, to, lane)) {
             bytes += t->out.packet.body_len;
         }
     }
@@ -193,8 +198,8 @@ void sc_trains_refuse(sc_trains_t *trains, const sc_outgoing_t *out, apr_status_
 
 void sc_trains_send(sc_trains_t *trains, const sc_outgoing_t *out, apr_uint32_t cars)
 {
-    sc_train_t *before = first_to(trains, out->to);
-    apr_uint64_t waiting = bytes_to(trains, out->to);
+    sc_train_t *before = first_to(trains, out->to, out->lane);
+    apr_uint64_t waiting = bytes_to(trains, out->to, out->lane);
     apr_size_t len = out->packet.body_len;
     sc_train_t *t;
 

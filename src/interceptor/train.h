@@ -5,7 +5,9 @@
  *
  * A packet leaves when the one before it has ended well; the first one that fails ends the message,
  * so that a member that hangs costs one timeout and not one for each packet. The end of a message
- * is that of its last packet. Messages for one destination do not overtake each other.
+ * is that of its last packet. Messages on one lane to one destination do not overtake each other;
+ * those of different lanes know nothing of each other, as below: a session's message must not wait
+ * for the connection on which a file hangs.
  */
 #ifndef TRAIN_H
 #define TRAIN_H
@@ -32,7 +34,7 @@ typedef struct sc_trains_t {
     /** Make packet i of a message: change out->packet, whose body may lie in b (empty before).
      *  @return APR_SUCCESS, or why the message fails */
     apr_status_t (*car)(const sc_train_t *train, apr_uint32_t i, sc_outgoing_t *out, sc_buf_t *b);
-    apr_uint64_t max_bytes; /* that may wait for one destination, the one that is going included */
+    apr_uint64_t max_bytes; /* that may wait on one lane, the one that is going included */
     apr_size_t grows;       /* bytes that a packet has more than the message at most */
     sc_train_t *first;      /* in the order they were given */
     sc_train_t **tail;
@@ -40,7 +42,8 @@ typedef struct sc_trains_t {
     int stopped;
 } sc_trains_t;
 
-/** @param max_bytes of messages that wait for one destination; more are refused with APR_ENOSPC */
+/** @param max_bytes of messages that wait on one lane to one destination; more are refused with
+ * APR_ENOSPC */
 void sc_trains_init(sc_trains_t *trains, sc_interceptor_t *self, apr_uint64_t max_bytes,
                     apr_size_t grows,
                     apr_status_t (*car)(const sc_train_t *train, apr_uint32_t i, sc_outgoing_t *out,
@@ -49,9 +52,9 @@ void sc_trains_init(sc_trains_t *trains, sc_interceptor_t *self, apr_uint64_t ma
 void sc_trains_send(sc_trains_t *trains, const sc_outgoing_t *out, apr_uint32_t cars);
 /** Send nothing and tell the end of this message, later. */
 void sc_trains_refuse(sc_trains_t *trains, const sc_outgoing_t *out, apr_status_t rv);
-/** Whether messages for this member are on their way or wait. */
-int sc_trains_busy(const sc_trains_t *trains, const sc_member_t *to);
-/** A destination is gone: send it nothing more. */
+/** Whether messages on this lane to a member are on their way or wait. */
+int sc_trains_busy(const sc_trains_t *trains, const sc_member_t *to, sc_lane_t lane);
+/** A destination is gone: send it nothing more, on no lane. */
 void sc_trains_forget(sc_trains_t *trains, const sc_member_t *to);
 /** End what has not begun, within the call. What is on its way ends when its packet does. */
 void sc_trains_stop(sc_trains_t *trains);

@@ -45,6 +45,28 @@ def test_domain_filter_keeps_groups_apart(farm):
     assert right[0].client(cookies=one.cookies).values() == {}
 
 
+# ---- MessageDispatch -----------------------------------------------------------------------------
+
+def test_dispatch_bounds_sessions(farm):
+    """A member that hangs: what waits for it is bounded, and it asks for what it missed."""
+    cluster = farm.cluster(3, options="SessionClusterSendOptions 10\n" + chain(
+        "MessageDispatch maxQueueSize=20000 alwaysSend=false", "TcpFailureDetector")).start()
+    cluster.wait_settled()
+    a, b, c = cluster.nodes
+    b.freeze()
+    browsers = [a.client() for _ in range(60)]
+    for i, one in enumerate(browsers):
+        one.op(f"set=n:{i}&big=x:2000")
+    b.thaw()
+    a.wait_log("SC0541.*maxQueueSize.*refused")
+    assert a.count("async_over") > 0 and a.count("async_lost") > 0
+    for node in (c, b):
+        for i, one in enumerate(browsers):
+            wait_until(lambda n=node, o=one, v=str(i):
+                       n.client(cookies=o.cookies).values().get("n") == v, 30, "it has the session")
+    wait_until(lambda: b.sessions() == 60, 30, "it has them all")
+
+
 # ---- coordinators --------------------------------------------------------------------------------
 
 def coordinators(nodes):

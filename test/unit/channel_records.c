@@ -257,6 +257,132 @@ static void test_overflow(void)
     rig_destroy(rig);
 }
 
+#define ASYNC (SC_OPT_ASYNCHRONOUS | SC_OPT_USE_ACK)
+
+/** Three nodes, the first of which bounds its asynchronous messages. */
+static rig_t *bounded(const char *bytes, const char *always_send)
+{
+    rig_t *rig = rig_cluster(SC_MEMBERSHIP_MULTICAST, 3);
+    sc_config_t *c = &rig->node[0].config;
+
+    c->ninterceptors = 2;
+    memset(c->interceptor, 0, 2 * sizeof(c->interceptor[0]));
+    strcpy(c->interceptor[0].name, "MessageDispatch");
+    strcpy(c->interceptor[0].attr[0].name, "maxQueueSize");
+    strcpy(c->interceptor[0].attr[0].value, bytes);
+    strcpy(c->interceptor[0].attr[1].name, "alwaysSend");
+    strcpy(c->interceptor[0].attr[1].value, always_send);
+    c->interceptor[0].nattrs = 2;
+    strcpy(c->interceptor[1].name, "TcpFailureDetector");
+    rig_start(rig, 0, 0);
+    rig_run(rig, RIG_MS(2500));
+    CU_ASSERT_EQUAL_FATAL(rig_members(rig, 0), 2);
+    memset(&rig->node[1].seen, 0, sizeof(rig->node[1].seen));
+    memset(&rig->node[2].seen, 0, sizeof(rig->node[2].seen));
+    return rig;
+}
+
+static const char *thousand(void)
+{
+    static char text[1001];
+
+    memset(text, 'x', 1000);
+    return text;
+}
+
+/** MessageDispatch maxQueueSize alwaysSend=false: it bounds what is posted asynchronously to all
+ *  members, and who hangs pays for it. */
+static void test_async_bound(void)
+{
+    rig_t *rig = bounded("2500", "false");
+    const sc_counters_t *count = &rig->node[0].board.count;
+    rig_end_t end = {0, APR_EGENERAL};
+    int i;
+
+    rig_freeze(rig, 1);
+    for (i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, rig_ended, &end), APR_SUCCESS);
+        rig_run(rig, RIG_MS(1));
+    }
+    CU_ASSERT(end.calls == 5 && end.rv == APR_SUCCESS);
+    CU_ASSERT(count->async_over == 3 && count->async_lost == 3);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(strstr(rig->node[0].log, "SC0541"));
+    CU_ASSERT_PTR_NULL(strstr(strstr(rig->node[0].log, "SC0541") + 1, "SC0541"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[0].log, "SC0410"));
+    /* the other one gets everything, and what others wait for is not bounded by it */
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 2, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    rig_run(rig, RIG_MS(10));
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 2, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 2, "a", SYNC, NULL, NULL), APR_SUCCESS);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), SYNC, NULL, NULL), APR_SUCCESS);
+    rig_run(rig, RIG_MS(10));
+    CU_ASSERT(count->async_over == 4 && count->async_lost == 4);
+    CU_ASSERT(rig->node[2].seen.records == 3 && rig->node[2].seen.gaps == 0);
+    /* and the one that hung knows that it has missed something */
+    rig_thaw(rig, 1);
+    rig_run(rig, RIG_MS(1500));
+    CU_ASSERT(rig->node[1].seen.records == 2 && rig->node[1].seen.gaps == 1);
+    /* what has ended takes no room */
+    for (i = 0; i < 10; i++) {
+        CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+        rig_run(rig, RIG_MS(10));
+    }
+    CU_ASSERT(count->async_over == 4 && rig->node[1].seen.records == 12);
+    /* nor has what goes away with its member */
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    rig_run(rig, 0);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    rig_leave(rig, 1);
+    CU_ASSERT_EQUAL(rig_members(rig, 0), 1);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 2, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 2, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    CU_ASSERT_EQUAL(count->async_over, 4);
+    rig_destroy(rig);
+}
+
+/** Nothing waits that could make room: the record itself is refused, and its member is told. */
+static void test_async_refused(void)
+{
+    rig_t *rig = bounded("1500", "false");
+    rig_node_t *b = &rig->node[1];
+
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    rig_run(rig, 0);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_ENOSPC);
+    CU_ASSERT_EQUAL(rig->node[0].board.count.async_over, 1);
+    CU_ASSERT_EQUAL(rig->node[0].board.count.async_lost, 1);
+    rig_run(rig, RIG_MS(1500));
+    CU_ASSERT(b->seen.records == 1 && b->seen.gaps == 1);
+    rig_destroy(rig);
+
+    /* alwaysSend: it is counted and said, and the member gets it */
+    rig = bounded("1500", "true");
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    rig_run(rig, 0);
+    CU_ASSERT_EQUAL(rig_post(rig, 0, 1, thousand(), ASYNC, NULL, NULL), APR_SUCCESS);
+    CU_ASSERT_EQUAL(rig->node[0].board.count.async_over, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[0].log, "sent all the same"));
+    rig_run(rig, RIG_MS(1500));
+    CU_ASSERT(rig->node[1].seen.records == 2 && rig->node[1].seen.gaps == 0);
+    CU_ASSERT_EQUAL(rig->node[0].board.count.async_lost, 0);
+    rig_destroy(rig);
+}
+
+/** Who sends asynchronously is not told that it failed; the administrator is. */
+static void test_async_lost(void)
+{
+    rig_t *rig = rig_cluster(SC_MEMBERSHIP_MULTICAST, 2);
+
+    rig->node[0].lose = 1;
+    rig_post(rig, 0, 1, "a", ASYNC, NULL, NULL);
+    rig_post(rig, 0, 1, "b", ASYNC, NULL, NULL);
+    rig_post(rig, 0, 1, "c", SYNC, NULL, NULL);
+    rig_run(rig, RIG_MS(3500));
+    CU_ASSERT_EQUAL(rig->node[0].board.count.async_lost, 2);
+    CU_ASSERT_PTR_NOT_NULL(strstr(rig->node[0].log, "SC0542: 2 asynchronous"));
+    rig_destroy(rig);
+}
+
 /** Envelopes have a size; a record over it travels alone, one over the largest frame not at all. */
 static void test_sizes(void)
 {
@@ -590,6 +716,9 @@ void sc_suite_channel_records(CU_pSuite s)
     CU_add_test(s, "a repeated envelope is no gap", test_repeated_envelope);
     CU_add_test(s, "a record that is refused", test_record_refused);
     CU_add_test(s, "overflow breaks the stream", test_overflow);
+    CU_add_test(s, "asynchronous: the bound", test_async_bound);
+    CU_add_test(s, "asynchronous: refused, or not", test_async_refused);
+    CU_add_test(s, "asynchronous: lost", test_async_lost);
     CU_add_test(s, "sizes of envelopes and records", test_sizes);
     CU_add_test(s, "a partition heals", test_partition);
     CU_add_test(s, "dropped by one side only", test_one_sided_drop);

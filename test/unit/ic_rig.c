@@ -65,6 +65,7 @@ static void below_send(sc_interceptor_t *self, const sc_outgoing_t *out)
 
     CU_ASSERT_FATAL(ic->nsent < IC_MAX);
     k->to = *out->to;
+    k->lane = out->lane;
     k->done = out->done;
     k->baton = out->baton;
     ic->sent[ic->nsent++] = k;
@@ -240,7 +241,8 @@ sc_member_t ic_member(int n)
     return m;
 }
 
-void ic_send(ic_t *ic, const void *bytes, apr_size_t len, apr_uint32_t options, rig_end_t *end)
+void ic_send_on(ic_t *ic, sc_lane_t lane, const void *bytes, apr_size_t len, apr_uint32_t options,
+                rig_end_t *end)
 {
     sc_member_t to = ic_member(2);
     int calls = end->calls;
@@ -252,10 +254,16 @@ void ic_send(ic_t *ic, const void *bytes, apr_size_t len, apr_uint32_t options, 
     out.packet.body = bytes;
     out.packet.body_len = len;
     out.to = &to;
+    out.lane = lane;
     out.done = rig_ended;
     out.baton = end;
     sc_pass_send(&ic->link[0], &out);
     CU_ASSERT_EQUAL(end->calls, calls); /* never from within the send */
+}
+
+void ic_send(ic_t *ic, const void *bytes, apr_size_t len, apr_uint32_t options, rig_end_t *end)
+{
+    ic_send_on(ic, SC_LANE_DATA, bytes, len, options, end);
 }
 
 void ic_end(ic_t *ic, int i, apr_status_t rv)

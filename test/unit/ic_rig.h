@@ -20,6 +20,7 @@
 typedef struct ic_packet_t {
     sc_packet_t p; /**< body is a copy of its own */
     sc_member_t to;
+    sc_lane_t lane;
     sc_sent_fn_t *done; /**< NULL: ended */
     void *baton;
 } ic_packet_t;
@@ -68,6 +69,9 @@ void ic_run(ic_t *ic, apr_interval_time_t time);
 
 /** Send from the top to member 2. */
 void ic_send(ic_t *ic, const void *bytes, apr_size_t len, apr_uint32_t options, rig_end_t *end);
+/** The same on another lane than that of the sessions. */
+void ic_send_on(ic_t *ic, sc_lane_t lane, const void *bytes, apr_size_t len, apr_uint32_t options,
+                rig_end_t *end);
 /** Tell the end of a send. */
 void ic_end(ic_t *ic, int i, apr_status_t rv);
 /** Let a packet come in from below. */

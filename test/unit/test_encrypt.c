@@ -377,6 +377,28 @@ static void test_window(void)
     ic_close(to);
 }
 
+/** A time that no clock shows: the sender's messages have none. */
+static void test_no_time(void)
+{
+    static const int days[] = {1, -1, 30, -30};
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        ic_t *from = encrypting(algorithms[0], IC_KEY);
+        ic_t *to = encrypting(algorithms[0], IC_KEY);
+        rig_end_t end = {0, APR_EGENERAL};
+
+        from->now = to->now + days[i] * apr_time_from_sec(86400);
+        ic_send(from, "text", 4, IC_SYNC, &end);
+        CU_ASSERT_NOT_EQUAL(ic_receive(to, &from->sent[0]->p), APR_SUCCESS);
+        CU_ASSERT_PTR_NOT_NULL(strstr(to->log, "SC0498"));
+        CU_ASSERT_EQUAL(strstr(to->log, "before 10.1.56") != NULL, i >= 2);
+        CU_ASSERT_EQUAL(strstr(to->log, "clocks") != NULL, i < 2);
+        ic_close(from);
+        ic_close(to);
+    }
+}
+
 static void test_count(void)
 {
     sc_config_interceptor_t c =
@@ -467,6 +489,7 @@ void sc_suite_encrypt(void)
     CU_add_test(s, "another key", test_other_keys);
     CU_add_test(s, "a repeated message", test_repeated);
     CU_add_test(s, "too early, too late", test_window);
+    CU_add_test(s, "no time at all", test_no_time);
     CU_add_test(s, "more messages than may be remembered", test_count);
     CU_add_test(s, "the window against a list", test_random_window);
 }

@@ -174,6 +174,43 @@ static void test_ends(void)
     CU_ASSERT_EQUAL(end[3].calls, 1);
 }
 
+/** A file whose piece hangs holds no session up, small or in pieces, and fills no bound of theirs.
+ */
+static void test_lanes(void)
+{
+    ic_t *ic = pieces_of("1000");
+    char *body = calloc(1, 150000);
+    rig_end_t bulk[2] = {{0, APR_SUCCESS}, {0, APR_SUCCESS}};
+    rig_end_t end[3] = {{0, APR_EGENERAL}, {0, APR_EGENERAL}, {0, APR_EGENERAL}};
+
+    ic_send_on(ic, SC_LANE_BULK, body, 150000, IC_SYNC, &bulk[0]);
+    ic_send_on(ic, SC_LANE_BULK, "behind it", 9, IC_SYNC, &bulk[1]);
+    ic_send(ic, "session", 7, IC_SYNC, &end[0]);
+    CU_ASSERT_EQUAL_FATAL(ic->nsent, 2);
+    CU_ASSERT(ic->sent[0]->lane == SC_LANE_BULK && ic->sent[1]->lane == SC_LANE_DATA);
+    CU_ASSERT_STRING_EQUAL((const char *)ic->sent[1]->p.body, "session");
+    ic_end(ic, 1, APR_SUCCESS);
+    CU_ASSERT(end[0].calls == 1 && end[0].rv == APR_SUCCESS);
+    ic_send(ic, body, 150000, IC_SYNC, &end[1]);
+    ic_send(ic, "in turn", 7, IC_SYNC, &end[2]);
+    ic_run(ic, 0);
+    CU_ASSERT_EQUAL_FATAL(ic->nsent, 3);
+    CU_ASSERT_EQUAL(ic->sent[2]->lane, SC_LANE_DATA);
+    while (end[2].calls == 0) {
+        CU_ASSERT_EQUAL_FATAL(ic->sent[ic->nsent - 1]->lane, SC_LANE_DATA);
+        ic_end(ic, ic->nsent - 1, APR_SUCCESS);
+    }
+    CU_ASSERT(end[1].calls == 1 && end[1].rv == APR_SUCCESS && end[2].rv == APR_SUCCESS);
+    CU_ASSERT(bulk[0].calls == 0 && bulk[1].calls == 0);
+    /* and on its lane the order is what it was */
+    ic_end(ic, 0, APR_TIMEUP);
+    CU_ASSERT(bulk[0].calls == 1 && bulk[0].rv == APR_TIMEUP);
+    CU_ASSERT_EQUAL(ic->sent[ic->nsent - 1]->lane, SC_LANE_BULK);
+    CU_ASSERT_STRING_EQUAL((const char *)ic->sent[ic->nsent - 1]->p.body, "behind it");
+    ic_close(ic);
+    free(body);
+}
+
 /** What waits behind a message has a bound, and is told so later. */
 static void test_bound_of_waiting(void)
 {
@@ -294,6 +331,47 @@ static void test_any_order(void)
         }
         CU_ASSERT_TRUE(ic_up_is(ic, i, "abcd"));
     }
+    ic_close(ic);
+}
+
+/** Pieces of a session's and of a file's message come mixed, each as large as may be; what a sender
+ *  has given up makes way before what still goes on. */
+static void test_two_lanes_of_a_sender(void)
+{
+    ic_t *ic = pieces_of("16");
+    apr_size_t size = ic->config.receiver.max_frame / 8 - 100;
+    char *text = malloc(size + 1);
+    sc_packet_t bulk = ic_packet(2, NULL, 0, IC_SYNC);
+    sc_packet_t like = ic_packet(2, NULL, 0, IC_SYNC);
+    sc_packet_t left;
+    apr_uint32_t i;
+
+    memset(text, 'x', size);
+    text[size] = '\0';
+    for (i = 0; i < 8; i++) {
+        CU_ASSERT_EQUAL(receive_piece(ic, &bulk, text, i, 8), APR_SUCCESS);
+        CU_ASSERT_EQUAL(receive_piece(ic, &like, text, i, 8), APR_SUCCESS);
+    }
+    CU_ASSERT_EQUAL(ic->nup, 2);
+    CU_ASSERT_EQUAL(ic->board.count.fragments_refused, 0);
+    /* the file's message began first, and goes on */
+    bulk = ic_packet(2, NULL, 0, IC_SYNC);
+    left = ic_packet(2, NULL, 0, IC_SYNC);
+    like = ic_packet(2, NULL, 0, IC_SYNC);
+    CU_ASSERT_EQUAL(receive_piece(ic, &bulk, text, 0, 8), APR_SUCCESS);
+    for (i = 0; i < 7; i++) {
+        CU_ASSERT_EQUAL(receive_piece(ic, &left, text, i, 8), APR_SUCCESS);
+    }
+    for (i = 1; i < 7; i++) {
+        CU_ASSERT_EQUAL(receive_piece(ic, &bulk, text, i, 8), APR_SUCCESS);
+    }
+    for (i = 0; i < 8; i++) {
+        CU_ASSERT_EQUAL(receive_piece(ic, &like, text, i, 8), APR_SUCCESS);
+    }
+    CU_ASSERT_EQUAL(receive_piece(ic, &bulk, text, 7, 8), APR_SUCCESS);
+    CU_ASSERT_EQUAL(ic->nup, 4);
+    CU_ASSERT_EQUAL(ic->board.count.fragments_refused, 1);
+    free(text);
     ic_close(ic);
 }
 
@@ -466,11 +544,13 @@ void sc_suite_fragmentation(void)
     CU_add_test(s, "all sizes", test_sizes);
     CU_add_test(s, "without the flag", test_flag);
     CU_add_test(s, "ends, and order", test_ends);
+    CU_add_test(s, "a file that hangs", test_lanes);
     CU_add_test(s, "what may wait", test_bound_of_waiting);
     CU_add_test(s, "stopped, and gone", test_stop_and_gone);
     CU_add_test(s, "answers", test_answers);
     CU_add_test(s, "expired in the middle", test_expired_in_the_middle);
     CU_add_test(s, "any order", test_any_order);
+    CU_add_test(s, "two lanes of a sender", test_two_lanes_of_a_sender);
     CU_add_test(s, "several senders", test_senders);
     CU_add_test(s, "malformed pieces", test_malformed);
     CU_add_test(s, "endless pieces", test_endless);

@@ -457,6 +457,40 @@ static void test_dispatch_bound(void)
     bench_end(b);
 }
 
+/** What waits above the chain and what it sends itself have one bound. */
+static void test_dispatch_reserve(void)
+{
+    sc_config_interceptor_t c = conf(DISPATCH, "maxQueueSize", "10");
+    bench_t *b = bench(&c);
+    const sc_interceptor_class_t *cls = b->link[1].cls;
+    rig_end_t end[3];
+
+    memset(end, 0, sizeof(end));
+    CU_ASSERT_TRUE(cls->reserve(&b->link[1], 8));
+    send_text(b, "123", 8, &end[0]);
+    bench_run(b, 0);
+    CU_ASSERT_EQUAL(end[0].calls, 0); /* over it: as if it were not asynchronous */
+    CU_ASSERT_TRUE(cls->reserve(&b->link[1], 8));
+    cls->release(&b->link[1], 8);
+    cls->release(&b->link[1], 8);
+    send_text(b, "123", 8, &end[1]);
+    bench_run(b, 0);
+    CU_ASSERT_EQUAL(end[1].calls, 1);
+    bench_end(b);
+
+    strcpy(c.attr[1].name, "alwaysSend");
+    strcpy(c.attr[1].value, "false");
+    c.nattrs = 2;
+    b = bench(&c);
+    send_text(b, "123", 8, &end[2]);
+    CU_ASSERT_FALSE(cls->reserve(&b->link[1], 8));
+    CU_ASSERT_TRUE(cls->reserve(&b->link[1], 7));
+    CU_ASSERT_FALSE(cls->reserve(&b->link[1], 1));
+    end_open(&b->sent[0], APR_SUCCESS);
+    CU_ASSERT_TRUE(cls->reserve(&b->link[1], 3));
+    bench_end(b);
+}
+
 static void test_dispatch_stop(void)
 {
     sc_config_interceptor_t c = conf(DISPATCH, NULL, NULL);
@@ -874,6 +908,7 @@ void sc_suite_interceptor(void)
     CU_add_test(s, "every message has an id of its own", test_stamp);
     CU_add_test(s, "MessageDispatch: done at once, order kept", test_dispatch);
     CU_add_test(s, "MessageDispatch: the bound", test_dispatch_bound);
+    CU_add_test(s, "MessageDispatch: one bound", test_dispatch_reserve);
     CU_add_test(s, "MessageDispatch: stop", test_dispatch_stop);
     CU_add_test(s, "TcpFailureDetector: added", test_detector_added);
     CU_add_test(s, "TcpFailureDetector: settled waits for probes", test_detector_settled);

@@ -301,8 +301,8 @@ static void test_answers(void)
     ic_close(ic);
 }
 
-/** A member of ours has one connection: when a message that waits for its acknowledgement comes,
- *  nothing before it will. */
+/** Messages of a member of ours come in order on each of its connections: what is missing before
+ * one was lost, or comes later on another lane. */
 static void test_ours(void)
 {
     ic_t *ic = ordering(NULL, NULL);
@@ -325,6 +325,47 @@ static void test_ours(void)
     ic->up_rv = APR_SUCCESS;
     CU_ASSERT_EQUAL(ic_receive(ic, &p), APR_SUCCESS);
     CU_ASSERT_TRUE(came(ic, "9 9"));
+    ic_close(ic);
+}
+
+/** A file's message hangs; sessions' messages that were sent after it wait no more for it than they
+ *  do below, and none comes twice because it is late. */
+static void test_overtaken(void)
+{
+    ic_t *ic = ordering(NULL, NULL);
+    unsigned char bytes[16];
+    unsigned char late[16];
+    apr_uint32_t n;
+    sc_packet_t file;
+    sc_packet_t p;
+
+    file = numbered(2, IC_SYNC, late);
+    file.from.ours = 1;
+    for (n = 1; n <= 300; n++) {
+        if (n == 2) {
+            continue;
+        }
+        p = numbered(n, ASYNC, bytes);
+        p.from.ours = 1;
+        CU_ASSERT_EQUAL(ic_receive(ic, &p), APR_SUCCESS);
+        CU_ASSERT_EQUAL(ic->nup, n > 2 ? (int)n - 1 : 1);
+    }
+    CU_ASSERT_EQUAL(ic_receive(ic, &file), APR_SUCCESS);
+    CU_ASSERT_TRUE(ic_up_is(ic, 299, "2"));
+    CU_ASSERT_EQUAL(ic_receive(ic, &p), APR_SUCCESS); /* 300, repeated */
+    CU_ASSERT_EQUAL(ic_receive(ic, &file), APR_SUCCESS);
+    CU_ASSERT_EQUAL(ic->nup, 300);
+    /* a datagram has no place in a line: it waits, and nothing waits for it */
+    p = numbered(302, ASYNC | SC_OPT_UDP, bytes);
+    p.from.ours = 1;
+    CU_ASSERT_EQUAL(ic_receive(ic, &p), APR_SUCCESS);
+    CU_ASSERT_EQUAL(ic->nup, 300);
+    p = numbered(304, ASYNC, late);
+    p.from.ours = 1;
+    CU_ASSERT_EQUAL(ic_receive(ic, &p), APR_SUCCESS);
+    CU_ASSERT_TRUE(ic_up_is(ic, 300, "302") && ic_up_is(ic, 301, "304"));
+    CU_ASSERT_EQUAL(ic->board.count.held_expired, 0);
+    ic_run(ic, RIG_MS(3000));
     ic_close(ic);
 }
 
@@ -429,6 +470,7 @@ void sc_suite_order(void)
     CU_add_test(s, "gone and back, counting anew", test_gone);
     CU_add_test(s, "answers", test_answers);
     CU_add_test(s, "a member of ours", test_ours);
+    CU_add_test(s, "overtaken on another lane", test_overtaken);
     CU_add_test(s, "too short", test_short);
     CU_add_test(s, "numbers that wait for nothing", test_flood);
     CU_add_test(s, "random orders", test_random);

@@ -117,6 +117,35 @@ static void test_ends(void)
     CU_ASSERT(end[3].calls == 1 && end[3].rv == APR_ECONNABORTED);
 }
 
+/** A file that hangs, as a message or as its confirmation, holds no session up. */
+static void test_lanes(void)
+{
+    ic_t *ic = committing();
+    rig_end_t bulk = {0, APR_EGENERAL};
+    rig_end_t end[2] = {{0, APR_EGENERAL}, {0, APR_EGENERAL}};
+
+    ic_send_on(ic, SC_LANE_BULK, "file", 4, IC_SYNC, &bulk);
+    ic_send(ic, "one", 3, IC_SYNC, &end[0]);
+    CU_ASSERT_EQUAL_FATAL(ic->nsent, 2);
+    CU_ASSERT_EQUAL(ic->sent[1]->lane, SC_LANE_DATA);
+    ic_end(ic, 1, APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(ic->nsent, 3);
+    CU_ASSERT_EQUAL(ic->sent[2]->lane, SC_LANE_DATA);
+    ic_end(ic, 2, APR_SUCCESS);
+    CU_ASSERT(end[0].calls == 1 && end[0].rv == APR_SUCCESS && bulk.calls == 0);
+    ic_end(ic, 0, APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(ic->nsent, 4);
+    CU_ASSERT_EQUAL(ic->sent[3]->lane, SC_LANE_BULK);
+    ic_send(ic, "two", 3, IC_SYNC, &end[1]);
+    CU_ASSERT_EQUAL_FATAL(ic->nsent, 5);
+    ic_end(ic, 4, APR_SUCCESS);
+    ic_end(ic, 5, APR_SUCCESS);
+    CU_ASSERT(end[1].calls == 1 && end[1].rv == APR_SUCCESS && bulk.calls == 0);
+    ic_end(ic, 3, APR_SUCCESS);
+    CU_ASSERT(bulk.calls == 1 && bulk.rv == APR_SUCCESS);
+    ic_close(ic);
+}
+
 static void test_there(void)
 {
     sc_config_interceptor_t c = ic_conf(NAME, "optionFlag", "512", NULL);
@@ -196,6 +225,29 @@ static void test_expire(void)
     ic_run(ic, RIG_MS(5000));
     CU_ASSERT_EQUAL(ic->board.count.held_expired, 1);
     CU_ASSERT_EQUAL(sc_timers_next(ic->timers), -1);
+    ic_close(ic);
+}
+
+/** A session's and a file's message come mixed, each as large as may be. */
+static void test_two_lanes_of_a_sender(void)
+{
+    ic_t *ic = committing();
+    apr_size_t size = ic->config.receiver.max_frame;
+    unsigned char *body = calloc(1, size);
+    sc_packet_t m[2] = {ic_packet(2, body, size, IC_SYNC), ic_packet(2, body, size, IC_SYNC)};
+    unsigned char bytes[48];
+    int i;
+
+    CU_ASSERT_EQUAL(ic_receive(ic, &m[0]), APR_SUCCESS);
+    CU_ASSERT_EQUAL(ic_receive(ic, &m[1]), APR_SUCCESS);
+    for (i = 1; i >= 0; i--) {
+        sc_packet_t c = confirmation(&m[i], bytes);
+
+        CU_ASSERT_EQUAL(ic_receive(ic, &c), APR_SUCCESS);
+    }
+    CU_ASSERT_EQUAL(ic->nup, 2);
+    CU_ASSERT_EQUAL(ic->board.count.held_refused, 0);
+    free(body);
     ic_close(ic);
 }
 
@@ -287,9 +339,11 @@ void sc_suite_two_phase_commit(void)
     CU_add_test(s, "what a configuration may say", test_check);
     CU_add_test(s, "captured frames", test_vectors);
     CU_add_test(s, "one end for both", test_ends);
+    CU_add_test(s, "a file that hangs", test_lanes);
     CU_add_test(s, "from one to the other", test_there);
     CU_add_test(s, "answers", test_answers);
     CU_add_test(s, "expiry", test_expire);
+    CU_add_test(s, "two lanes of a sender", test_two_lanes_of_a_sender);
     CU_add_test(s, "never confirmed", test_flood);
     CU_add_test(s, "what looks like a confirmation", test_lookalikes);
 }
