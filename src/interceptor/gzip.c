@@ -9,6 +9,14 @@
  * Nobody knows how large a stream gets before it has been expanded, so that ends at what the
  * receiver takes in one frame: a message that would get larger is refused, counted and logged, like
  * one that is no stream, ends early or has something behind its end.
+ *
+ * Memory is bounded so; time is bounded by an allowance. Expanding is done on the engine's only
+ * thread, at a few hundred MB/s, and zeros travel a thousand to one: a stranger with 0.4 MB/s could
+ * keep it busy with nothing else. So what expands beyond RATIO to one is charged to an allowance of
+ * all senders, which fills up again with time, and a message that finds it used up is refused. It
+ * is not one for each sender, because who the sender is a stranger only has to say; it does not
+ * touch what expands by less, as members' traffic does, so a stranger cannot use that up; and with
+ * a secret no stranger gets here, so there is none.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -27,6 +35,12 @@
 /* The send options of Tribes. */
 #define OPTIONS_TAKEN 0x7F
 #define STEP 16384
+/* Sessions get smaller by 3 to 10 to one; the text of a log, by 20. */
+#define RATIO 20
+/* Of the largest messages, at once; and bytes in a second, about a tenth of the engine's time.
+ */
+#define ALLOWED_FRAMES 2
+#define ALLOWED_RATE (32 * 1024 * 1024)
 #define LOG_INTERVAL apr_time_from_sec(10)
 
 enum { OPTION_FLAG, COMPRESSION_MIN_SIZE, STATS_ENABLED, INTERVAL, NATTRS };
@@ -46,6 +60,8 @@ typedef struct gzip_t {
     gz_header header;
     sc_trains_t trains; /* only to tell ends */
     sc_log_limit_t limit;
+    apr_uint64_t used;  /* bytes of the allowance, */
+    apr_time_t used_at; /* at that time */
     struct {
         apr_uint64_t messages;
         apr_uint64_t plain;  /* bytes of them as they are */
@@ -182,6 +198,40 @@ static void gzip_send(sc_interceptor_t *self, const sc_outgoing_t *out)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+/** Bytes that are left of the allowance. */
+static apr_uint64_t allowance(gzip_t *g)
+{
+    const sc_chain_env_t *env = g->self->env;
+    apr_uint64_t most = (apr_uint64_t)ALLOWED_FRAMES * env->config->receiver.max_frame;
+    apr_time_t now = sc_mono(env->clock);
+    apr_uint64_t gained = ALLOWED_RATE / 1000 * (apr_uint64_t)apr_time_as_msec(now - g->used_at);
+
+    if (gained > 0) { /* less than a millisecond counts next time */
+        g->used -= gained < g->used ? gained : g->used;
+        g->used_at = now;
+    }
+    return g->used < most ? most - g->used : 0;
+}
+
+/** Bytes that a message may expand to. */
+static apr_size_t expands_to(gzip_t *g, const sc_packet_t *p)
+{
+    const sc_config_t *config = g->self->env->config;
+    apr_uint64_t limit = (apr_uint64_t)RATIO * p->body_len + allowance(g);
+
+    return config->secret.count == 0 && limit < config->receiver.max_frame
+               ? (apr_size_t)limit
+               : config->receiver.max_frame;
+}
+
+/** Pay for what was done, whatever came of it. */
+static void charge(gzip_t *g, const sc_packet_t *p, apr_size_t plain)
+{
+    apr_uint64_t free_of_charge = (apr_uint64_t)RATIO * p->body_len;
+
+    g->used += plain > free_of_charge ? plain - free_of_charge : 0;
+}
+
 /** @return APR_SUCCESS; APR_ENOSPC: too large; APR_ENOMEM; APR_EINVAL: not one whole stream */
 static apr_status_t expand(gzip_t *g, const sc_packet_t *p, sc_buf_t *b)
 {
@@ -210,21 +260,26 @@ static apr_status_t expand(gzip_t *g, const sc_packet_t *p, sc_buf_t *b)
     return rv == Z_STREAM_END && z->avail_in == 0 ? APR_SUCCESS : APR_EINVAL;
 }
 
-static void complain(gzip_t *g, const sc_packet_t *packet, apr_status_t rv)
+/** @param limit what it was allowed to expand to */
+static void complain(gzip_t *g, const sc_packet_t *packet, apr_status_t rv, apr_size_t limit)
 {
     const sc_chain_env_t *env = g->self->env;
+    const char *why = "it cannot be expanded";
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
+    if (rv == APR_ENOSPC) {
+        why = limit == env->config->receiver.max_frame
+                  ? "it expands to more than SessionClusterReceiver maxFrame="
+                  : "it and others before it expand to too much at once, far more than messages of "
+                    "members do";
+    }
     SC_CHAIN_COUNT(env, inflate_refused);
     if (sc_log_allowed(&g->limit, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0494: a compressed message of member %s was refused: %s (%" APR_UINT64_T_FMT
                " more before)",
-               sc_member_name(&packet->from, name),
-               rv == APR_ENOSPC ? "it expands to more than SessionClusterReceiver maxFrame="
-                                : "it cannot be expanded",
-               more);
+               sc_member_name(&packet->from, name), why, more);
     }
 }
 
@@ -238,15 +293,16 @@ static apr_status_t gzip_received(sc_interceptor_t *self, const sc_packet_t *pac
     if (!(packet->options & (apr_uint32_t)g->attr[OPTION_FLAG])) {
         return sc_pass_received(self, packet);
     }
-    sc_buf_init(&b, self->env->config->receiver.max_frame);
+    sc_buf_init(&b, expands_to(g, packet));
     rv = expand(g, packet, &b);
+    charge(g, packet, b.len);
     if (rv == APR_SUCCESS) {
         count_received(g, b.len, packet->body_len);
         p.body = b.data;
         p.body_len = b.len;
         rv = sc_pass_received(self, &p);
     } else {
-        complain(g, packet, rv);
+        complain(g, packet, rv, b.limit);
     }
     sc_buf_free(&b);
     return rv;
