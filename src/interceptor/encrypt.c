@@ -169,7 +169,7 @@ static apr_status_t encrypt_create(sc_interceptor_t *self, const sc_config_inter
         sc_log(self->env->log, SC_LOG_WARNING, 0,
                "SC0491: Encrypt: %s does not authenticate messages: who can reach the receiver may "
                "change them, and an acknowledgement says only that a message has come, not that it "
-               "was applied; AES/GCM/NoPadding does",
+               "was applied; with AES/GCM/NoPadding neither is so",
                algorithm);
     }
     return APR_SUCCESS;
