@@ -599,6 +599,37 @@ static void test_tokens_of_strangers(void)
     bench_end();
 }
 
+/** What a stranger says neither puts an own election off nor replaces one that is under way. */
+static void test_not_put_off(void)
+{
+    int i;
+
+    bench(3);
+    joined(2);
+    b->from = STRANGER;
+    for (i = 0; i < 4; i++) { /* 2 is to begin, and does not */
+        receive(0, 2, 2, "23", 10 + i);
+        sent(i, 0, 2, 2, 2, "23");
+        end_open(&b->sent[i], APR_SUCCESS);
+        bench_run(SECONDS(4));
+    }
+    sent(4, 0, 2, 2, 3, "23");
+    receive(1, 2, 2, "2", 20); /* a view without this node */
+    bench_run(SECONDS(1));
+    CU_ASSERT_EQUAL(b->nsent, 5);
+    bench_end();
+    bench(1);
+    joined(2);
+    bench_run(RIG_MS(100));
+    b->from = STRANGER;
+    for (i = 0; i < 10; i++) {
+        receive(1, 2, 2, "2", 10 + i);
+        bench_run(RIG_MS(100));
+    }
+    CU_ASSERT_EQUAL(b->nsent, 1);
+    bench_end();
+}
+
 /** An election that another one has replaced ends with its next send. */
 static void test_replaced(void)
 {
@@ -660,5 +691,6 @@ void coordinator_token_tests(CU_pSuite s)
     CU_add_test(s, "views that a stranger confirms", test_confirmed_by_a_stranger);
     CU_add_test(s, "tokens of strangers", test_tokens_of_strangers);
     CU_add_test(s, "members that strangers name", test_doubts_of_strangers);
+    CU_add_test(s, "own elections", test_not_put_off);
     CU_add_test(s, "an election that is replaced", test_replaced);
 }
