@@ -21,6 +21,8 @@
 #define SC_PEERS_MAX 128
 /** Longest domain (rack) of a member in bytes, without the final NUL. */
 #define SC_DOMAIN_MAX 63
+/** What a domain= can be. Tomcat takes a text that begins so for a list of bytes. */
+#define SC_DOMAIN_TEXT "visible characters only, as text: Tomcat's {97,98} is ab here"
 
 /** Flags of a member. */
 #define SC_MEMBER_NO_BACKUPS 0x1 /**< it is not to hold backups */
@@ -153,6 +155,7 @@ typedef struct sc_view_t {
     X(fragments_refused)  /* pieces that fit to nothing, or are too many */                        \
     X(held_refused)       /* messages that could not be held back, or no longer */                 \
     X(held_expired)       /* messages whose pieces, predecessors or confirmation did not come */   \
+    X(members_hidden)     /* members that DomainFilter kept from the links above */                \
     X(tomcat_asked)       /* questions for the state of a Tomcat's session map */                  \
     X(tomcat_answers)     /* of these, answered and taken over to the end */                       \
     X(tomcat_refused)     /* answers cut off, too large or malformed */                            \

@@ -18,7 +18,8 @@
 #ifndef SC_INTERCEPTORS_MAX /* tests of upgrades build another one */
 #define SC_INTERCEPTORS_MAX 16
 #endif
-#define SC_ATTRS_MAX 8
+/** Of one interceptor: 8 and optionFlag, so that it takes no place of a list of members. */
+#define SC_ATTRS_MAX 9
 
 typedef enum sc_membership_kind_t {
     SC_MEMBERSHIP_NONE = 0, /**< stand-alone */
@@ -50,7 +51,7 @@ typedef enum sc_select_t {
 
 typedef struct sc_config_attr_t {
     char name[32];
-    char value[96];
+    char value[192]; /**< the longest is a member= with all that it can have, 184 */
 } sc_config_attr_t;
 
 typedef struct sc_config_interceptor_t {

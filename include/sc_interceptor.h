@@ -149,6 +149,8 @@ typedef struct sc_attr_refused_t {
     {                                                                                              \
         "optionFlag", 0, 0, 0, 0x7fffffff, "option bits"                                           \
     }
+/** The default of Gzip's. */
+#define SC_GZIP_FLAG "256"
 /** Whether an interceptor with this optionFlag handles a message with these options. */
 #define sc_option_applies(flag, options)                                                           \
     (((options) & (apr_uint32_t)(flag)) == (apr_uint32_t)(flag))

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The chain of interceptors: who is next, which classes exist, and how a configured chain is
- * checked.
+ * The chain of interceptors: who is next, which classes exist, and how attributes are read. How a
+ * configured chain is checked is in chain_rules.c.
  *
  * A class that does not care for a kind of event leaves the function NULL; the event then goes to
  * the next one that does. The channel puts a link of its own at either end, so there always is one.
@@ -191,90 +191,6 @@ const char *sc_interceptor_names(apr_pool_t *pool)
     return names;
 }
 
-#define PROBE "the detector's probe is sent past the links below it, and they would change it"
-
-/* Orders in which something cannot work: above stands nearer to the application than below. */
-static const struct {
-    const char *above;
-    const char *below;
-    const char *reason;
-} order_rules[] = {
-    {"TcpFailureDetector", "Encrypt", PROBE},
-    {"TcpFailureDetector", "Fragmentation", PROBE},
-    {"TcpFailureDetector", "Order", PROBE},
-    {"TcpFailureDetector", "TwoPhaseCommit", PROBE},
-    {"StaticMembership", "TcpFailureDetector",
-     "static members have to come up through the failure detector, or nobody verifies them"},
-    {"StaticMembership", "TcpPing",
-     "static members have to come up through TcpPing, or it does not know them"},
-    {"StaticMembership", "NonBlockingCoordinator",
-     "static members have to come up through the coordinator, or it elects without them"},
-    {"StaticMembership", "SimpleCoordinator",
-     "static members have to come up through the coordinator, or it elects without them"},
-    {"TcpFailureDetector", "NonBlockingCoordinator",
-     "the coordinator would elect members that nobody has verified"},
-    {"TcpFailureDetector", "SimpleCoordinator",
-     "the coordinator would elect members that nobody has verified"},
-    {"DomainFilter", "NonBlockingCoordinator",
-     "the coordinator would elect members that are filtered out above it"},
-    {"DomainFilter", "SimpleCoordinator",
-     "the coordinator would elect members that are filtered out above it"},
-    {"NonBlockingCoordinator", "SimpleCoordinator", "a chain can have one coordinator"},
-    {"SimpleCoordinator", "NonBlockingCoordinator", "a chain can have one coordinator"},
-};
-
-static const char *order_check(const sc_config_t *c, apr_uint32_t k, apr_uint32_t i,
-                               apr_pool_t *pool)
-{
-    apr_size_t r;
-
-    for (r = 0; r < sizeof(order_rules) / sizeof(order_rules[0]); r++) {
-        if (strcmp(order_rules[r].above, c->interceptor[k].name) == 0 &&
-            strcmp(order_rules[r].below, c->interceptor[i].name) == 0) {
-            return apr_psprintf(pool, "interceptor %s must not stand above (before) %s: %s",
-                                order_rules[r].above, order_rules[r].below, order_rules[r].reason);
-        }
-    }
-    return NULL;
-}
-
-const char *sc_interceptor_check(const sc_config_t *c, apr_pool_t *pool)
-{
-    apr_uint32_t i;
-    apr_uint32_t k;
-
-    if (c->ninterceptors > SC_INTERCEPTORS_MAX) {
-        return apr_psprintf(pool, "there can be %d interceptors at most", SC_INTERCEPTORS_MAX);
-    }
-    for (i = 0; i < c->ninterceptors; i++) {
-        const sc_config_interceptor_t *conf = &c->interceptor[i];
-        const sc_interceptor_class_t *cls = sc_interceptor_find(conf->name);
-        const char *message;
-
-        if (cls == NULL) {
-            return apr_psprintf(pool, "there is no interceptor \"%s\"; there are %s", conf->name,
-                                sc_interceptor_names(pool));
-        }
-        for (k = 0; k < i; k++) {
-            if (strcmp(c->interceptor[k].name, conf->name) == 0) {
-                return apr_psprintf(pool, "interceptor %s stands in the chain twice; once is right",
-                                    conf->name);
-            }
-        }
-        message = cls->check != NULL ? cls->check(conf, pool) : NULL;
-        if (message == NULL && cls->fits != NULL) {
-            message = cls->fits(c, conf, pool);
-        }
-        for (k = 0; k < i && message == NULL; k++) {
-            message = order_check(c, k, i, pool);
-        }
-        if (message != NULL) {
-            return message;
-        }
-    }
-    return NULL;
-}
-
 /* ---- attributes ----------------------------------------------------------------------------- */
 
 static const sc_attr_rule_t *rule_of(const sc_attr_rule_t *rules, apr_size_t n, const char *name)
@@ -310,6 +226,10 @@ static int value_get(const sc_attr_rule_t *rule, const char *text, apr_int64_t *
     if (rule->is_bool) {
         *value = strcasecmp(text, "true") == 0;
         return *value || strcasecmp(text, "false") == 0;
+    }
+    if (strcmp(text, "-1") == 0 && rule->min < 0) {
+        *value = -1;
+        return 1;
     }
     if (text[0] < '0' || text[0] > '9' || strlen(text) > 18) {
         return 0;

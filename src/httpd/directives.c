@@ -314,6 +314,16 @@ static const char *set_manager(cmd_parms *cmd, void *dir, int argc, char *const 
     return wrong(cmd, "delta, backup or store, then key=value", argc > 0 ? argv[0] : "");
 }
 
+static int has_option_flag(int argc, char *const argv[])
+{
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "optionFlag=", 11) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     sc_server_conf_t *conf;
@@ -336,8 +346,9 @@ static const char *add_interceptor(cmd_parms *cmd, void *dir, int argc, char *co
         return apr_psprintf(cmd->pool, "%s: no interceptor has a name as long as \"%s\"",
                             cmd->cmd->name, argv[0]);
     }
-    if (argc - 1 > SC_ATTRS_MAX) {
-        return apr_psprintf(cmd->pool, "%s: at most %d attributes", cmd->cmd->name, SC_ATTRS_MAX);
+    if (argc - 1 > (has_option_flag(argc, argv) ? SC_ATTRS_MAX : SC_ATTRS_MAX - 1)) {
+        return apr_psprintf(cmd->pool, "%s: at most %d attributes and optionFlag", cmd->cmd->name,
+                            SC_ATTRS_MAX - 1);
     }
     sc_config_text(c->name, sizeof(c->name), argv[0]);
     for (int i = 1; i < argc; i++) {
@@ -601,7 +612,7 @@ static const char *set_context(cmd_parms *cmd, void *vdir, const char *arg)
     sc_dir_conf_t *dir = vdir;
     apr_size_t len = strlen(arg);
 
-    if (len < 1 || len > SC_CONTEXT_MAX || sc_check_domain(arg)) {
+    if (len < 1 || len > SC_CONTEXT_MAX || sc_check_visible(arg)) {
         return wrong(cmd, "1 to " APR_STRINGIFY(SC_CONTEXT_MAX) " visible characters", arg);
     }
     dir->context = apr_pstrdup(cmd->pool, arg);

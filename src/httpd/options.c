@@ -199,6 +199,11 @@ const char *sc_check_dns_name(const char *value)
 
 const char *sc_check_domain(const char *value)
 {
+    return sc_check_visible(value) || value[0] == '{' ? SC_DOMAIN_TEXT : NULL;
+}
+
+const char *sc_check_visible(const char *value)
+{
     for (const char *c = value; *c; c++) {
         if (!apr_isgraph(*c)) {
             return "visible characters only";

@@ -86,6 +86,7 @@ const char *sc_check_group(const char *value);
 const char *sc_check_bind(const char *value);
 const char *sc_check_dns_name(const char *value);
 const char *sc_check_domain(const char *value);
+const char *sc_check_visible(const char *value);
 const char *sc_check_receiver(const char *value);
 const char *sc_check_advertised(const char *value);
 const char *sc_check_delimiter(const char *value);

@@ -73,7 +73,7 @@ static const char *add_map(cmd_parms *cmd, sc_config_tomcat_t *t, const char *va
 {
     apr_size_t len = strlen(value);
 
-    if (len < 1 || len > SC_TOMCAT_MAP_MAX || sc_check_domain(value)) {
+    if (len < 1 || len > SC_TOMCAT_MAP_MAX || sc_check_visible(value)) {
         return apr_psprintf(cmd->pool,
                             "%s: map wants 1 to %d visible characters, as in localhost#/app-map; "
                             "not \"%s\"",

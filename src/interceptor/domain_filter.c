@@ -18,6 +18,8 @@
 
 enum { OPTION_FLAG, DOMAIN_NAME, LOG_INTERVAL, NATTRS };
 
+#define PAUSE apr_time_from_sec(10)
+
 static const sc_attr_rule_t rules[NATTRS] = {
     SC_OPTION_FLAG,
     {"domain", SC_ATTR_TEXT, 0, 0, 0, NULL},
@@ -29,7 +31,11 @@ typedef struct filter_t {
     const char *domain;
     apr_size_t domain_len;
     apr_uint64_t refused;
+    int due; /* a line about them */
+    sc_log_limit_t refused_log;
     sc_members_t passed; /* whom the links above know */
+    sc_members_t hidden; /* whom they do not */
+    sc_log_limit_t hidden_log;
 } filter_t;
 
 static const char *filter_check(const sc_config_interceptor_t *c, apr_pool_t *pool)
@@ -78,13 +84,38 @@ static int inside(const filter_t *f, const sc_member_t *m)
     return m->domain_len == f->domain_len && memcmp(m->domain, f->domain, f->domain_len) == 0;
 }
 
+/** A member is kept from the links above. That is said once of each: who has mistyped a domain
+ *  wonders why nobody is there. */
+static void hide(sc_interceptor_t *self, const sc_member_t *m)
+{
+    filter_t *f = self->state;
+    char name[SC_MEMBER_NAME];
+    char domain[SC_DOMAIN_MAX + 1];
+    apr_uint64_t more = 0;
+
+    if (sc_members_find(&f->hidden, m) != NULL || !sc_members_put(&f->hidden, m)) {
+        return;
+    }
+    SC_CHAIN_COUNT(self->env, members_hidden);
+    if (sc_log_allowed(&f->hidden_log, sc_mono(self->env->clock), PAUSE, &more)) {
+        sc_log(self->env->log, SC_LOG_NOTICE, 0,
+               "SC0504: member %s is in domain \"%s\", not in \"%s\": DomainFilter keeps it out "
+               "(%" APR_UINT64_T_FMT " more before)",
+               sc_member_name(m, name), sc_member_domain(m, domain), f->domain, more);
+    }
+}
+
 static void filter_added(sc_interceptor_t *self, const sc_member_t *m)
 {
     filter_t *f = self->state;
 
     if (inside(f, m) && sc_members_put(&f->passed, m)) {
+        sc_members_remove(&f->hidden, m);
         sc_pass_member_added(self, m);
-    } else if (sc_members_remove(&f->passed, m)) {
+        return;
+    }
+    hide(self, m);
+    if (sc_members_remove(&f->passed, m)) {
         sc_pass_member_gone(self, m, 0); /* it comes again, with another domain */
     }
 }
@@ -105,6 +136,7 @@ static void filter_gone(sc_interceptor_t *self, const sc_member_t *m, int goodby
 {
     filter_t *f = self->state;
 
+    sc_members_remove(&f->hidden, m);
     if (sc_members_remove(&f->passed, m)) {
         sc_pass_member_gone(self, m, goodbye);
     }
@@ -127,9 +159,13 @@ static apr_status_t filter_received(sc_interceptor_t *self, const sc_packet_t *p
     if (inside(f, &packet->from) || !sc_option_applies(f->attr[OPTION_FLAG], packet->options)) {
         return sc_pass_received(self, packet);
     }
+    if (f->attr[LOG_INTERVAL] != 0 && f->refused % (apr_uint64_t)f->attr[LOG_INTERVAL] == 0) {
+        f->due = 1; /* the first one, too */
+    }
     f->refused++;
     SC_CHAIN_COUNT(self->env, frames_refused);
-    if (f->attr[LOG_INTERVAL] != 0 && f->refused % (apr_uint64_t)f->attr[LOG_INTERVAL] == 0) {
+    if (f->due && sc_log_allowed(&f->refused_log, sc_mono(self->env->clock), PAUSE, NULL)) {
+        f->due = 0;
         sc_log(self->env->log, SC_LOG_NOTICE, 0,
                "SC0482: %" APR_UINT64_T_FMT " messages of members outside domain \"%s\" were "
                "refused, the last one of %s",

@@ -10,12 +10,23 @@
  *
  * What differs from Tomcat, and why:
  * - What cannot be decrypted, or is refused as a replay, is not acknowledged as processed
- * (FAIL_ACK), so its sender does not believe that it has arrived.
+ *   (FAIL_ACK), so its sender does not believe that it has arrived. With GCM.
  * - A repeated message that has been processed is acknowledged and not delivered again: its
  *   acknowledgement got lost. One that could not be processed is delivered again.
  * - Timestamps beyond the window and IVs that had to be forgotten early are logged with what to do.
  *
- * The key is kept by libcrypto only, until the channel stops; it is in no message.
+ * With the other modes everything is acknowledged, whatever comes of it. They let anybody make
+ * messages out of recorded ones: with a new IV that leaves the timestamp as it is, with blocks from
+ * elsewhere. If the answer said whether the padding was right, some hundred such messages would
+ * tell a byte of any recorded message. It would not do to answer all failures of decryption alike,
+ * or repetitions only when the whole message is repeated: what has been decrypted and cannot be
+ * processed above fails, too, or does not, and that is another answer than that of wrong padding.
+ * So there an acknowledgement does not mean that a message has been applied. Tomcat acknowledges
+ * what it cannot decrypt as well.
+ *
+ * Here the key is kept by libcrypto until the channel stops. Its digits stay in the configuration,
+ * though, in the memory of the parent, the engine and all children, as in httpd.conf; they are in
+ * no message.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +72,7 @@ typedef struct encrypt_t {
     sc_cipher_t *cipher;
     sc_replay_t *replay;
     sc_trains_t trains; /* only to tell ends */
+    int authentic;      /* who has no key can make no message */
     sc_log_limit_t decrypt_log;
     sc_log_limit_t replay_log;
     sc_log_limit_t crowded_log;
@@ -154,10 +166,12 @@ static apr_status_t encrypt_create(sc_interceptor_t *self, const sc_config_inter
         sc_cipher_destroy(e->cipher);
         return APR_ENOMEM;
     }
-    if (!sc_cipher_authentic(algorithm)) {
+    e->authentic = sc_cipher_authentic(algorithm);
+    if (!e->authentic) {
         sc_log(self->env->log, SC_LOG_WARNING, 0,
                "SC0491: Encrypt: %s does not authenticate messages: who can reach the receiver may "
-               "change them, and learn what is in them by trying; AES/GCM/NoPadding does",
+               "change them, and an acknowledgement says only that a message has come, not that it "
+               "was applied; with AES/GCM/NoPadding neither is so",
                algorithm);
     }
     return APR_SUCCESS;
@@ -300,7 +314,7 @@ static apr_status_t encrypt_received(sc_interceptor_t *self, const sc_packet_t *
         rv = undecryptable(e, packet);
     }
     sc_buf_free(&b);
-    return rv;
+    return e->authentic ? rv : APR_SUCCESS;
 }
 
 static void encrypt_stop(sc_interceptor_t *self)

@@ -9,6 +9,15 @@
  * Nobody knows how large a stream gets before it has been expanded, so that ends at what the
  * receiver takes in one frame: a message that would get larger is refused, counted and logged, like
  * one that is no stream, ends early or has something behind its end.
+ *
+ * Memory is bounded so; time is bounded by an allowance. Expanding is done on the engine's only
+ * thread, at a few hundred MB/s, and zeros travel a thousand to one: a stranger with 0.4 MB/s could
+ * keep it busy with nothing else. So what expands beyond RATIO to one is charged to an allowance,
+ * which fills up again with time, and a message that finds it used up is refused. There is one for
+ * all members, which is more than a member can compress in that time, and a smaller one for
+ * everybody else; not one for each sender, because who the sender is a stranger only has to say.
+ * What expands by less is never charged, so members' usual traffic goes on while strangers use an
+ * allowance up. With a secret no stranger gets here, and nothing is charged.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -16,6 +25,7 @@
 
 #include <zlib.h>
 
+#include "members.h"
 #include "train.h"
 
 /* Window bits, and 16 for gzip's header and trailer. */
@@ -27,6 +37,12 @@
 /* The send options of Tribes. */
 #define OPTIONS_TAKEN 0x7F
 #define STEP 16384
+/* Sessions get smaller by 3 to 10 to one, many of one kind in one message by more. */
+#define RATIO 20
+/* What may be expanded beyond that: of the largest messages, at once; and bytes in a second. */
+#define ALLOWED_FRAMES 2
+#define MEMBERS_RATE (128 * 1024 * 1024)
+#define STRANGERS_RATE (32 * 1024 * 1024)
 #define LOG_INTERVAL apr_time_from_sec(10)
 
 enum { OPTION_FLAG, COMPRESSION_MIN_SIZE, STATS_ENABLED, INTERVAL, NATTRS };
@@ -38,6 +54,11 @@ static const sc_attr_rule_t rules[NATTRS] = {
     {"interval", 0, 0, 0, 0x7fffffff, "messages"},
 };
 
+typedef struct allowance_t {
+    apr_uint64_t used; /* bytes, */
+    apr_time_t since;  /* at that time */
+} allowance_t;
+
 typedef struct gzip_t {
     sc_interceptor_t *self;
     apr_int64_t attr[NATTRS];
@@ -46,6 +67,9 @@ typedef struct gzip_t {
     gz_header header;
     sc_trains_t trains; /* only to tell ends */
     sc_log_limit_t limit;
+    sc_members_t members;
+    allowance_t of_members;
+    allowance_t of_strangers;
     struct {
         apr_uint64_t messages;
         apr_uint64_t plain;  /* bytes of them as they are */
@@ -182,6 +206,43 @@ static void gzip_send(sc_interceptor_t *self, const sc_outgoing_t *out)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+/** Whose allowance it is, up to date. */
+static allowance_t *allowance_of(gzip_t *g, const sc_packet_t *p)
+{
+    int member = sc_members_find(&g->members, &p->from) != NULL;
+    allowance_t *a = member ? &g->of_members : &g->of_strangers;
+    apr_uint64_t rate = (member ? MEMBERS_RATE : STRANGERS_RATE) / 1000;
+    apr_time_t now = sc_mono(g->self->env->clock);
+    apr_uint64_t gained = rate * (apr_uint64_t)apr_time_as_msec(now - a->since);
+
+    if (gained > 0) { /* less than a millisecond counts next time */
+        a->used -= gained < a->used ? gained : a->used;
+        a->since = now;
+    }
+    return a;
+}
+
+/** Bytes that a message may expand to. */
+static apr_size_t expands_to(gzip_t *g, const sc_packet_t *p, const allowance_t *a)
+{
+    const sc_config_t *config = g->self->env->config;
+    apr_size_t max = config->receiver.max_frame;
+    apr_uint64_t limit = (apr_uint64_t)RATIO * p->body_len;
+
+    if (a->used < (apr_uint64_t)ALLOWED_FRAMES * max) {
+        limit += (apr_uint64_t)ALLOWED_FRAMES * max - a->used;
+    }
+    return config->secret.count == 0 && limit < max ? (apr_size_t)limit : max;
+}
+
+/** Pay for what was done, whatever came of it. */
+static void charge(allowance_t *a, const sc_packet_t *p, apr_size_t plain)
+{
+    apr_uint64_t free_of_charge = (apr_uint64_t)RATIO * p->body_len;
+
+    a->used += plain > free_of_charge ? plain - free_of_charge : 0;
+}
+
 /** @return APR_SUCCESS; APR_ENOSPC: too large; APR_ENOMEM; APR_EINVAL: not one whole stream */
 static apr_status_t expand(gzip_t *g, const sc_packet_t *p, sc_buf_t *b)
 {
@@ -210,21 +271,26 @@ static apr_status_t expand(gzip_t *g, const sc_packet_t *p, sc_buf_t *b)
     return rv == Z_STREAM_END && z->avail_in == 0 ? APR_SUCCESS : APR_EINVAL;
 }
 
-static void complain(gzip_t *g, const sc_packet_t *packet, apr_status_t rv)
+/** @param limit what it was allowed to expand to */
+static void complain(gzip_t *g, const sc_packet_t *packet, apr_status_t rv, apr_size_t limit)
 {
     const sc_chain_env_t *env = g->self->env;
+    const char *why = "it cannot be expanded";
     char name[SC_MEMBER_NAME];
     apr_uint64_t more = 0;
 
+    if (rv == APR_ENOSPC) {
+        why = limit == env->config->receiver.max_frame
+                  ? "it expands to more than SessionClusterReceiver maxFrame="
+                  : "it and others before it expand to too much at once, far more than messages of "
+                    "members do";
+    }
     SC_CHAIN_COUNT(env, inflate_refused);
     if (sc_log_allowed(&g->limit, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, 0,
                "SC0494: a compressed message of member %s was refused: %s (%" APR_UINT64_T_FMT
                " more before)",
-               sc_member_name(&packet->from, name),
-               rv == APR_ENOSPC ? "it expands to more than SessionClusterReceiver maxFrame="
-                                : "it cannot be expanded",
-               more);
+               sc_member_name(&packet->from, name), why, more);
     }
 }
 
@@ -232,24 +298,45 @@ static apr_status_t gzip_received(sc_interceptor_t *self, const sc_packet_t *pac
 {
     gzip_t *g = self->state;
     sc_packet_t p = *packet;
+    allowance_t *a;
     apr_status_t rv;
     sc_buf_t b;
 
     if (!(packet->options & (apr_uint32_t)g->attr[OPTION_FLAG])) {
         return sc_pass_received(self, packet);
     }
-    sc_buf_init(&b, self->env->config->receiver.max_frame);
+    a = allowance_of(g, packet);
+    sc_buf_init(&b, expands_to(g, packet, a));
     rv = expand(g, packet, &b);
+    charge(a, packet, b.len);
     if (rv == APR_SUCCESS) {
         count_received(g, b.len, packet->body_len);
         p.body = b.data;
         p.body_len = b.len;
         rv = sc_pass_received(self, &p);
     } else {
-        complain(g, packet, rv);
+        complain(g, packet, rv, b.limit);
     }
     sc_buf_free(&b);
     return rv;
+}
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+static void gzip_member_added(sc_interceptor_t *self, const sc_member_t *m)
+{
+    gzip_t *g = self->state;
+
+    sc_members_put(&g->members, m);
+    sc_pass_member_added(self, m);
+}
+
+static void gzip_member_gone(sc_interceptor_t *self, const sc_member_t *m, int goodbye)
+{
+    gzip_t *g = self->state;
+
+    sc_members_remove(&g->members, m);
+    sc_pass_member_gone(self, m, goodbye);
 }
 
 static void gzip_stop(sc_interceptor_t *self)
@@ -268,5 +355,7 @@ const sc_interceptor_class_t sc_gzip_class = {
     .stop = gzip_stop,
     .send = gzip_send,
     .received = gzip_received,
+    .member_added = gzip_member_added,
+    .member_gone = gzip_member_gone,
     .grows = GROWS,
 };

@@ -3,10 +3,13 @@
 /*
  * What interceptors hold back of incoming messages, within bounds.
  *
- * Everything held belongs to a sender. Each member may have so many bytes held for it; all senders
- * that are no members share the part of one, so that strangers cannot take the room of members; and
- * all together have a bound, too. Bytes are those of the structures as well: a thousand empty
- * messages are not nothing.
+ * Everything held belongs to a sender, as the head of its frame names it. Each member may have so
+ * many bytes held for it; all senders that are no members share the part of one; and all together
+ * have a bound, too. With a secret a head is a member's own. Without one it is all that there is to
+ * know a sender by: who names itself a member has that member's room, and with enough members'
+ * names all of it, so what is certain then is the bound of the whole. Each interceptor that holds
+ * messages has its own: three of them in a chain, three times as much. Bytes are those of the
+ * structures as well: a thousand empty messages are not nothing.
  */
 #ifndef HOLD_H
 #define HOLD_H

@@ -10,9 +10,14 @@
  * connecting to that member: memberships differ for a while, facts do not.
  *
  * What differs from Tomcat, and why:
- * - Nothing waits in a thread: a token whose members are being connected to is kept aside, at most
- *   TOKENS_MAX of them; and no more come in while as many connections are being tried as a view can
- *   have members.
+ * - Nothing waits in a thread: a token whose members are being connected to is kept aside. How many
+ *   there may be, and how many connections may be tried for them, is bounded for each kind of them
+ *   (kind_t): what others send never takes the place of an own election, nor what strangers send
+ *   that of a member's.
+ * - A token that is still here when its source has long begun anew is dropped: members that accept
+ *   it and never acknowledge it would hold its place for as long as the ring has members.
+ * - Only a member is told a view that it has missed, and only so many at once: it is told at the
+ *   address that a token names.
  * - Members that only the token knows stay in it; this node does not take them for members.
  * - A token that its next member does not take goes to the one behind, without that member in it;
  *   with it the token of a source that died would travel on until everybody knew.
@@ -31,8 +36,10 @@
 #define GATHER apr_time_from_msec(100)
 #define PROBE_TIMEOUT apr_time_from_sec(1)
 #define BAD_LOG_INTERVAL apr_time_from_sec(10)
-#define TOKENS_MAX 16
+#define VIEW_LOG_INTERVAL apr_time_from_sec(4)
 #define SEEN_MAX 16
+/* Views on their way: a new one for all while an old one for all still is. */
+#define TOLD_MAX (2 * SC_MEMBERS_MAX)
 /* How often one token may pass here: a quiet one does once, one that learns on its way twice. */
 #define ROUNDS_MAX 8
 
@@ -50,6 +57,20 @@ static const unsigned char alive_text[64] = {
     0x4A, 0x4C, 0x8C, 0x32, 0x6F, 0x67, 0x41, 0x03, 0xB3, 0x33, 0xDD, 0x00, 0x77, 0x75, 0x09, 0xE6,
     0x77, 0x32, 0xB5, 0x97, 0x9A, 0x24, 0x4F, 0x25, 0xBC, 0xAC, 0x85, 0x0F, 0xEA, 0x93, 0x6A, 0xC9};
 
+/** Whose a token is, as far as a head of a frame can say; with a secret it is true. */
+typedef enum kind_t {
+    BEGUN,    /* own, from its beginning until the next member has it */
+    RETURNED, /* own, of the election that is under way */
+    MEMBERS,
+    STRANGERS, /* a member of others that membership has not told of yet, or anybody */
+    KINDS
+} kind_t;
+
+static const int tokens_max[KINDS] = {8, 4, 16, 4};
+
+/** What of the view is not in the log yet. */
+typedef enum unlogged_t { LOGGED = 0, RESIZED, MOVED } unlogged_t;
+
 typedef struct seen_t {
     sc_uid_t id;
     int rounds;
@@ -66,17 +87,23 @@ typedef struct coordinator_t {
     sc_timer_t begin;
     sc_timer_t wait; /* for a token or a view to come */
     sc_timer_t beat;
+    sc_election_t arrived; /* the message that is being read */
     seen_t seen[SEEN_MAX];
     apr_size_t next_seen;
-    int tokens; /* token_t that exist */
-    int doubts; /* doubt_t that exist */
+    int tokens[KINDS]; /* token_t that exist */
+    int doubts[KINDS]; /* doubt_t that exist */
+    int told;          /* told_t that exist */
     sc_log_limit_t bad_log;
+    sc_log_limit_t view_log;
+    unlogged_t unlogged;
     int stopped;
 } coordinator_t;
 
 /** A token while it is here: being compared, then being passed on. */
 typedef struct token_t {
     coordinator_t *c;
+    kind_t kind;
+    apr_time_t since;
     sc_election_t e;
     sc_members_t came; /* its members as it came */
     sc_member_t to;    /* whom it is being sent to */
@@ -145,16 +172,28 @@ static int view_holds(const coordinator_t *c)
     return 1;
 }
 
-static void install(coordinator_t *c, const sc_members_t *members, const sc_uid_t *id)
+/** What has to be said of the view. Anybody can confirm one if there is no secret, so there is a
+ *  pause between two lines; the heartbeat writes the one that was due in it. */
+static void log_view(coordinator_t *c)
 {
     char name[SC_MEMBER_NAME];
+
+    if (sc_log_allowed(&c->view_log, now_of(c), VIEW_LOG_INTERVAL, NULL)) {
+        sc_log(c->self->env->log, c->unlogged == MOVED ? SC_LOG_NOTICE : SC_LOG_INFO, 0,
+               "SC0485: the coordinator is %s, first of %u members",
+               sc_member_name(&c->view.m[0], name), (unsigned)c->view.n);
+        c->unlogged = LOGGED;
+    }
+}
+
+static void install(coordinator_t *c, const sc_members_t *members, const sc_uid_t *id)
+{
     int moved = c->view.n == 0 || !sc_member_same(&c->view.m[0], &members->m[0]);
 
+    c->unlogged = moved || c->unlogged == MOVED ? MOVED : RESIZED;
     c->view = *members;
     c->view_id = *id;
-    sc_log(c->self->env->log, moved ? SC_LOG_NOTICE : SC_LOG_INFO, 0,
-           "SC0485: the coordinator is %s, first of %u members",
-           sc_member_name(&members->m[0], name), (unsigned)members->n);
+    log_view(c);
 }
 
 static int is_first(const coordinator_t *c)
@@ -166,21 +205,34 @@ static int is_first(const coordinator_t *c)
 
 static void token_arrived(token_t *t);
 
-static token_t *token_create(coordinator_t *c)
+static token_t *token_create(coordinator_t *c, kind_t kind)
 {
-    token_t *t = c->tokens < TOKENS_MAX ? calloc(1, sizeof(*t)) : NULL;
+    token_t *t = c->tokens[kind] < tokens_max[kind] ? calloc(1, sizeof(*t)) : NULL;
 
     if (t != NULL) {
         t->c = c;
-        c->tokens++;
+        t->kind = kind;
+        t->since = now_of(c);
+        c->tokens[kind]++;
     }
     return t;
 }
 
 static void token_free(token_t *t)
 {
-    t->c->tokens--;
+    t->c->tokens[t->kind]--;
     free(t);
+}
+
+/** Whether nobody waits for it any more: there is a later election of its source. */
+static int outlived(const token_t *t)
+{
+    const coordinator_t *c = t->c;
+
+    if (t->kind == BEGUN || t->kind == RETURNED) {
+        return !c->electing || !same_id(&t->e.id, &c->election_id);
+    }
+    return now_of(c) - t->since >= apr_time_from_msec(c->attr[WAIT]);
 }
 
 /** A member that only tokens know has no other business with the transport. */
@@ -221,15 +273,14 @@ static void passed_on(void *baton, apr_status_t rv)
     token_t *t = baton;
     coordinator_t *c = t->c;
 
-    if (c->stopped || rv == APR_SUCCESS || rv == APR_EGENERAL) {
-        if (!c->stopped) {
-            forget_stranger(c, &t->to);
-        }
+    if (!c->stopped) {
+        forget_stranger(c, &t->to);
+    }
+    if (c->stopped || rv == APR_SUCCESS || rv == APR_EGENERAL || outlived(t)) {
         token_free(t);
         return;
     }
     sc_log(c->self->env->log, SC_LOG_DEBUG, rv, "SC0486: an election goes on without a member");
-    forget_stranger(c, &t->to);
     sc_members_remove(&t->e.members, &t->to);
     pass_on(t);
 }
@@ -257,16 +308,18 @@ static void confirmed(void *baton, apr_status_t rv)
     if (!told->c->stopped) {
         forget_stranger(told->c, &told->to);
     }
+    told->c->told--;
     free(told);
 }
 
 static void tell(coordinator_t *c, const sc_election_t *e, const sc_member_t *to)
 {
-    told_t *told = malloc(sizeof(*told));
+    told_t *told = c->told < TOLD_MAX ? malloc(sizeof(*told)) : NULL;
 
     if (told != NULL) { /* else it asks again when it has waited long enough */
         told->c = c;
         told->to = *to;
+        c->told++;
         send_to(c, e, &told->to, confirmed, told);
     }
 }
@@ -316,7 +369,7 @@ static void start_election(coordinator_t *c, int force)
         }
         return;
     }
-    t = token_create(c);
+    t = token_create(c, BEGUN);
     if (t == NULL || sc_uid_generate(&t->e.id) != APR_SUCCESS) {
         if (t != NULL) {
             token_free(t);
@@ -364,6 +417,9 @@ static void beat_due(void *baton, apr_time_t now)
     coordinator_t *c = baton;
 
     (void)sc_timer_set(c->self->env->timers, &c->beat, now + HEARTBEAT, beat_due, c);
+    if (c->unlogged != LOGGED) {
+        log_view(c);
+    }
     if (!c->electing && !view_holds(c)) {
         start_election(c, 0);
     }
@@ -389,6 +445,22 @@ static void coordinator_stop(sc_interceptor_t *self)
 
 /* ---- a token is here ------------------------------------------------------------------------ */
 
+/** @param who it is said to be of */
+static apr_status_t refuse(coordinator_t *c, const sc_member_t *who, const char *why)
+{
+    char name[SC_MEMBER_NAME];
+    apr_uint64_t more = 0;
+
+    SC_CHAIN_COUNT(c->self->env, frames_refused);
+    if (sc_log_allowed(&c->bad_log, now_of(c), BAD_LOG_INTERVAL, &more)) {
+        sc_log(c->self->env->log, SC_LOG_WARNING, 0,
+               "SC0487: an election message of %s was refused: %s (%" APR_UINT64_T_FMT
+               " more before)",
+               sc_member_name(who, name), why, more);
+    }
+    return APR_EINVAL;
+}
+
 /** @return 0: it has passed too often */
 static int may_pass(coordinator_t *c, const sc_uid_t *id)
 {
@@ -409,8 +481,8 @@ static void own_token(token_t *t)
 {
     coordinator_t *c = t->c;
 
-    if (!c->electing || !same_id(&t->e.id, &c->election_id)) {
-        token_free(t); /* of an election that another one has replaced */
+    if (outlived(t)) {
+        token_free(t);
         return;
     }
     if (sc_member_same(&t->e.leader, c->self->env->local) &&
@@ -428,7 +500,9 @@ static void other_token(token_t *t)
     coordinator_t *c = t->c;
 
     if (!sc_member_same(&t->e.leader, c->self->env->local)) {
-        wait_for_token(c); /* the view is to follow */
+        if (t->kind == MEMBERS || c->wait.index == 0) {
+            wait_for_token(c); /* the view is to follow; a stranger does not put that off */
+        }
         pass_on(t);
         return;
     }
@@ -436,6 +510,10 @@ static void other_token(token_t *t)
         if (!c->electing) {
             begin_soon(c);
         }
+    } else if (sc_members_find(&c->others, &t->e.source) == NULL) {
+        (void)refuse(c, &t->e.source, "no member wants to know the view");
+    } else if (c->told >= TOLD_MAX / 2) {
+        (void)refuse(c, &t->e.source, "too many want to know the view at once");
     } else {
         /* all is as it was agreed on, but its source has not heard of that */
         t->e.conf = 1;
@@ -473,7 +551,7 @@ static void doubt_ended(void *baton, apr_status_t rv)
         sc_members_remove(&t->e.members, &d->m);
     }
     free(d);
-    t->c->doubts--;
+    t->c->doubts[t->kind]--;
     if (--t->probes == 0) {
         token_arrived(t);
     }
@@ -488,7 +566,7 @@ static void doubt(token_t *t, const sc_member_t *m)
         d->t = t;
         d->m = *m;
         t->probes++;
-        t->c->doubts++;
+        t->c->doubts[t->kind]++;
         transport->probe(transport->ctx, &d->m, NULL, PROBE_TIMEOUT, doubt_ended, d);
     }
 }
@@ -531,7 +609,9 @@ static void compare(token_t *t)
 static void view_confirmed(coordinator_t *c, const sc_election_t *e)
 {
     if (sc_members_find(&e->members, c->self->env->local) == NULL) {
-        begin_soon(c); /* they have forgotten this node */
+        if (!c->electing) {
+            begin_soon(c); /* they have forgotten this node */
+        }
         return;
     }
     if (c->view.n > 0 && same_id(&e->id, &c->view_id)) {
@@ -544,26 +624,37 @@ static void view_confirmed(coordinator_t *c, const sc_election_t *e)
     }
 }
 
-static apr_status_t refuse(coordinator_t *c, const sc_packet_t *packet, const char *why)
+static apr_status_t election_received(coordinator_t *c, const sc_packet_t *packet)
 {
-    char name[SC_MEMBER_NAME];
-    apr_uint64_t more = 0;
+    sc_election_t *e = &c->arrived;
+    kind_t kind = sc_members_find(&c->others, &packet->from) != NULL ? MEMBERS : STRANGERS;
+    token_t *t;
 
-    SC_CHAIN_COUNT(c->self->env, frames_refused);
-    if (sc_log_allowed(&c->bad_log, now_of(c), BAD_LOG_INTERVAL, &more)) {
-        sc_log(c->self->env->log, SC_LOG_WARNING, 0,
-               "SC0487: an election message of %s was refused: %s (%" APR_UINT64_T_FMT
-               " more before)",
-               sc_member_name(&packet->from, name), why, more);
+    if (sc_election_get(e, packet->body, packet->body_len) != APR_SUCCESS) {
+        return refuse(c, &packet->from, "it could not be read");
     }
-    return APR_EINVAL;
+    if (e->conf) {
+        view_confirmed(c, e);
+        return APR_SUCCESS;
+    }
+    if (sc_member_same(&e->source, c->self->env->local)) {
+        if (!c->electing || !same_id(&e->id, &c->election_id)) {
+            return APR_SUCCESS; /* of an election that another one has replaced */
+        }
+        kind = RETURNED;
+    }
+    t = c->doubts[kind] < SC_MEMBERS_MAX ? token_create(c, kind) : NULL;
+    if (t == NULL) {
+        return refuse(c, &packet->from, "there are too many at once");
+    }
+    t->e = *e;
+    compare(t);
+    return APR_SUCCESS;
 }
 
 static apr_status_t coordinator_received(sc_interceptor_t *self, const sc_packet_t *packet)
 {
     coordinator_t *c = self->state;
-    apr_status_t rv;
-    token_t *t;
 
     if (packet->body_len == sizeof(alive_text) &&
         memcmp(packet->body, alive_text, sizeof(alive_text)) == 0) {
@@ -575,20 +666,7 @@ static apr_status_t coordinator_received(sc_interceptor_t *self, const sc_packet
     if (c->stopped) {
         return APR_EGENERAL;
     }
-    t = c->doubts < SC_MEMBERS_MAX ? token_create(c) : NULL;
-    if (t == NULL) {
-        return refuse(c, packet, "there are too many at once");
-    }
-    rv = sc_election_get(&t->e, packet->body, packet->body_len);
-    if (rv == APR_SUCCESS && !t->e.conf) {
-        compare(t);
-        return APR_SUCCESS;
-    }
-    if (rv == APR_SUCCESS) {
-        view_confirmed(c, &t->e);
-    }
-    token_free(t);
-    return rv == APR_SUCCESS ? rv : refuse(c, packet, "it could not be read");
+    return election_received(c, packet);
 }
 
 /* ---- membership ----------------------------------------------------------------------------- */

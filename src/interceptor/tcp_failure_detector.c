@@ -47,7 +47,7 @@ static const sc_attr_rule_t rules[NATTRS] = {
     {"performSendTest", 1, 1, 0, 1, NULL},
     {"performReadTest", 1, 1, 0, 1, NULL},
     {"readTestTimeout", 0, 1000, 1, 600000, "milliseconds"},
-    {"removeSuspectsTimeout", 0, 300, 1, 1000000, "seconds"},
+    {"removeSuspectsTimeout", 0, 300, -1, 1000000, "seconds (-1: never)"},
 };
 
 static const unsigned char probe_text[64] = {
@@ -109,6 +109,10 @@ static const char *detector_check(const sc_config_interceptor_t *c, apr_pool_t *
     if (message == NULL && values[PERFORM_READ_TEST] && !values[PERFORM_SEND_TEST]) {
         return "interceptor TcpFailureDetector: performSendTest=false needs performReadTest=false: "
                "nobody answers what was not sent";
+    }
+    if (message == NULL && values[REMOVE_SUSPECTS_TIMEOUT] == 0) {
+        return "interceptor TcpFailureDetector: removeSuspectsTimeout must be a number of seconds "
+               "from 1, or -1: never; with 0 everybody who is silent for a moment would be removed";
     }
     return message;
 }
@@ -355,7 +359,7 @@ static void tick_due(void *baton, apr_time_t now)
             continue;
         }
         need_tick(d);
-        if (!e->heard && now - e->silent_since > patience) {
+        if (!e->heard && patience > 0 && now - e->silent_since > patience) {
             remove_entry(d, e, 0);
         } else {
             probe(d, e);

@@ -290,8 +290,11 @@ WRONG = [
     ("SessionClusterInterceptor " + "N" * 32, r"no interceptor has a name as long"),
     ("SessionClusterInterceptor MessageDispatch x", r"key=value"),
     ("SessionClusterInterceptor MessageDispatch " + " ".join(f"a{i}=1" for i in range(9)),
-     r"at most 8 attributes"),
-    ("SessionClusterInterceptor MessageDispatch a=" + "v" * 96, r"too long"),
+     r"at most 8 attributes and optionFlag"),
+    ("SessionClusterInterceptor MessageDispatch a=" + "v" * 192, r"too long"),
+    ("SessionClusterInterceptor MessageDispatch alwaysSend=true alwaysSend=false",
+     r"alwaysSend is given twice"),
+    ("SessionClusterInterceptor TcpFailureDetector removeSuspectsTimeout=0", r"or -1: never"),
     ("SessionClusterInterceptor TcpFailureDetector color=red", r"connectTimeout"),
     ("SessionClusterInterceptor TcpFailureDetector connectTimeout=soon", r"connectTimeout"),
     ("SessionClusterInterceptor MessageDispatch\n" * 2, r"twice"),
@@ -416,7 +419,7 @@ def test_wrong_value(configtest, lines, message):
     f"SessionClusterInterceptor Encrypt encryptionKey={KEY * 3}",
     f"SessionClusterInterceptor Encrypt encryptionkey={KEY}",
     f"SessionClusterInterceptor Order encryptionKey={KEY}",
-    ENCRYPT + "optionFlag=1", ENCRYPT + "encryptionAlgorithm=DES",
+    ENCRYPT + "optionFlag=1", ENCRYPT + f"encryptionKey={KEY}", ENCRYPT + "encryptionAlgorithm=DES",
 ])
 def test_a_key_is_not_repeated(configtest, lines):
     code, said = configtest(lines)
@@ -597,7 +600,7 @@ RIGHT = [
     STATIC + "SessionClusterInterceptor MessageDispatch\n"
     "SessionClusterInterceptor TcpFailureDetector connectTimeout=500",
     STATIC + "SessionClusterInterceptor Gzip compressionMinSize=100 optionFlag=512\n"
-    "SessionClusterInterceptor Order expire=1 forwardExpired=false maxQueue=5 optionFlag=1024\n"
+    "SessionClusterInterceptor Order expire=1 forwardExpired=false maxQueue=5 optionFlag=6\n"
     "SessionClusterInterceptor TwoPhaseCommit expire=1\n"
     "SessionClusterInterceptor Fragmentation maxSize=16 expire=3600000\n" +
     ENCRYPT + "encryptionAlgorithm=aes/cbc/pkcs5padding\nSessionClusterInterceptor MessageDispatch\n"

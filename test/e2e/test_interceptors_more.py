@@ -201,6 +201,7 @@ MULTICAST = "SessionClusterRoute n1\nSessionClusterMembership multicast bind=127
 OPEN = MULTICAST.replace("bind", "foreign=accept bind")
 DETECTOR = "TcpFailureDetector"
 TOMCAT = "member=h:4003,uniqueId=00112233445566778899aabbccddeeff"
+RED = MULTICAST.replace("bind", "domain=red bind")
 
 WRONG = [
     (STATIC + chain("TcpPing useThread=true"), r"has no useThread: the interval always counts"),
@@ -235,6 +236,28 @@ WRONG = [
      r"TcpFailureDetector must not stand above \(before\) NonBlockingCoordinator"),
     (STATIC + chain(DETECTOR, "SimpleCoordinator"), r"nobody has verified"),
     (STATIC + chain("DomainFilter", "NonBlockingCoordinator"), r"filtered out above it"),
+    (MULTICAST + chain("StaticMembership member=h:1", "Gzip"),
+     r"StaticMembership must not stand above \(before\) Gzip: static members .*strangers"),
+    (MULTICAST + chain("StaticMembership member=h:1", "Order"), r"above \(before\) Order"),
+    (MULTICAST + chain("StaticMembership member=h:1", "Fragmentation"), r"above .* Fragmentation"),
+    (MULTICAST + chain("StaticMembership member=h:1", "TwoPhaseCommit"), r"above .* TwoPhaseCommit"),
+    (RED + chain("StaticMembership member=h:1,domain=blue", "DomainFilter domain=red"),
+     r"h:1,domain=blue is in domain \"blue\", and DomainFilter keeps out"),
+    (STATIC + chain(DETECTOR + " optionFlag=256", "Gzip"),
+     r"TcpFailureDetector: optionFlag=256 has a bit of Gzip's, 256"),
+    (STATIC + chain("Order optionFlag=512", "Gzip optionFlag=512"), r"selects no message"),
+    (STATIC + chain("Order optionFlag=1024"), r"Order: optionFlag=1024 selects no message"),
+    (STATIC + chain("TwoPhaseCommit optionFlag=16"), r"selects no message"),
+    (STATIC + chain("Fragmentation optionFlag=32"), r"selects no message"),
+    (STATIC + chain("Throughput optionFlag=64"), r"0, which means all, is right"),
+    (STATIC + chain("Throughput interval=5 interval=5"), r"interval is given twice; once is right"),
+    (STATIC + chain("TcpPing optionFlag=512 optionFlag=1024"), r"optionFlag is given twice"),
+    (STATIC + chain("DomainFilter domain={97,98}"), r"domain wants .*as text: .*\{97,98\} is ab"),
+    (MULTICAST + chain("StaticMembership member=h:1,domain={97,98}"), r"\{97,98\} is ab here"),
+    (MULTICAST.replace("bind", "domain={97} bind"), r"domain wants .*\{97,98\} is ab here"),
+    (STATIC + chain(DETECTOR + " removeSuspectsTimeout=-5"), r"from -1 to 1000000"),
+    (MULTICAST + chain("StaticMembership " + " ".join(f"member=h:{n}" for n in range(1, 10))),
+     r"at most 8 attributes and optionFlag"),
 ]
 
 
@@ -246,12 +269,18 @@ def test_refused(farm, lines, because):
 
 
 RIGHT = [
-    STATIC + chain("Throughput interval=1 optionFlag=512", "NonBlockingCoordinator", "DomainFilter",
+    STATIC + chain("Throughput interval=1 optionFlag=6", "NonBlockingCoordinator", "DomainFilter",
                    "TcpPing staticOnly=true interval=50", "MessageDispatch optionFlag=8",
                    "TcpFailureDetector optionFlag=512"),
     OPEN + chain("SimpleCoordinator", "TcpPing", "MessageDispatch", DETECTOR,
                  "StaticMembership member=127.0.0.1:4001 member=[::1]:4002,domain=x " + TOMCAT),
     MULTICAST + chain(DETECTOR, "StaticMembership member=h:4001"),
+    OPEN + chain("Gzip", DETECTOR + " removeSuspectsTimeout=-1 optionFlag=1024",
+                      "StaticMembership optionFlag=512 " + " ".join(
+                          f"member={'h' * 62}{n}:65535,uniqueId={'0' * 31}{n},domain={'d' * 63}"
+                          for n in range(8))),
+    OPEN + chain("Order optionFlag=1024", "Gzip"),
+    RED + chain("DomainFilter domain=red", DETECTOR, "StaticMembership member=h:1,domain=red member=h:2"),
 ]
 
 

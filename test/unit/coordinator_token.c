@@ -14,7 +14,7 @@ static sc_election_t election; /* large */
 
 /* ---- one node, the others played by the test ------------------------------------------------ */
 
-#define OPEN_MAX 16
+#define OPEN_MAX 200
 
 /** A message that it has sent, or a member that it is connecting to. */
 typedef struct open_t {
@@ -30,7 +30,11 @@ typedef struct bench_t {
     sc_clock_t clock;
     sc_timers_t *timers;
     sc_config_t config;
+    sc_log_t log_to;
+    int notices; /* of SC0485 */
+    sc_board_t board;
     sc_member_t local;
+    int from; /* who the messages received are of; the first member that has joined */
     apr_uint64_t serial;
     sc_transport_t transport;
     sc_chain_env_t env;
@@ -88,6 +92,13 @@ static apr_time_t bench_now(void *ctx)
     return ((bench_t *)ctx)->now;
 }
 
+static void bench_log(void *ctx, sc_log_level_t level, apr_status_t rv, const char *line)
+{
+    (void)ctx;
+    (void)rv;
+    b->notices += level == SC_LOG_NOTICE && strstr(line, "SC0485") != NULL;
+}
+
 static void bench_run(apr_interval_time_t time)
 {
     rig_run_timers(b->timers, &b->now, time);
@@ -111,6 +122,10 @@ static void bench(int n)
     b->transport.forget = bench_forget;
     b->env.timers = b->timers;
     b->env.clock = &b->clock;
+    b->log_to.level = SC_LOG_DEBUG;
+    b->log_to.write = bench_log;
+    b->env.log = &b->log_to;
+    b->env.board = &b->board;
     b->env.transport = &b->transport;
     b->env.local = &b->local;
     b->env.config = &b->config;
@@ -158,6 +173,7 @@ static void joined(int n)
 {
     sc_member_t m = coordinator_numbered(n);
 
+    b->from = b->from == 0 ? n : b->from;
     sc_pass_member_added(&b->link[1], &m);
 }
 
@@ -174,13 +190,27 @@ static const char *digits(const sc_members_t *l)
     return text;
 }
 
-/** Receive a token or a view. @param id its first byte; 0: that of the last one sent */
-static void receive(int conf, int leader, int source, const char *members, int id)
+/** Receive what lies in election. */
+static apr_status_t offer_election(void)
 {
     sc_packet_t packet;
+    apr_status_t rv;
     sc_buf_t bytes;
 
+    sc_buf_init(&bytes, SC_ELECTION_MAX);
+    sc_election_put(&bytes, &election);
     memset(&packet, 0, sizeof(packet));
+    packet.from = coordinator_numbered(b->from);
+    packet.body = bytes.data;
+    packet.body_len = bytes.len;
+    rv = sc_pass_received(&b->link[1], &packet);
+    sc_buf_free(&bytes);
+    return rv;
+}
+
+/** Receive a token or a view. @param id its first byte; 0: that of the last one sent */
+static apr_status_t offer(int conf, int leader, int source, const char *members, int id)
+{
     memset(&election, 0, sizeof(election));
     election.conf = conf;
     election.leader = coordinator_numbered(leader);
@@ -195,13 +225,12 @@ static void receive(int conf, int leader, int source, const char *members, int i
     } else {
         memset(election.id.b, id, sizeof(election.id.b));
     }
-    sc_buf_init(&bytes, SC_ELECTION_MAX);
-    sc_election_put(&bytes, &election);
-    packet.from = coordinator_numbered(9);
-    packet.body = bytes.data;
-    packet.body_len = bytes.len;
-    CU_ASSERT_EQUAL(sc_pass_received(&b->link[1], &packet), APR_SUCCESS);
-    sc_buf_free(&bytes);
+    return offer_election();
+}
+
+static void receive(int conf, int leader, int source, const char *members, int id)
+{
+    CU_ASSERT_EQUAL(offer(conf, leader, source, members, id), APR_SUCCESS);
 }
 
 /** Whether the message number n is this one. */
@@ -459,6 +488,195 @@ static void test_passed(void)
     bench_end();
 }
 
+/* ---- strangers ------------------------------------------------------------------------------ */
+
+#define STRANGER 9
+
+/** This node is the first of two, and both know the view. */
+static void bench_agreed(void)
+{
+    bench(1);
+    joined(2);
+    bench_run(RIG_MS(100));
+    end_open(&b->sent[0], APR_SUCCESS);
+    receive(0, 1, 1, "12", 0);
+    end_open(&b->sent[1], APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(b->nsent, 2);
+}
+
+/** A view is told to members, not to whatever address a token says that it comes from. */
+static void test_told_members_only(void)
+{
+    int i;
+
+    bench_agreed();
+    b->from = STRANGER;
+    for (i = 0; i < 100; i++) {
+        (void)offer(0, 1, 10 + i, "12", 10 + i);
+    }
+    CU_ASSERT_EQUAL(b->nsent, 2);
+    CU_ASSERT_EQUAL(b->board.count.frames_refused, 100);
+    /* and to a member only so often while it does not take it */
+    b->from = 2;
+    for (i = 0; i < 100; i++) {
+        (void)offer(0, 1, 2, "12", 10 + i);
+    }
+    CU_ASSERT_EQUAL(b->nsent, 2 + SC_MEMBERS_MAX);
+    for (i = 2; i < b->nsent; i++) {
+        end_open(&b->sent[i], APR_TIMEUP);
+    }
+    receive(0, 1, 2, "12", 8);
+    sent(b->nsent - 1, 1, 2, 1, 2, "12");
+    bench_end();
+}
+
+/** A stranger confirms one view after the other: the log does not grow with them, and names the
+ *  last one in the end. */
+static void test_confirmed_by_a_stranger(void)
+{
+    int i;
+
+    bench_agreed();
+    bench_run(SECONDS(30));
+    b->notices = 0;
+    b->from = STRANGER;
+    for (i = 0; i < 100; i++) {
+        receive(1, 1, 1, i % 2 ? "12" : "012", 10 + i);
+    }
+    CU_ASSERT_EQUAL(b->notices, 1); /* 0 is the first */
+    CU_ASSERT_EQUAL(coordinates(), 1);
+    bench_run(SECONDS(6));
+    CU_ASSERT_EQUAL(b->notices, 2); /* and 1 again */
+    bench_run(SECONDS(60));
+    CU_ASSERT_EQUAL(b->notices, 2);
+    bench_end();
+}
+
+/** Tokens of strangers whose members take them and never acknowledge: few at once, and neither a
+ *  member's nor an own one waits for them. */
+static void test_tokens_of_strangers(void)
+{
+    int taken = 0;
+    int i;
+
+    bench(3);
+    joined(2);
+    joined(4);
+    b->from = STRANGER;
+    for (i = 0; i < 30; i++) {
+        taken += offer(0, 1, 1, "1234567", 10 + i) == APR_SUCCESS;
+        while (b->nprobes > 0 && b->probe[b->nprobes - 1].done != NULL) {
+            end_open(&b->probe[--b->nprobes], APR_SUCCESS);
+        }
+    }
+    CU_ASSERT_EQUAL(taken, 4);
+    CU_ASSERT_EQUAL(b->nsent, 4); /* to 4, which does not acknowledge */
+    b->from = 2;
+    receive(0, 2, 2, "234", 50);
+    sent(4, 0, 4, 2, 2, "234");
+    for (i = 0; i < 30; i++) {
+        taken += offer(0, 2, 2, "234", 60 + i) == APR_SUCCESS;
+    }
+    CU_ASSERT_EQUAL(taken, 4 + 15);
+    CU_ASSERT_EQUAL(b->nsent, 20);
+    /* the first one does not begin, so this one does, whatever strangers say meanwhile */
+    b->from = STRANGER;
+    for (i = 0; i < 16; i++) {
+        (void)offer(0, 1, 1, "1234567", 100 + i);
+        bench_run(SECONDS(1));
+    }
+    CU_ASSERT_EQUAL(b->nsent, 21);
+    sent(20, 0, 4, 2, 3, "234");
+    /* it comes round, and finds a place */
+    end_open(&b->sent[20], APR_SUCCESS);
+    receive(0, 2, 3, "234", 0);
+    sent(21, 0, 4, 2, 3, "234");
+    /* those of others are too old by now: not one goes on to the member behind */
+    for (i = 0; i < 20; i++) {
+        end_open(&b->sent[i], APR_TIMEUP);
+    }
+    CU_ASSERT_EQUAL(b->nsent, 22);
+    bench_end();
+}
+
+/** What a stranger says neither puts an own election off nor replaces one that is under way. */
+static void test_not_put_off(void)
+{
+    int i;
+
+    bench(3);
+    joined(2);
+    b->from = STRANGER;
+    for (i = 0; i < 4; i++) { /* 2 is to begin, and does not */
+        receive(0, 2, 2, "23", 10 + i);
+        sent(i, 0, 2, 2, 2, "23");
+        end_open(&b->sent[i], APR_SUCCESS);
+        bench_run(SECONDS(4));
+    }
+    sent(4, 0, 2, 2, 3, "23");
+    receive(1, 2, 2, "2", 20); /* a view without this node */
+    bench_run(SECONDS(1));
+    CU_ASSERT_EQUAL(b->nsent, 5);
+    bench_end();
+    bench(1);
+    joined(2);
+    bench_run(RIG_MS(100));
+    b->from = STRANGER;
+    for (i = 0; i < 10; i++) {
+        receive(1, 2, 2, "2", 10 + i);
+        bench_run(RIG_MS(100));
+    }
+    CU_ASSERT_EQUAL(b->nsent, 1);
+    bench_end();
+}
+
+/** An election that another one has replaced ends with its next send. */
+static void test_replaced(void)
+{
+    int i;
+
+    bench(1);
+    joined(2);
+    bench_run(RIG_MS(100));
+    for (i = 3; i < 7; i++) {
+        joined(i);
+        bench_run(RIG_MS(100));
+    }
+    CU_ASSERT_EQUAL_FATAL(b->nsent, 5);
+    for (i = 0; i < 4; i++) {
+        end_open(&b->sent[i], APR_TIMEUP);
+    }
+    CU_ASSERT_EQUAL(b->nsent, 5);
+    end_open(&b->sent[4], APR_TIMEUP);
+    sent(5, 0, 3, 1, 1, "13456");
+    bench_end();
+}
+
+/** Members that tokens name are connected to; those that strangers name do not keep members' tokens
+ *  out. */
+static void test_doubts_of_strangers(void)
+{
+    int i;
+
+    bench(3);
+    joined(2);
+    memset(&election, 0, sizeof(election));
+    for (i = 10; i < 10 + SC_MEMBERS_MAX; i++) {
+        sc_member_t m = coordinator_numbered(i);
+
+        sc_members_put(&election.members, &m);
+    }
+    election.leader = election.source = election.members.m[0];
+    b->from = STRANGER;
+    CU_ASSERT_EQUAL(offer_election(), APR_SUCCESS);
+    CU_ASSERT_EQUAL(offer_election(), APR_EINVAL);
+    CU_ASSERT(b->nprobes >= SC_MEMBERS_MAX);
+    b->from = 2;
+    receive(0, 2, 2, "23", 11);
+    sent(0, 0, 2, 2, 2, "23");
+    bench_end();
+}
+
 void coordinator_token_tests(CU_pSuite s)
 {
     CU_add_test(s, "as Tomcat's first message", test_same_as_vector);
@@ -469,4 +687,10 @@ void coordinator_token_tests(CU_pSuite s)
     CU_add_test(s, "a token that nobody takes out", test_endless);
     CU_add_test(s, "former lives", test_former_life);
     CU_add_test(s, "what passes", test_passed);
+    CU_add_test(s, "a view is told to members", test_told_members_only);
+    CU_add_test(s, "views that a stranger confirms", test_confirmed_by_a_stranger);
+    CU_add_test(s, "tokens of strangers", test_tokens_of_strangers);
+    CU_add_test(s, "members that strangers name", test_doubts_of_strangers);
+    CU_add_test(s, "own elections", test_not_put_off);
+    CU_add_test(s, "an election that is replaced", test_replaced);
 }

@@ -73,6 +73,19 @@ static void test_attributes(void)
     CU_ASSERT_TRUE(refuses(
         "DomainFilter", "domain=1234567890123456789012345678901234567890123456789012345678901234",
         "63 bytes"));
+    CU_ASSERT_TRUE(refuses("DomainFilter", "domain={97,98}", "{97,98} is ab here"));
+    CU_ASSERT_TRUE(refuses(PLACE, "member=h:1,domain={97,98}", "{97,98} is ab here"));
+    CU_ASSERT_TRUE(refuses(PLACE, "member=h:1,domain={97}", "{97,98} is ab here"));
+    CU_ASSERT_TRUE(refuses(PLACE, "member=h:1,domain=a{97}", "right"));
+    CU_ASSERT_TRUE(refuses("TcpFailureDetector", "removeSuspectsTimeout=-1", "right"));
+    CU_ASSERT_TRUE(refuses("TcpFailureDetector", "removeSuspectsTimeout=-2", "-1: never"));
+    CU_ASSERT_TRUE(refuses("TcpFailureDetector", "removeSuspectsTimeout=0", "or -1: never"));
+    CU_ASSERT_TRUE(refuses("Order", "optionFlag=6", "right"));
+    CU_ASSERT_TRUE(refuses("Order", "optionFlag=1024", "selects no message"));
+    CU_ASSERT_TRUE(refuses("TwoPhaseCommit", "optionFlag=18", "selects no message"));
+    CU_ASSERT_TRUE(refuses("Fragmentation", "optionFlag=32", "selects no message"));
+    CU_ASSERT_TRUE(refuses("Throughput", "optionFlag=512", "0, which means all, is right"));
+    CU_ASSERT_TRUE(refuses("TcpPing", "optionFlag=512", "right"));
     CU_ASSERT_TRUE(refuses(PLACE, NULL, "member=host:port is missing"));
     CU_ASSERT_TRUE(refuses(PLACE, "localMember=x", "its own local member"));
     CU_ASSERT_TRUE(refuses(PLACE, "member=h:4000", "right"));
@@ -139,6 +152,10 @@ static void test_orders(void)
         {"StaticMembership", "TcpPing"},
         {"StaticMembership", "NonBlockingCoordinator"},
         {"StaticMembership", "SimpleCoordinator"},
+        {"StaticMembership", "Gzip"},
+        {"StaticMembership", "Order"},
+        {"StaticMembership", "Fragmentation"},
+        {"StaticMembership", "TwoPhaseCommit"},
         {"TcpFailureDetector", "NonBlockingCoordinator"},
         {"TcpFailureDetector", "SimpleCoordinator"},
         {"DomainFilter", "NonBlockingCoordinator"},
@@ -199,9 +216,69 @@ static void test_orders(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(check_of(&c), "one coordinator"));
 }
 
+/** Attributes that are right alone. */
+static void test_together(void)
+{
+    static sc_config_t c;
+    int turned;
+
+    memset(&c, 0, sizeof(c));
+    c.membership = SC_MEMBERSHIP_MULTICAST;
+    links_add(&c, "Throughput", "interval=5", "interval=6", NULL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(check_of(&c), "interval is given twice"));
+    c.ninterceptors = 0;
+    links_add(&c, "Encrypt", "encryptionKey=000102030405060708090a0b0c0d0e0f",
+              "encryptionKey=000102030405060708090a0b0c0d0e0e", NULL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(check_of(&c), "encryptionKey is given twice"));
+    CU_ASSERT_PTR_NULL(strstr(check_of(&c), "0001"));
+    for (turned = 0; turned < 2; turned++) { /* what marks compressed messages marks nothing else */
+        c.ninterceptors = 0;
+        links_add(&c, turned ? "Gzip" : "TcpFailureDetector", turned ? NULL : "optionFlag=768",
+                  NULL);
+        links_add(&c, turned ? "TcpFailureDetector" : "Gzip", turned ? "optionFlag=768" : NULL,
+                  NULL);
+        CU_ASSERT_PTR_NOT_NULL(strstr(
+            check_of(&c), "TcpFailureDetector: optionFlag=768 has a bit of Gzip's, 256, which"));
+        c.ninterceptors = 0;
+        links_add(&c, turned ? "Gzip" : "TcpPing", turned ? NULL : "optionFlag=512", NULL);
+        links_add(&c, turned ? "TcpPing" : "Gzip", turned ? "optionFlag=512" : NULL, NULL);
+        CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
+        /* a member that the filter keeps out */
+        strcpy(c.mcast.domain, "red");
+        c.ninterceptors = 0;
+        links_add(&c, turned ? "DomainFilter" : PLACE, turned ? "domain=red" : "member=h:1",
+                  turned ? NULL : "member=h:2,domain=blue", NULL);
+        links_add(&c, turned ? PLACE : "DomainFilter", turned ? "member=h:1" : "domain=red",
+                  turned ? "member=h:2,domain=blue" : NULL, NULL);
+        CU_ASSERT_PTR_NOT_NULL(strstr(
+            check_of(&c), "member h:2,domain=blue is in domain \"blue\", and DomainFilter keeps"));
+        c.ninterceptors = 0;
+        links_add(&c, PLACE, "member=h:1", "member=h:2,domain=red", NULL);
+        links_add(&c, "DomainFilter", "domain=red", NULL);
+        CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
+        c.mcast.domain[0] = '\0';
+    }
+    /* Tomcats may send what they like */
+    c.ninterceptors = 0;
+    c.mcast.accept_foreign = 1;
+    links_add(&c, "Order", "optionFlag=1024", NULL);
+    CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
+    /* the longest member, and optionFlag besides the most of them */
+    c.ninterceptors = 0;
+    links_add(&c, PLACE,
+              "member=[0000:0000:0000:0000:0000:0000:0000:0001%12345678901234567890123]:65535"
+              ",uniqueId=00112233445566778899aabbccddeeff"
+              ",domain=123456789012345678901234567890123456789012345678901234567890123",
+              "member=h:2", "member=h:3", "member=h:4", "member=h:5", "member=h:6", "member=h:7",
+              "member=h:8", "optionFlag=512", NULL);
+    CU_ASSERT_STRING_EQUAL(check_of(&c), "right");
+    CU_ASSERT_STRING_EQUAL(c.interceptor[0].attr[0].value + 173, "34567890123");
+}
+
 void links_config_tests(CU_pSuite s, apr_pool_t *p)
 {
     pool = p;
     CU_add_test(s, "attributes", test_attributes);
+    CU_add_test(s, "what does not go together", test_together);
     CU_add_test(s, "orders that cannot work", test_orders);
 }

@@ -557,11 +557,14 @@ static void test_static_next_life(void)
 static void test_domain_moves(void)
 {
     static sc_config_t c;
+    static sc_board_t board;
     sc_member_t m;
 
     memset(&c, 0, sizeof(c));
+    memset(&board, 0, sizeof(board));
     links_add(&c, "DomainFilter", "domain=in", NULL);
     tap_make(&c.interceptor[0]);
+    tap.env.board = &board;
     memset(&m, 0, sizeof(m));
     m.ours = 1;
     sc_pass_member_added(&tap.link[2], &m);
@@ -582,6 +585,12 @@ static void test_domain_moves(void)
     sc_pass_member_added(&tap.link[2], &m);
     sc_pass_member_gone(&tap.link[2], &m, 1);
     tap_seen("+!");
+    /* hidden once, and once more when it had been inside or gone */
+    CU_ASSERT_EQUAL(board.count.members_hidden, 3);
+    m.domain_len = 1;
+    sc_pass_member_added(&tap.link[2], &m);
+    sc_pass_member_changed(&tap.link[2], &m);
+    CU_ASSERT_EQUAL(board.count.members_hidden, 4);
     CU_ASSERT_EQUAL(sc_timers_next(tap.env.timers), -1);
 }
 

@@ -286,6 +286,44 @@ static void test_flips_unauthenticated(void)
     }
 }
 
+/** Without authentication no answer tells what came out of decryption: neither for a recorded
+ *  message with another end, nor for one made of it, nor when the links above cannot process it. */
+static void test_no_oracle(void)
+{
+    apr_size_t a;
+
+    for (a = 1; a < 4; a++) {
+        ic_t *from = encrypting(algorithms[a], IC_KEY);
+        ic_t *to = encrypting(algorithms[a], IC_KEY);
+        rig_end_t end = {0, APR_EGENERAL};
+        unsigned char bytes[256];
+        apr_uint64_t bad = 0;
+        sc_packet_t p;
+        int i;
+        int k;
+
+        ic_send(from, IC_TEXT, strlen(IC_TEXT), IC_SYNC, &end);
+        p = from->sent[0]->p;
+        CU_ASSERT_EQUAL(ic_receive(to, &p), APR_SUCCESS);
+        memcpy(bytes, p.body, p.body_len);
+        p.body = bytes;
+        for (k = 0; k < 3; k++) {
+            bytes[8] = (unsigned char)k; /* of the IV, behind what makes the timestamp */
+            to->up_rv = k == 2 ? APR_EINVAL : APR_SUCCESS;
+            for (i = 0; i < 256; i++) {
+                apr_uint64_t before = to->board.count.decrypt_refused;
+
+                bytes[p.body_len - 17] = (unsigned char)i;
+                CU_ASSERT_EQUAL(ic_receive(to, &p), APR_SUCCESS);
+                bad += to->board.count.decrypt_refused - before;
+            }
+        }
+        CU_ASSERT(a > 1 || (bad > 700 && bad < 3 * 256)); /* both were among them */
+        ic_close(from);
+        ic_close(to);
+    }
+}
+
 static void test_other_keys(void)
 {
     const char *const keys[] = {"000102030405060708090a0b0c0d0e0e", KEY64};
@@ -486,6 +524,7 @@ void sc_suite_encrypt(void)
     CU_add_test(s, "no IV twice", test_ivs);
     CU_add_test(s, "a bit flipped or a byte cut off anywhere", test_flips_and_cuts);
     CU_add_test(s, "the same without authentication", test_flips_unauthenticated);
+    CU_add_test(s, "answers without authentication", test_no_oracle);
     CU_add_test(s, "another key", test_other_keys);
     CU_add_test(s, "a repeated message", test_repeated);
     CU_add_test(s, "too early, too late", test_window);

@@ -54,7 +54,7 @@ static void test_check(void)
     apr_pool_t *pool;
 
     apr_pool_create(&pool, NULL);
-    c[0] = ic_conf(NAME, "maxSize", "1000", "expire", "1", "optionFlag", "1024", NULL);
+    c[0] = ic_conf(NAME, "maxSize", "1000", "expire", "1", "optionFlag", "6", NULL);
     c[1] = ic_conf("TcpFailureDetector", NULL);
     CU_ASSERT_PTR_NULL(ic_check(c, 2, pool));
     c[1] = c[0];

@@ -167,6 +167,76 @@ static void test_bomb(void)
     ic_close(ic);
 }
 
+/** How many of n messages of member number from, of so many zeros are taken, one each so many
+ * milliseconds. */
+static int bombs_taken(ic_t *ic, int from, int n, apr_size_t zeros, int ms)
+{
+    apr_size_t len;
+    unsigned char *bytes = bomb(zeros, &len);
+    int taken = 0;
+
+    while (n-- > 0) {
+        sc_packet_t p = ic_packet(from, bytes, len, IC_SYNC | FLAG);
+
+        taken += ic_receive(ic, &p) == APR_SUCCESS;
+        ic->now += RIG_MS(ms);
+    }
+    free(bytes);
+    return taken;
+}
+
+/** The time that expanding takes is bounded, too, and what members send is not touched by that. */
+static void test_allowance(void)
+{
+    static unsigned char body[500000];
+    ic_t *from = zipping();
+    ic_t *ic = zipping();
+    const apr_size_t max = ic->config.receiver.max_frame;
+    sc_member_t member = ic_member(2);
+    rig_end_t end = {0, APR_EGENERAL};
+    unsigned int x = 1;
+    apr_size_t n;
+    int i;
+
+    CU_ASSERT_EQUAL(bombs_taken(ic, 9, 100, max, 0), 2);
+    CU_ASSERT_EQUAL(ic->board.count.inflate_refused, 98);
+    CU_ASSERT_PTR_NOT_NULL(strstr(ic->log, "too much at once"));
+    /* 32 MB in a second, however small the pieces are */
+    CU_ASSERT(bombs_taken(ic, 9, 100, max, 31) >= 95);
+    CU_ASSERT(bombs_taken(ic, 9, 1000, max, 1) <= 34);
+    CU_ASSERT(bombs_taken(ic, 9, 3000, max / 64, 0) <= 64);
+    CU_ASSERT_EQUAL(bombs_taken(ic, 9, 1, max + 1, 0), 0); /* refused, and paid for */
+    /* a text, compressed 10 to 1 */
+    for (n = 0; n < sizeof(body); n++) {
+        x = n % 40 < 4 ? x * 1103515245u + 12345u : x;
+        body[n] = n % 40 < 4 ? (unsigned char)(x >> 23) : 'a';
+    }
+    ic_send(from, body, sizeof(body), IC_SYNC, &end);
+    CU_ASSERT(from->sent[0]->p.body_len < sizeof(body) / 4);
+    CU_ASSERT(from->sent[0]->p.body_len > sizeof(body) / 20);
+    for (i = 0; i < 100; i++) {
+        CU_ASSERT_EQUAL(ic_receive(ic, &from->sent[0]->p), APR_SUCCESS);
+    }
+    /* a member may do more, and what others have used up is no matter of its */
+    sc_pass_member_added(&ic->link[2], &member);
+    CU_ASSERT_EQUAL(bombs_taken(ic, 9, 1, max, 0), 0);
+    CU_ASSERT_EQUAL(bombs_taken(ic, 2, 100, max, 0), 2);
+    CU_ASSERT(bombs_taken(ic, 2, 100, max, 8) >= 95);
+    CU_ASSERT(bombs_taken(ic, 2, 100, max, 1) <= 14);
+    sc_pass_member_gone(&ic->link[2], &member, 0);
+    ic->now += apr_time_from_sec(1);
+    CU_ASSERT_EQUAL(bombs_taken(ic, 2, 100, max, 0), 2);
+    /* after a long pause all is as in the beginning */
+    ic->now += apr_time_from_sec(1000000000);
+    CU_ASSERT_EQUAL(bombs_taken(ic, 9, 10, max, 0), 2);
+    /* whoever has got here has the secret */
+    ic->config.secret.count = 1;
+    CU_ASSERT_EQUAL(bombs_taken(ic, 9, 100, max, 0), 100);
+    CU_ASSERT_EQUAL(bombs_taken(ic, 9, 1, max + 1, 0), 0);
+    ic_close(from);
+    ic_close(ic);
+}
+
 static void test_garbage(void)
 {
     ic_t *ic = zipping();
@@ -234,6 +304,7 @@ void sc_suite_gzip(void)
     CU_add_test(s, "there and back", test_round_trip);
     CU_add_test(s, "what is too small, and the flag", test_min_size);
     CU_add_test(s, "bombs", test_bomb);
+    CU_add_test(s, "what may be expanded at once", test_allowance);
     CU_add_test(s, "cut and changed streams", test_garbage);
     CU_add_test(s, "the answer is that of the processing", test_answer);
 }

@@ -661,6 +661,27 @@ static void test_detector_remove_suspects(void)
     bench_end(b);
 }
 
+/** Who answers and is not heard stays for ever, and is asked for ever. */
+static void test_detector_keep_suspects(void)
+{
+    sc_config_interceptor_t c = conf(DETECTOR, "removeSuspectsTimeout", "-1");
+    bench_t *b = bench(&c);
+    sc_member_t a = member("a", 1);
+    int i;
+
+    joined(b, &a);
+    sc_pass_member_gone(&b->link[2], &a, 0);
+    for (i = 1; i < 12; i++) {
+        CU_ASSERT_EQUAL_FATAL(b->nprobes, i + 1);
+        end_open(&b->probe[i], APR_SUCCESS);
+        bench_run(b, apr_time_from_sec(100));
+    }
+    expect(b, "?a ");
+    end_open(&b->probe[i], ECONNREFUSED);
+    expect(b, "-a ");
+    bench_end(b);
+}
+
 /** Errors of our own say nothing about the other side. */
 static void test_detector_own_fault(void)
 {
@@ -915,6 +936,7 @@ void sc_suite_interceptor(void)
     CU_add_test(s, "TcpFailureDetector: gone", test_detector_gone);
     CU_add_test(s, "TcpFailureDetector: a suspect", test_detector_suspect);
     CU_add_test(s, "TcpFailureDetector: a suspect for too long", test_detector_remove_suspects);
+    CU_add_test(s, "suspects that are kept", test_detector_keep_suspects);
     CU_add_test(s, "TcpFailureDetector: errors of our own", test_detector_own_fault);
     CU_add_test(s, "TcpFailureDetector: a send fails", test_detector_send_failure);
     CU_add_test(s, "TcpFailureDetector: something is acknowledged", test_detector_acknowledged);

@@ -76,7 +76,7 @@ static void test_check(void)
 
     apr_pool_create(&pool, NULL);
     c[0] = ic_conf(NAME, "expire", "1000", "forwardExpired", "false", "maxQueue", "2147483647",
-                   "optionFlag", "1024", NULL);
+                   "optionFlag", "6", NULL);
     c[1] = ic_conf("TcpFailureDetector", NULL);
     CU_ASSERT_PTR_NULL(ic_check(c, 2, pool));
     c[1] = c[0];
