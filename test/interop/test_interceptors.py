@@ -246,39 +246,64 @@ def test_coordinator(ring, kind):
 
 # ---- membership by interceptors ------------------------------------------------------------------
 
-@pytest.mark.parametrize("ours", ("membership", "interceptor"))
-def test_static_interceptor(ring, ours):
+OURS = pytest.mark.parametrize("ours", ("membership", "interceptor"))
+
+
+PING = "TcpPing{interval=200}"
+
+
+def static_pair(ring, ours, links, jvm=None):
     """Tribes' StaticMembershipInterceptor, which knows members by their unique ids, and either of
-    ours: the membership of that name and the interceptor."""
+    ours: the membership of that name and the interceptor. @param links those above it"""
+    ring.expect("Unable to send TCP ping", "Local member notification failed")  # to who is gone
     ports = [free_port(), free_port()]
     uids = [os.urandom(16).hex() for _ in ports]
-    theirs = {"interceptor": [DETECTOR, "TcpPing{interval=200}", "StaticMembership"],
+    theirs = {"interceptor": [*links, "StaticMembership"],
               "heartbeat": 200, "local": f"127.0.0.1:{ports[1]}:{uids[1]}",
               "member": f"127.0.0.1:{ports[0]}:{uids[0]}"}
+    by_membership = {"membership": "static", "foreign": "accept", "m_frequency": 200,
+                     "uid": uids[0], "member": f"127.0.0.1:{ports[1]}"}
     if ours == "membership":
-        node = ring.node(ports[0], membership="static", foreign="accept", m_frequency=200,
-                         uid=uids[0], member=f"127.0.0.1:{ports[1]}")
+        node = ring.node(ports[0], **by_membership)
     else:  # besides multicast, by which they do not hear each other
         listed = f"member=127.0.0.1:{ports[1]},uniqueId={uids[1]}"
         node = ring.node(ports[0], **Group().node, uid=uids[0],
-                         interceptor=[DETECTOR, "TcpPing{interval=200}",
-                                      "StaticMembership{%s}" % listed])
-    tomcat = ring.tomcat(port=ports[1], **theirs)
+                         interceptor=[*links, "StaticMembership{%s}" % listed])
+    node.again = by_membership
+    tomcat = ring.tomcat(jvm, port=ports[1], **theirs)
     node.sees(tomcat)
     tomcat.sees(node)
-    for sender, receiver in ((node, tomcat), (tomcat, node)):
+    return node, tomcat
+
+
+@OURS
+def test_static_interceptor(ring, ours):
+    node, tomcat = static_pair(ring, ours, (DETECTOR, PING))
+    for sender, receiver in both_ways((node, tomcat)):
         message = ring.message(40)
         sender.send_ok(message, receiver, SYNC_ACK)
         receiver.got(message, sender)
         assert receiver.events.count("message .*") == 1  # texts and pings are swallowed
     node.close()
     tomcat.lost(node)
-    again = ring.node(ports[0], membership="static", foreign="accept", m_frequency=200, uid=uids[0],
-                      member=f"127.0.0.1:{ports[1]}")
+    again = ring.node(node.port, **node.again)
     tomcat.sees(again, times=2)
     again.sees(tomcat)
     tomcat.close()
     again.lost(tomcat)
+
+
+@OURS
+@pytest.mark.parametrize("dies", ("ours", "tomcat"))
+def test_static_interceptor_killed(ring, ours, dies):
+    """Who does not answer is missed, though he is in the list: pings from above the failure detector
+    make it ask."""
+    jvm = ring.jvm()
+    node, tomcat = static_pair(ring, ours, (PING, DETECTOR), jvm)
+    died, other = (node, tomcat) if dies == "ours" else (tomcat, node)
+    died.process.kill()
+    wait_until(lambda: not other.members(), "the end of a membership")
+    other.lost(died)
 
 
 def test_domain_filter(ring):
