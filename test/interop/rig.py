@@ -241,6 +241,11 @@ class Peer:
                       times)
         return int(m.group(1))
 
+    def said(self, pattern):
+        """How often it has said so, up to its answer to a question that is put to it now."""
+        self.members()
+        return self.events.count(pattern)
+
     def sees(self, other, times=1):
         return self.wait(f"added {re.escape(other.address)} (.*)", times=times)
 

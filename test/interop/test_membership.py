@@ -59,11 +59,11 @@ def test_refused_by_default(ring):
     node.logged("SC0432: foreign member 127.0.0.1:%d" % tomcat.port)
     sentinel = ring.node(**group.node)  # when this one is seen the other would have been
     tomcat.sees(sentinel)
-    assert not tomcat.events.count(f"added {node.address} .*")
+    assert not tomcat.said(f"added {node.address} .*")
     # and nothing that comes from there is taken
     message = ring.message(40)
     assert tomcat.wait(tomcat.send(message, node, SYNC_ACK)).group(1).startswith("failed fail-ack")
-    assert not node.events.count("(added|message) .*")
+    assert not node.said("(added|message) .*")
 
 
 # ---- leaving, dying, hanging ---------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_no_answer_no_member(ring):
     for prober, target in both_ways(pair):
         relay = ring.relay(target, hold=True)
         wait_until(lambda: len(relay.frames(prober)) >= 3, "three probes")
-        assert not prober.events.count(f"added {relay.address} .*")
+        assert not prober.said(f"added {relay.address} .*")
         relay.hold = False
         prober.sees(relay)
 
@@ -175,8 +175,8 @@ def test_probes(ring, read):
     wait_until(lambda: node.counter("frames_in") >= before + 5, "five probes")
     exchange(ring, node, tomcat)
     for one in (node, tomcat):
-        assert one.events.count("message .*") == 1
-        assert not one.events.count("gone .*")
+        assert one.said("message .*") == 1
+        assert not one.said("gone .*")
 
 
 # ---- static membership ---------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_static_by_java_objects(ring, first):
     # its pings keep it a member, longer than dropTime
     pings = ours.counter("frames_in")
     wait_until(lambda: ours.counter("frames_in") >= pings + 15, "fifteen pings")
-    assert not ours.events.count("gone .*") and not theirs.events.count("gone .*")
+    assert not ours.said("gone .*") and not theirs.events.count("gone .*")
     if first == "ours":
         ours.close()
         theirs.lost(ours)  # it was told: expirationTime is longer

@@ -41,7 +41,7 @@ def test_many(ring):
             receiver.got(message, sender)
         for end in ends:
             assert sender.wait(end).group(1) == "ok"
-        assert receiver.events.count("message .*") == len(messages)
+        assert receiver.said("message .*") == len(messages)
 
 
 def test_acknowledged_on_the_wire(ring):
@@ -151,8 +151,8 @@ def test_multicast_to_the_group(ring):
                     assert one.got(message, sender) == options | BYTE
         assert not any(relay.asked) and not relay.datagrams
     for one, other in ((node, tomcats[0]), (tomcats[0], node)):
-        assert one.events.count(f"message {other.address} .*") == len(TO_ALL)
-    assert tomcats[1].events.count("message .*") == 2 * len(TO_ALL)
+        assert one.said(f"message {other.address} .*") == len(TO_ALL)
+    assert tomcats[1].said("message .*") == 2 * len(TO_ALL)
 
 
 # ---- refused -------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_fail_ack_of_ours(ring):
     message = ring.message(40)
     tomcat.send_ok(message, relay, USE_ACK | SYNC)
     node.got(message, tomcat)
-    assert node.events.count("(message|record) .*") == 1
+    assert node.said("(message|record) .*") == 1
 
 
 def test_java_objects_are_none_of_our_business(ring):
@@ -199,7 +199,7 @@ def test_java_objects_are_none_of_our_business(ring):
     message = ring.message(40)
     tomcat.send_ok(message, node, USE_ACK)
     node.got(message, tomcat)
-    assert node.events.count("message .*") == 1
+    assert node.said("message .*") == 1
 
 
 def test_nobody_there(ring):
