@@ -601,19 +601,9 @@ class Ring:
     def close(self):
         """All that the test has not killed leave, each of them in time and without complaint."""
         wrong = []
-        staying = [one for one in self.nodes + self.tomcats
-                   if not one.process.killed and not one.events.count("closed")]
-        for one in staying:
-            try:
-                one.tell("close")
-            except OSError:
-                pass  # it is dead, as will be seen
-        for one in staying:
-            try:
-                one.left()
-            except (AssertionError, subprocess.TimeoutExpired) as e:
-                wrong.append(f"at the end of the test: {e}")
-                one.process.end()  # the next test gets a new one
+        for kind in (self.tomcats, self.nodes):  # no Tomcat is to say good-bye to who has left
+            wrong += self._leave([one for one in kind
+                                  if not one.process.killed and not one.events.count("closed")])
         for one in self.nodes + self.jvms:
             getattr(one, "process", one).end()
         for tomcat in self.tomcats:
@@ -623,6 +613,22 @@ class Ring:
         for log in self.logs:
             wrong += self.complaints(log)
         assert not wrong, "\n".join(wrong)
+
+    @staticmethod
+    def _leave(peers):
+        wrong = []
+        for one in peers:
+            try:
+                one.tell("close")
+            except OSError:
+                pass  # it is dead, as will be seen
+        for one in peers:
+            try:
+                one.left()
+            except (AssertionError, subprocess.TimeoutExpired) as e:
+                wrong.append(f"at the end of the test: {e}")
+                one.process.end()  # the next test gets a new one
+        return wrong
 
     def log(self, path):
         """What this test has made somebody write."""

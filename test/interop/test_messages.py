@@ -3,11 +3,12 @@
 
 import pytest
 
-from rig import (ACK, ASYNC, FAIL_ACK, PLAIN, USE_ACK, Group, both_ways, free_port, wait_until)
+from rig import (ACK, ASYNC, FAIL_ACK, PLAIN, USE_ACK, Group, Tomcat, both_ways, free_port,
+                 wait_until)
 
 BYTE, SYNC, SECURE, UDP, MULTICAST = 1, 4, 16, 32, 64
-# 4 without 2 asks for no acknowledgement; nothing reacts to SECURE; 128, 256 and the highest bit are
-# no flags of an interceptor here: they just travel, as acknowledgements do
+# 4 without 2 asks for no acknowledgement; nothing reacts to SECURE; 128, 256 and the highest bit
+# are no flags of an interceptor here and just travel
 OPTIONS = (0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 22, 24, 128, 256, 262, 0x40000000, 0x40000006)
 DATAGRAMS = (32, 34, 36, 38, 40, 42, 46)
 TO_ALL = (64, 66, 70, 72, 96)  # 96: MULTICAST and UDP
@@ -71,7 +72,7 @@ def check_ends(ring, sender, receiver, relay, options):
         waits = one & USE_ACK
         if one & ASYNC:
             assert ended == "ok", one
-            if hasattr(sender, "done"):
+            if isinstance(sender, Tomcat):
                 ended = sender.done(end)
             else:
                 waits = False
