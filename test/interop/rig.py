@@ -548,7 +548,8 @@ class Ring:
         self.logs = {shared_log: os.path.getsize(shared_log) if os.path.exists(shared_log) else 0}
 
     def expect(self, *patterns):
-        """Tomcat may complain about this."""
+        """Tomcat may complain about this. A test of whose end it may still do so has a Java machine
+        of its own, with a log of its own."""
         self.expected += patterns
 
     def message(self, size_or_data):
@@ -566,7 +567,7 @@ class Ring:
         return made
 
     def jvm(self):
-        """One of this test's own, which it may kill."""
+        """One of this test's own, which it may kill and whose log is its own."""
         log = os.path.join(self.folder, f"jvm{len(self.jvms)}.log")
         made = Jvm(log)
         self.jvms.append(made)

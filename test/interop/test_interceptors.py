@@ -227,16 +227,17 @@ def test_confirmed_without_acknowledgement(ring):
 @pytest.mark.parametrize("kind", ("NonBlockingCoordinator", "SimpleCoordinator"))
 def test_coordinator(ring, kind):
     """Two of each agree on the member with the lowest port; and on the next one when it leaves."""
-    ring.expect("Connection (refused|reset)|Broken pipe")  # who has just left may be asked once more
+    ring.expect("Connection (refused|reset)|Broken pipe")  # who has left may be asked once more
+    jvm = ring.jvm()
     group = Group()
     ports = sorted(free_port() for _ in range(4))
     links = {"interceptor": [kind, DETECTOR], "heartbeat": 500}
     ours = {"interceptor": [kind, DETECTOR]}
     # ours is first, a Tomcat second
     peers = [ring.node(ports[0], **{**group.node, **ours}, route="n1"),
-             ring.tomcat(port=ports[1], **{**group.tomcat, **links}),
+             ring.tomcat(jvm, port=ports[1], **{**group.tomcat, **links}),
              ring.node(ports[2], **{**group.node, **ours}, route="n2"),
-             ring.tomcat(port=ports[3], **{**group.tomcat, **links})]
+             ring.tomcat(jvm, port=ports[3], **{**group.tomcat, **links})]
     peers[0].route, peers[2].route = "n1", "n2"
     for first in range(2):
         rest = peers[first:]
@@ -254,7 +255,7 @@ OURS = pytest.mark.parametrize("ours", ("membership", "interceptor"))
 PING = "TcpPing{interval=200}"
 
 
-def static_pair(ring, ours, links, jvm=None):
+def static_pair(ring, ours, links):
     """Tribes' StaticMembershipInterceptor, which knows members by their unique ids, and either of
     ours: the membership of that name and the interceptor. @param links those above it"""
     ring.expect("Unable to send TCP ping", "Local member notification failed")  # to who is gone
@@ -272,7 +273,7 @@ def static_pair(ring, ours, links, jvm=None):
         node = ring.node(ports[0], **Group().node, uid=uids[0],
                          interceptor=[*links, "StaticMembership{%s}" % listed])
     node.again = by_membership
-    tomcat = ring.tomcat(jvm, port=ports[1], **theirs)
+    tomcat = ring.tomcat(ring.jvm(), port=ports[1], **theirs)
     node.sees(tomcat)
     tomcat.sees(node)
     return node, tomcat
@@ -300,8 +301,7 @@ def test_static_interceptor(ring, ours):
 def test_static_interceptor_killed(ring, ours, dies):
     """Who does not answer is missed, though he is in the list: pings from above the failure
     detector make it ask."""
-    jvm = ring.jvm()
-    node, tomcat = static_pair(ring, ours, (PING, DETECTOR), jvm)
+    node, tomcat = static_pair(ring, ours, (PING, DETECTOR))
     died, other = (node, tomcat) if dies == "ours" else (tomcat, node)
     died.process.kill()
     wait_until(lambda: not other.members(), "the end of a membership")

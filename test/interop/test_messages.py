@@ -162,7 +162,7 @@ def test_multicast_to_the_group(ring):
 def test_fail_ack_of_tomcat(ring):
     """Its listener throws: only SYNCHRONIZED_ACK is told, after one more attempt."""
     ring.expect("told to fail")
-    node, tomcat = ring.pair(PLAIN, PLAIN)
+    node, tomcat = ring.pair(PLAIN, PLAIN, ring.jvm())
     relay = ring.relay(tomcat, node)
     tomcat.tell("fail on")
     message = ring.message(40)
