@@ -45,22 +45,22 @@ def shared_jvm(workspace):  # pylint: disable=redefined-outer-name
         return made[-1]
     yield get
     for jvm in made:
-        jvm.kill()
+        jvm.end()
 
 
 @pytest.fixture
 def ring(request, workspace, shared_jvm):  # pylint: disable=redefined-outer-name
-    made = Ring(tempfile.mkdtemp(dir=workspace), shared_jvm)
+    made = Ring(tempfile.mkdtemp(dir=workspace), shared_jvm, os.path.join(workspace, "jvm.log"))
     request.node.sc_ring = made
     yield made
     made.close()
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
+def pytest_runtest_makereport(item):
     """A failed test shows what its peers said."""
     outcome = yield
     report = outcome.get_result()
-    made = getattr(item, "sc_ring", None)
-    if call.when in ("setup", "call") and report.failed and made is not None:
+    made = getattr(item, "sc_ring", None)  # also when something was wrong at its end
+    if report.failed and made is not None:
         report.sections.append(("peers", made.report()))

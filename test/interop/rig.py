@@ -12,6 +12,7 @@ import itertools
 import os
 import random
 import re
+import select
 import socket
 import subprocess
 import threading
@@ -22,10 +23,11 @@ TREE = os.path.dirname(os.path.dirname(HERE))
 BUILT = os.environ.get("SC_INTEROP", os.path.join(TREE, "out", "interop"))
 TRIBES = os.environ.get("SC_TRIBES", "/usr/share/java/tomcat10-tribes.jar:"
                                      "/usr/share/java/tomcat10-juli.jar")
-PATIENCE = 30.0  # seconds for what must happen; only a failing test waits so long
+PATIENCE = 60.0  # seconds for what must happen; only a failing test waits so long
 
 ACK = bytes.fromhex("464c54323030320000000306020354") + b"LF2003"
 FAIL_ACK = bytes.fromhex("464c5432303032000000030b000554") + b"LF2003"
+USE_ACK, ASYNC = 2, 8
 
 CLONE_NEWNET = 0x40000000
 
@@ -86,6 +88,41 @@ class Message:
             f.write(data)
 
 
+def both_ways(pair):
+    return (pair, pair[::-1])
+
+
+# ---- frames --------------------------------------------------------------------------------------
+
+Frame = collections.namedtuple("Frame", "options id sender body raw")  # sender: host:port
+
+
+def frames(data):
+    """The whole frames that these bytes begin with (tribes-protocol 2.1, 2.2), and what is left."""
+    found, data = [], bytes(data)
+    while len(data) >= 11:
+        assert data[:7] == b"FLT2002", data[:64].hex()
+        end = 11 + int.from_bytes(data[7:11], "big")
+        if len(data) < end + 7:
+            break
+        assert data[end:end + 7] == b"TLF2003", data[:64].hex()
+        found.append(_frame(data[11:end], data[:end + 7]))
+        data = data[end + 7:]
+    return found, data
+
+
+def _frame(data, raw):
+    parts, at = [], 12
+    for _ in range(3):  # id, member, body
+        size = int.from_bytes(data[at:at + 4], "big")
+        parts.append(data[at + 4:at + 4 + size])
+        at += 4 + size
+    ident, member, body = parts
+    host = socket.inet_ntoa(member[35:39])
+    return Frame(int.from_bytes(data[:4], "big"), ident,
+                 f"{host}:{int.from_bytes(member[22:26], 'big')}", body, raw)
+
+
 # ---- events --------------------------------------------------------------------------------------
 
 class Events:
@@ -135,6 +172,7 @@ class Process:
         self.log = log
         self.heard = heard  # called with each line
         self.over = over    # called at its end
+        self.killed = False  # by the test
         with open(log, "ab") as err:
             self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                           stderr=err)
@@ -154,6 +192,11 @@ class Process:
         self.child.send_signal(number)
 
     def kill(self):
+        """What a test does to one that is to be missed by the others."""
+        self.killed = True
+        self.end()
+
+    def end(self):
         """Ended, however it was."""
         if self.child.poll() is None:
             self.child.kill()
@@ -198,11 +241,22 @@ class Peer:
                       times)
         return int(m.group(1))
 
+    def said(self, pattern):
+        """How often it has said so, up to its answer to a question that is put to it now."""
+        self.members()
+        return self.events.count(pattern)
+
     def sees(self, other, times=1):
         return self.wait(f"added {re.escape(other.address)} (.*)", times=times)
 
     def lost(self, other, times=1):
         self.wait(f"gone {re.escape(other.address)}", times=times)
+
+    def members(self):
+        """Addresses of all that it takes for members."""
+        before = self.events.count("members.*")
+        self.tell("members")
+        return set(self.wait("members ?(.*)", times=before + 1).group(1).split())
 
     def coordinator(self):
         """Who it takes for the group's coordinator: a route, an address or "none"."""
@@ -213,6 +267,10 @@ class Peer:
     def close(self):
         """A graceful leave."""
         self.tell("close")
+        self.left()
+
+    def left(self):
+        """It has done what it was told, and all of it."""
         self.wait("closed")
 
 
@@ -235,18 +293,17 @@ class Node(Peer):
         self.process = Process([os.path.join(BUILT, "peer"), *arguments(self.port, options)], log,
                                self.events.add, self.events.end)
         self.tell = self.process.tell
+        self.kill = self.process.kill
 
     def counter(self, name):
         before = self.events.count(f"counter {name} .*")
         self.tell(f"counter {name}")
         return int(self.wait(rf"counter {name} (\d+)", times=before + 1).group(1))
 
-    def closed(self):
-        return self.process.child.poll() is not None
-
-    def close(self):
-        super().close()
-        assert self.process.child.wait(PATIENCE) == 0  # a sanitizer has nothing to complain about
+    def left(self):
+        super().left()
+        ended = self.process.child.wait(PATIENCE)
+        assert ended == 0, f"{self.events.title} ended with {ended}"  # a sanitizer complains so
 
     def logged(self, pattern):
         """A line of its log."""
@@ -265,7 +322,10 @@ class Jvm(Process):
         self.channels = {}
         self.numbers = itertools.count()
         super().__init__(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m",
-                          "-Xshare:auto", "-Djava.net.preferIPv4Stack=true", "-cp",
+                          "-Xshare:auto", "-Djava.net.preferIPv4Stack=true",
+                          "-Duser.language=en",
+                          "-Djava.util.logging.SimpleFormatter.format=%1$tF %1$tT %4$s %2$s: "
+                          "%5$s%6$s%n", "-cp",
                           f"{BUILT}:{TRIBES}", "Peer"], log, self._heard, self._over)
 
     def _heard(self, line):
@@ -283,16 +343,26 @@ class Tomcat(Peer):
 
     def __init__(self, jvm, port=None, **options):
         super().__init__(port or free_port())
-        self.jvm = jvm
+        self.process = jvm
+        self.dispatches = "MessageDispatch" in str(options.get("interceptor", "MessageDispatch"))
         self.name = f"c{next(jvm.numbers)}"
         jvm.channels[self.name] = self
         self.tell(" ".join(["open", "host=127.0.0.1", *arguments(self.port, options)]))
 
     def tell(self, line):
-        self.jvm.tell(f"{self.name} {line}")
+        self.process.tell(f"{self.name} {line}")
 
-    def closed(self):
-        return self.events.ended or self.events.count("closed")
+    def done(self, sent):
+        """What its error handler hears of an asynchronous message. @param sent of `send`"""
+        return self.wait(sent.replace("sent", "done", 1)).group(1)
+
+    def send_ok(self, message, to, options):
+        """Also to its end, when somebody else waits for that."""
+        sent = self.send(message, to, options)
+        ended = self.wait(sent).group(1)
+        if ended == "ok" and options & ASYNC and self.dispatches:
+            ended = self.done(sent)
+        assert ended == "ok", f"{self.events.title}: options {options}: {ended}"
 
 
 # ---- between them --------------------------------------------------------------------------------
@@ -310,44 +380,59 @@ class Group:
         self.node = {"membership": "multicast", "foreign": "accept"}
         self.tomcat = {"membership": "multicast",
                        "interceptor": ["MessageDispatch", "TcpFailureDetector"]}
+        self.node["timeout"] = self.tomcat["sender_timeout"] = int(PATIENCE * 1000)
         for one in (self.node, self.tomcat):
             one.update(m_address=self.address, m_port=self.port, m_bind="127.0.0.1",
-                       m_frequency=100, m_dropTime=3000)
+                       m_frequency=100, m_dropTime=int(PATIENCE * 1000))
 
 
-def heartbeat(port, uid=None, alive=1):
+def heartbeat(port, uid, alive, udp=-1):
     """Member data of a Tomcat at that port (tribes-protocol 1.1)."""
-    body = (alive.to_bytes(8, "big") + port.to_bytes(4, "big") + b"\xff" * 8 + b"\4" +
-            socket.inet_aton("127.0.0.1") + bytes(8) + (uid or random.randbytes(16)) + bytes(4))
+    body = (alive.to_bytes(8, "big") + port.to_bytes(4, "big") + b"\xff" * 4 +
+            udp.to_bytes(4, "big", signed=True) + b"\4" + socket.inet_aton("127.0.0.1") +
+            bytes(8) + uid + bytes(4))
     return b"TRIBES-B\1\0" + len(body).to_bytes(4, "big") + body + b"TRIBES-E\1\0"
 
 
 class Relay:
-    """Stands before a peer's port, writes down what passes, and can keep the answers back. Members
-    of a group take it for a Tomcat of its own."""
+    """Stands before a peer's ports, writes down what passes, and can keep the answers back, or the
+    frames. Members of a group take it for a Tomcat of its own."""
 
-    def __init__(self, to, group):
+    def __init__(self, to, group, udp=None, hold=False):
         self.to = to.port
         self.group = group
         self.sock = socket.create_server(("127.0.0.1", free_port()))
         self.port = self.sock.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
-        self.asked = bytearray()     # all connections' bytes, one behind the other
+        self.asked = []              # bytes, one piece for each connection
         self.answered = bytearray()  # also what was kept back
-        self.hold = False
+        self.hold = hold             # answers
+        self.keep = False            # frames; they are acknowledged here, and wait in `kept`
+        self.kept = []
         self.open = []
         self.over = threading.Event()
-        for work in (self._accept, self._announce):
-            threading.Thread(target=work, daemon=True).start()
+        self.datagrams = []          # that passed on UDP; a relay without `udp` announces no port
+        self.datagram_answers = []
+        self.udp_to = udp
+        self.udp = None
+        work = [self._accept, self._announce]
+        if udp is not None:
+            self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.udp.bind(("127.0.0.1", 0))
+            work.append(self._pass_datagrams)
+        self.threads = [threading.Thread(target=one, daemon=True) for one in work]
+        for thread in self.threads:
+            thread.start()
 
     def _announce(self):
         uid, alive = random.randbytes(16), 1
+        udp = self.udp.getsockname()[1] if self.udp else -1
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF,
                             socket.inet_aton("127.0.0.1"))
             while not self.over.wait(0.1):
                 alive += 100
-                sock.sendto(heartbeat(self.port, uid, alive),
+                sock.sendto(heartbeat(self.port, uid, alive, udp),
                             (self.group.address, self.group.port))
 
     def _accept(self):
@@ -358,19 +443,23 @@ class Relay:
             except OSError:
                 return
             self.open += [one, other]
-            threading.Thread(target=self._pass, args=(one, other, self.asked, False),
+            self.asked.append(bytearray())
+            threading.Thread(target=self._pass, args=(one, other, self.asked[-1], False),
                              daemon=True).start()
             threading.Thread(target=self._pass, args=(other, one, self.answered, True),
                              daemon=True).start()
 
     def _pass(self, source, target, notes, answers):
+        rest = b""
         try:
             while True:
                 data = source.recv(65536)
                 if not data:
                     break
                 notes += data
-                if not (answers and self.hold):
+                if not answers and self.keep:
+                    rest = self._keep(source, rest + data)
+                elif not (answers and self.hold):
                     target.sendall(data)
         except OSError:
             pass
@@ -380,11 +469,46 @@ class Relay:
             except OSError:
                 pass
 
-    def replay(self, frame):
-        """The same bytes again on a connection of its own. @return how they are acknowledged"""
+    def _keep(self, source, data):
+        found, rest = frames(data)
+        for frame in found:
+            self.kept.append(frame)
+            if frame.options & USE_ACK:
+                source.sendall(ACK)
+        return rest
+
+    def _pass_datagrams(self):
+        """A socket for each sender of them, so that answers find back."""
+        back = {}
+        while not self.over.is_set():
+            for sock in select.select([self.udp, *back], [], [], 0.1)[0]:
+                try:
+                    data, source = sock.recvfrom(65535)
+                    if sock is not self.udp:
+                        self.datagram_answers.append(data)
+                        if not self.hold:
+                            self.udp.sendto(data, back[sock])
+                        continue
+                    self.datagrams.append(data)
+                    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    back[other] = source
+                    other.connect(("127.0.0.1", self.udp_to))
+                    other.send(data)
+                except OSError:
+                    pass  # nobody listens any more
+        for sock in (self.udp, *back):
+            sock.close()
+
+    def frames(self, sender):
+        """What that peer has sent here by now, on all connections."""
+        return [frame for data in list(self.asked) for frame in frames(data)[0]
+                if frame.sender == sender.address]
+
+    def deliver(self, frame):
+        """One that asks for it, on a connection of its own. @return how it is acknowledged"""
         with socket.create_connection(("127.0.0.1", self.to)) as sock:
             sock.settimeout(PATIENCE)
-            sock.sendall(frame)
+            sock.sendall(frame.raw)
             return sock.recv(21, socket.MSG_WAITALL)
 
     def deafen(self):
@@ -403,10 +527,14 @@ class Relay:
 
 # ---- all that a test has opened ------------------------------------------------------------------
 
+# what begins a record of Tomcat's log
+RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:|Exception in thread )", re.MULTILINE)
+
+
 class Ring:
     """Opens peers for a test and ends them."""
 
-    def __init__(self, folder, jvm):
+    def __init__(self, folder, jvm, shared_log):
         self.folder = folder
         self.shared_jvm = jvm
         self.jvms = []
@@ -414,7 +542,15 @@ class Ring:
         self.tomcats = []
         self.relays = []
         self.seed = random.Random(1)
-        self.logs = collections.OrderedDict()
+        # what any Tomcat that closes may find, of its own connections
+        self.expected = ["Probable cause: Keep alive socket closed"]
+        # where this test's part of each log begins
+        self.logs = {shared_log: os.path.getsize(shared_log) if os.path.exists(shared_log) else 0}
+
+    def expect(self, *patterns):
+        """Tomcat may complain about this. A test of whose end it may still do so has a Java machine
+        of its own, with a log of its own."""
+        self.expected += patterns
 
     def message(self, size_or_data):
         data = size_or_data
@@ -431,9 +567,11 @@ class Ring:
         return made
 
     def jvm(self):
-        """One of this test's own, which it may kill."""
-        made = Jvm(os.path.join(self.folder, f"jvm{len(self.jvms)}.log"))
+        """One of this test's own, which it may kill and whose log is its own."""
+        log = os.path.join(self.folder, f"jvm{len(self.jvms)}.log")
+        made = Jvm(log)
         self.jvms.append(made)
+        self.logs[log] = 0
         return made
 
     def tomcat(self, jvm=None, ready=True, **options):
@@ -443,47 +581,75 @@ class Ring:
             made.wait("ready")
         return made
 
-    def pair(self, node=(), tomcat=()):
+    def pair(self, node=(), tomcat=(), jvm=None):
         """One of each in a group of their own, members of each other."""
         group = Group()
         pair = (self.node(**{**group.node, **dict(node)}),
-                self.tomcat(**{**group.tomcat, **dict(tomcat)}))
-        for one, other in (pair, pair[::-1]):
+                self.tomcat(jvm, **{**group.tomcat, **dict(tomcat)}))
+        for one, other in both_ways(pair):
             one.group = group
             one.sees(other)
         return pair
 
-    def relay(self, to, known_to):
-        """@param known_to waits until this one sees it"""
-        made = Relay(to, to.group)
+    def relay(self, to, *known_to, **options):
+        """@param known_to waits until these see it"""
+        made = Relay(to, to.group, **options)
         self.relays.append(made)
-        known_to.sees(made)
+        for one in known_to:
+            one.sees(made)
         return made
 
     def close(self):
+        """All that the test has not killed leave, each of them in time and without complaint."""
+        wrong = []
+        for kind in (self.tomcats, self.nodes):  # no Tomcat is to say good-bye to who has left
+            wrong += self._leave([one for one in kind
+                                  if not one.process.killed and not one.events.count("closed")])
+        for one in self.nodes + self.jvms:
+            getattr(one, "process", one).end()
+        for tomcat in self.tomcats:
+            tomcat.process.channels.pop(tomcat.name, None)
         for relay in self.relays:
             relay.close()
-        for node in self.nodes:
-            node.process.kill()
-        for tomcat in self.tomcats:
-            if not tomcat.closed() and tomcat.jvm.child.poll() is None:
-                tomcat.tell("close")
-        for tomcat in self.tomcats:
-            if tomcat.jvm.child.poll() is None and tomcat.jvm not in self.jvms:
-                try:
-                    tomcat.wait("closed", 15)
-                except AssertionError:
-                    tomcat.jvm.kill()  # the next test gets a new one
-            tomcat.jvm.channels.pop(tomcat.name, None)
-        for jvm in self.jvms:
-            jvm.kill()
+        for log in self.logs:
+            wrong += self.complaints(log)
+        assert not wrong, "\n".join(wrong)
+
+    @staticmethod
+    def _leave(peers):
+        wrong = []
+        for one in peers:
+            try:
+                one.tell("close")
+            except OSError:
+                pass  # it is dead, as will be seen
+        for one in peers:
+            try:
+                one.left()
+            except (AssertionError, subprocess.TimeoutExpired) as e:
+                wrong.append(f"at the end of the test: {e}")
+                one.process.end()  # the next test gets a new one
+        return wrong
+
+    def log(self, path):
+        """What this test has made somebody write."""
+        if not os.path.exists(path):
+            return ""
+        with open(path, "rb") as f:
+            f.seek(self.logs.get(path, 0))
+            return f.read().decode("utf-8", "replace")
+
+    def complaints(self, log):
+        """Records of Tomcat's log that nobody has expected."""
+        return [f"Tomcat's log: {record}" for record in RECORD.split(self.log(log))
+                if re.search("SEVERE|Exception|Error", record) and
+                not any(re.search(one, record) for one in self.expected)]
 
     def report(self):
         """What everybody said, for a failed test."""
         lines = []
         for peer in self.nodes + self.tomcats:
             lines += [f"== {peer.events.title}"] + peer.events.lines[-60:]
-        for node in self.nodes:
-            with open(node.process.log, encoding="utf-8", errors="replace") as f:
-                lines += [f"== log of {node.address}"] + f.read().splitlines()[-40:]
+        for path in [node.process.log for node in self.nodes] + list(self.logs):
+            lines += [f"== {path}"] + self.log(path).splitlines()[-40:]
         return "\n".join(lines)
