@@ -347,7 +347,9 @@ static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *d
 {
     rig_node_t *n = ctx;
 
-    CU_ASSERT_PTR_NULL(n->lookup_done); /* one at a time */
+    if (n->lookup_done != NULL) {
+        return APR_EBUSY; /* one at a time */
+    }
     if (n->lookup_rv == APR_SUCCESS) {
         n->lookups++;
         n->lookup_done = done;
@@ -465,8 +467,11 @@ static void write_log(void *ctx, sc_log_level_t level, apr_status_t rv, const ch
     rig_node_t *n = ctx;
     apr_size_t used = strlen(n->log);
 
-    (void)level;
     (void)rv;
+    if (n->log_levels) {
+        used += (apr_size_t)snprintf(n->log + used, sizeof(n->log) - used, "%c ",
+                                     "EWNID"[level <= SC_LOG_DEBUG ? level : SC_LOG_DEBUG]);
+    }
     if (getenv("RIG_LOG") != NULL) {
         fprintf(stderr, "%8.3f n%d %s\n", (double)n->rig->now / 1e6, n->index + 1, line);
     }
