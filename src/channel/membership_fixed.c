@@ -469,16 +469,25 @@ static int is_speaking(const target_t *t, const place_t *p)
     return p->heard != 0 && now_of(t->fixed->self) - p->heard <= drop_time(t->fixed->self);
 }
 
+/** An address is the target's no more. Whoever is told may do anything, but to the targets. */
+static void leave(target_t *t, const char *name, const place_t *old)
+{
+    char text[SC_MEMBER_NAME];
+    sc_member_t at;
+
+    place_member(old, &at);
+    sc_log(t->fixed->self->env->log, SC_LOG_NOTICE, 0,
+           "SC0565: member %s has no longer the address %s", name, sc_member_name(&at, text));
+    vacate(t->fixed, old);
+}
+
 /** Addresses that the name has lost, and that nobody speaks from. */
 static void let_go(target_t *t, const char *name)
 {
-    fixed_t *f = t->fixed;
-    char text[SC_MEMBER_NAME];
     apr_size_t i = 0;
 
     while (i < t->nplaces) {
         place_t old = t->place[i];
-        sc_member_t at;
 
         if (old.missing < MISSING_MAX || is_speaking(t, &old)) {
             i++;
@@ -489,10 +498,7 @@ static void let_go(target_t *t, const char *name)
             t->current = 0;
         }
         find_self(t);
-        place_member(&old, &at);
-        sc_log(f->self->env->log, SC_LOG_NOTICE, 0,
-               "SC0565: member %s has no longer the address %s", name, sc_member_name(&at, text));
-        vacate(f, &old); /* whoever is told may do anything, but to the targets */
+        leave(t, name, &old);
     }
 }
 
@@ -541,7 +547,7 @@ static void found_one(target_t *t, const char *name, const sc_member_t *at)
     sc_log(t->fixed->self->env->log, SC_LOG_INFO, 0, "SC0564: member %s has the address %s", name,
            sc_member_name(at, text));
     if (lost.host_len > 0) {
-        vacate(t->fixed, &lost);
+        leave(t, name, &lost);
     }
 }
 

@@ -119,6 +119,7 @@ static void looked_up(void *baton, apr_status_t rv, const sc_address_t *found, a
     if (n->stopped) {
         return;
     }
+    name->asked = now_of(self); /* the pause begins now, however long it took */
     look_at(self, next_name(n, now_of(self)) != NULL ? now_of(self) : now_of(self) + TICK);
     if (rv == APR_SUCCESS) {
         sc_fixed_found(name->target, name->listed->host, name->listed->port, found, k);
