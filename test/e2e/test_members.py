@@ -595,7 +595,9 @@ def test_deaf_after_an_interface_was_replaced(farm, lab, loopback):
     a, b = cluster.nodes
     lab.remove(b)
     lab.bring_back(b)
-    b.wait_log(r"SC0562", timeout=20)
+    wait_until(lambda: lab.groups(b, "228.0.0.4") == {"back"}, 20, "it is in the group again")
+    b.wait_log(r"SC0562")
+    b.wait_log(r"SC0437")
     cluster.wait_together(20)
     assert "SC0435" not in b.log()
     assert b.count("group_joins") > 0 and a.count("group_joins") == 0
