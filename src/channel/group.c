@@ -34,11 +34,12 @@ struct sc_group_t {
     int recovered;        /* and nothing has been sent since */
     apr_uint32_t unheard; /* sends since anything was heard */
     apr_time_t unheard_since;
-    int failed; /* and one of them failed */
-    int deaf;   /* it was joined again because of that, and nothing has been heard since */
+    int failed;        /* and one of them failed */
+    unsigned int deaf; /* so often it was joined again because of that, and nothing is heard yet */
     sc_timer_t recovery;
     sc_log_limit_t errors_log;
     sc_log_limit_t recovery_log;
+    sc_log_limit_t deaf_log;
     struct sockaddr_storage to;
     socklen_t to_len;
     apr_uint64_t count; /* of datagrams sent with a secret */
@@ -349,7 +350,7 @@ static void heard(sc_group_t *g)
 {
     g->unheard = 0;
     g->failed = 0;
-    if (g->deaf) {
+    if (g->deaf > 0) {
         g->deaf = 0;
         joined_again(g);
     }
@@ -416,6 +417,8 @@ apr_status_t sc_group_send(sc_group_t *g, const void *bytes, apr_size_t len)
 #define RECOVERY_LOG_INTERVAL apr_time_from_sec(60)
 /* So many sends that nothing was heard of are no accident. */
 #define UNHEARD_MIN 3
+/* When joining again does not help, the next attempt comes later: twice the time, so often. */
+#define DEAF_DOUBLED_MAX 5
 
 /* An interface that goes away takes the membership in the group with it, and when it comes back it
  * is another one to the kernel. So after recoveryCounter sends in a row that failed the socket is
@@ -510,7 +513,7 @@ static void recovery_due(void *baton, apr_time_t now)
     apr_status_t rv = join_again(g, &what);
 
     if (rv == APR_SUCCESS) {
-        g->recovered = !g->deaf;
+        g->recovered = g->deaf == 0;
         return;
     }
     if (sc_log_allowed(&g->recovery_log, now, RECOVERY_LOG_INTERVAL, NULL)) {
@@ -562,25 +565,28 @@ static void listen_to_itself(sc_group_t *g)
 {
     const sc_config_t *c = g->env->cfg.config;
     apr_time_t now = sc_loop_now(g->env->loop);
+    apr_interval_time_t patience = apr_time_from_msec(c->mcast.drop_ms) / 2;
 
     if (g->unheard++ == 0) {
         g->unheard_since = now;
     }
     if (g->unheard <= UNHEARD_MIN || !can_recover(g) ||
-        now - g->unheard_since <= apr_time_from_msec(c->mcast.drop_ms) / 2) {
+        now - g->unheard_since <=
+            patience << (g->deaf < DEAF_DOUBLED_MAX ? g->deaf : DEAF_DOUBLED_MAX)) {
         return;
     }
     if (c->mcast.no_loopback && !g->failed && is_joined(g)) {
         g->unheard = 0;
         return;
     }
-    if (!g->deaf) { /* once, until something is heard */
+    /* once, until something is heard */
+    if (g->deaf == 0 && sc_log_allowed(&g->deaf_log, now, RECOVERY_LOG_INTERVAL, NULL)) {
         sc_log(g->env->cfg.log, SC_LOG_WARNING, 0,
                "SC0562: nothing has been heard on the group %s:%u, of %u datagrams that were sent "
                "there; it is joined again",
                c->mcast.address, c->mcast.port, g->unheard);
     }
-    g->deaf = 1;
+    g->deaf++;
     recover(g);
 }
 

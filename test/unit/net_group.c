@@ -505,12 +505,15 @@ static void test_group_deaf_for_long(void)
         lose_group(n, &env->node[1]);
         beats(env, 1);
     }
-    CU_ASSERT(n->board.count.group_joins >= 4 && n->board.count.group_joins <= 8);
+    /* after 1.5 s, 3 s and 6 s; on a slow machine once more */
+    CU_ASSERT(n->board.count.group_joins >= 3 && n->board.count.group_joins <= 5);
     CU_ASSERT_PTR_NOT_NULL_FATAL(strstr(n->log, "SC0562"));
     CU_ASSERT_PTR_NULL(strstr(strstr(n->log, "SC0562") + 1, "SC0562"));
     CU_ASSERT_PTR_NULL(strstr(n->log, "SC0437"));
     CU_ASSERT_EQUAL(n->datagrams, 0);
-    beats(env, 8);
+    for (i = 0; i < 200 && n->datagrams == 0; i++) {
+        beats(env, 1);
+    }
     CU_ASSERT(n->datagrams > 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "SC0437"));
     peer_env_end(env);

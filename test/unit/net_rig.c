@@ -348,7 +348,7 @@ static apr_status_t net_resolve(void *ctx, const char *name, sc_resolved_fn_t *d
     rig_node_t *n = ctx;
 
     if (n->lookup_done != NULL) {
-        return APR_EBUSY; /* one at a time */
+        return APR_EBUSY;
     }
     if (n->lookup_rv == APR_SUCCESS) {
         n->lookups++;
