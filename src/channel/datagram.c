@@ -6,7 +6,8 @@
  * The unique id in the tail is made anew by each engine, and the number rises with each datagram,
  * so a receiver needs no clock to know what it has heard before. What a receiver that has just
  * started has not heard can be played to it: it then believes that a member spoke that did so once,
- * and asks it over TCP, where only the living answer.
+ * and asks it over TCP, where only the living answer, before it is a member and before anybody
+ * makes place for it (roster.c).
  */
 #include <string.h>
 

@@ -9,7 +9,8 @@
  * and nothing it sent would be accepted.
  *
  * A heartbeat says what its sender's clock shows. Of two lives of one node the one that spoke last
- * by that clock is the present one, whatever is played again from a recording.
+ * by that clock is the present one. With a secret, moreover, nobody makes place for a member that
+ * does not answer, whatever is played again from a recording.
  *
  * A Tomcat takes every member on its group for a Tomcat and may ask it for sessions, so a node of
  * ours never announces itself where a foreign member was heard first: it stays alone until it is
@@ -257,7 +258,7 @@ static apr_status_t multicast_create(sc_membership_t *self, apr_pool_t *pool)
 
     mc->roster = sc_roster_create(self, pool);
     self->state = mc;
-    return APR_SUCCESS;
+    return self->env->config->secret.count > 0 ? sc_roster_doubt(mc->roster, pool) : APR_SUCCESS;
 }
 
 static apr_status_t multicast_start(sc_membership_t *self)

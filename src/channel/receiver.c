@@ -43,6 +43,8 @@
 /* Connections that have not proven themselves, and how long they may take. */
 #define STRANGERS_MAX 128
 #define SHAKE_TIME apr_time_from_sec(5)
+/* A member's first words come sooner. */
+#define HELLO_TIME apr_time_from_msec(50)
 
 /** What a connection is closed for, other than its end or an error of its socket. */
 typedef enum fault_t {
@@ -63,13 +65,15 @@ typedef struct conn_t {
     int starved;     /* waits for memory */
     unsigned char out[SC_SHAKE_MAX];
     apr_size_t out_len; /* of an acknowledgement that the socket did not take yet */
-    apr_time_t since;   /* when the incomplete frame, or the wait to write, began */
+    apr_time_t
+        since; /* when the incomplete frame, the wait to write, or a stranger's visit began */
     sc_timer_t timer;
     sc_shake_t *shake; /* NULL: proven, or there is no secret */
     sc_seal_t sending;
     sc_seal_t receiving;
-    sc_uid_t uid; /* who it is, once it is proven */
-    int other;    /* it began a handshake, and there is no secret here */
+    apr_uint32_t crowd; /* of a stranger: how many come from where it does, itself included */
+    sc_uid_t uid;       /* who it is, once it is proven */
+    int other;          /* it began a handshake, and there is no secret here */
 } conn_t;
 
 struct sc_receiver_t {
@@ -89,6 +93,8 @@ struct sc_receiver_t {
 
 static void conn_event(void *baton, apr_int16_t events);
 static void shake_event(conn_t *c);
+static void stranger_came(conn_t *c);
+static void stranger_left(conn_t *c);
 static void accept_event(void *baton, apr_int16_t events);
 
 static apr_time_t now_of(const sc_receiver_t *r)
@@ -157,7 +163,7 @@ static void conn_close(conn_t *c)
     account(c);
     take_out(c);
     if (c->shake != NULL) {
-        r->nstrangers--;
+        stranger_left(c);
         free(c->shake);
     } else {
         r->nconns--;
@@ -476,8 +482,9 @@ static void conn_proven(conn_t *c)
     free(c->shake);
     c->shake = NULL;
     take_out(c);
+    stranger_left(c);
+    c->since = 0;
     put_in(&r->conns, c);
-    r->nstrangers--;
     r->nconns++;
     SC_NET_COUNT(r->env, proven, 1);
     conn_event(c, APR_POLLIN); /* its first frame comes right behind */
@@ -539,7 +546,8 @@ static void shake_event(conn_t *c)
     }
 }
 
-/* One machine may have all addresses of an IPv6 network of 64 bits. */
+/* One machine may have all addresses of an IPv6 network of 64 bits; IPv4 in IPv6 has all of them in
+ * one such network. */
 static int same_peer(const conn_t *a, const conn_t *b)
 {
     const struct sockaddr_in *a4 = (const struct sockaddr_in *)&a->peer;
@@ -550,35 +558,63 @@ static int same_peer(const conn_t *a, const conn_t *b)
     if (a->peer.ss_family != b->peer.ss_family) {
         return 0;
     }
-    return a->peer.ss_family == AF_INET6 ? memcmp(&a6->sin6_addr, &b6->sin6_addr, 8) == 0
-                                         : a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+    if (a->peer.ss_family == AF_INET) {
+        return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+    }
+    return memcmp(&a6->sin6_addr, &b6->sin6_addr, IN6_IS_ADDR_V4MAPPED(&a6->sin6_addr) ? 16 : 8) ==
+           0;
 }
 
-/** How many strangers come from where this one does. */
-static apr_uint32_t crowd(const conn_t *c)
+/** Into the list, and into the crowd of its address. */
+static void stranger_came(conn_t *c)
 {
-    const conn_t *other;
-    apr_uint32_t n = 0;
+    conn_t *other;
+
+    c->crowd = 1;
+    for (other = c->r->strangers; other != NULL; other = other->next) {
+        if (same_peer(c, other)) {
+            other->crowd++;
+            c->crowd++;
+        }
+    }
+    put_in(&c->r->strangers, c);
+    c->r->nstrangers++;
+}
+
+/** It has been taken out of the list. */
+static void stranger_left(conn_t *c)
+{
+    conn_t *other;
 
     for (other = c->r->strangers; other != NULL; other = other->next) {
-        n += (apr_uint32_t)same_peer(c, other);
+        if (same_peer(c, other)) {
+            other->crowd--;
+        }
     }
-    return n;
+    c->r->nstrangers--;
 }
 
-/** All places of strangers are taken: make one free. */
+/** How much it deserves to be driven out. A member says hello with its first breath, on several
+ *  connections at a time; who has recorded one can do that, too, so it is no more than a hint. */
+static apr_uint32_t nuisance(const conn_t *c, apr_time_t now)
+{
+    int silent = c->shake->step == SC_SHAKE_WAIT_HELLO && now - c->since > HELLO_TIME;
+
+    return silent ? 4 * c->crowd : c->crowd;
+}
+
+/** There are more strangers than there may be: the worst has to go, of several the oldest. */
 static void drive_out(sc_receiver_t *r)
 {
-    conn_t *victim = NULL;
+    apr_time_t now = now_of(r);
     apr_uint32_t most = 0;
+    conn_t *victim = NULL;
     conn_t *c;
 
     for (c = r->strangers; c != NULL; c = c->next) {
-        apr_uint32_t n = crowd(c);
-
-        if (n >= most) {
+        if (nuisance(c, now) >= most) {
+            most = nuisance(c, now);
             victim = c;
-            most = n;
         }
     }
     if (victim != NULL) {
@@ -609,17 +645,20 @@ static void add_conn(sc_receiver_t *r, int fd, const struct sockaddr_storage *pe
     sc_sock_tune(fd, &r->env->cfg.config->receiver.sock);
     sc_parser_init(&c->parser,
                    r->env->cfg.config->receiver.max_frame + (c->shake != NULL ? SC_SEAL_TAG : 0));
-    put_in(c->shake == NULL ? &r->conns : &r->strangers, c);
     if (c->shake == NULL) {
+        put_in(&r->conns, c);
         r->nconns++;
     } else {
         sc_shake_answer(c->shake, r->env->ring, &r->env->cfg.uid);
-        r->nstrangers++;
+        c->since = now_of(r);
+        stranger_came(c);
         (void)sc_timer_set(sc_loop_timers(r->env->loop), &c->timer, now_of(r) + SHAKE_TIME,
                            shake_late, c);
     }
     if (sc_sock_watch(&c->sock, APR_POLLIN, conn_event, c) != APR_SUCCESS) {
         conn_close(c);
+    } else if (c->shake != NULL) {
+        shake_event(c); /* its hello may be there already, and speak for it */
     }
 }
 
@@ -627,10 +666,10 @@ static void add_conn(sc_receiver_t *r, int fd, const struct sockaddr_storage *pe
 static void accepted(sc_receiver_t *r, int fd, const struct sockaddr_storage *peer)
 {
     if (r->env->ring->count > 0) {
-        if (r->nstrangers >= STRANGERS_MAX) {
+        add_conn(r, fd, peer);
+        if (r->nstrangers > STRANGERS_MAX) {
             drive_out(r);
         }
-        add_conn(r, fd, peer);
     } else if (r->nconns < r->env->cfg.config->receiver.max_connections) {
         add_conn(r, fd, peer);
     } else {

@@ -16,11 +16,16 @@
  * two announce. A node that finds its own route with somebody else does not take the other, and is
  * not taken by it; both say so in their logs until an administrator has read it.
  *
+ * With a secret nobody makes place for a member that was only heard in a datagram, which may be a
+ * recording of somebody dead: it is asked over TCP first (newcomers.h), and so is a member of its
+ * route, so that of two only those that live are compared.
+ *
  * A domain is a label, as in Tribes: it says in which rack a member stands, and keeps nobody out.
  */
 #include <string.h>
 
 #include "foreign.h"
+#include "newcomers.h"
 #include "roster.h"
 
 #define ENTRIES_MAX (SC_MEMBERS_MAX - 1)
@@ -46,6 +51,7 @@ typedef struct departed_t {
 
 struct sc_roster_t {
     sc_membership_t *self;
+    sc_newcomers_t *newcomers;
     entry_t entry[ENTRIES_MAX];
     apr_size_t n;
     int held;
@@ -58,6 +64,7 @@ struct sc_roster_t {
     sc_log_limit_t route_log;
     sc_log_limit_t full_log;
     sc_log_limit_t foreign_log;
+    sc_log_limit_t silent_log;
 };
 
 static apr_time_t now_of(const sc_roster_t *r)
@@ -262,10 +269,13 @@ static int heard_again(sc_roster_t *r, entry_t *e, const sc_member_t *m, apr_uin
 {
     int changed;
 
-    e->heard = now_of(r);
     if (m->alive_ms <= e->m.alive_ms) {
-        return 1; /* said before what we know already */
+        if (r->newcomers == NULL) {
+            e->heard = now_of(r);
+        }
+        return 1; /* said before what we know already: with a secret perhaps a recording */
     }
+    e->heard = now_of(r);
     if (m->role != e->m.role || m->store_id != e->m.store_id || strcmp(m->route, e->m.route) != 0) {
         return 0;
     }
@@ -286,13 +296,8 @@ static int spoke_before(const sc_roster_t *r, apr_uint64_t said, const entry_t *
     return said != 0 && said < known->said && now_of(r) - known->heard <= 2 * frequency(r);
 }
 
-/**
- * Make room for a member that was not known: its former lives go.
- * @param former receives the unique id of one of them
- * @return 1: it may be put in; 0: it is what is left of a former life itself
- */
-static int replace_former(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said, sc_uid_t *former,
-                          int *has_former)
+/** Whether it is what is left of a former life of a known member. */
+static int is_remnant(const sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
 {
     apr_size_t i;
 
@@ -301,41 +306,56 @@ static int replace_former(sc_roster_t *r, const sc_member_t *m, apr_uint64_t sai
 
         if (same_node(&e->m, m) &&
             ((e->has_former && same_uid(&e->former, &m->uid)) || spoke_before(r, said, e))) {
-            return 0;
+            return 1;
         }
     }
-    *has_former = 0;
-    for (i = 0; i < r->n;) {
+    return 0;
+}
+
+/** Make room for a member that was not known: its former lives go.
+ *  @param former receives the unique id of one of them @return 1: there was one */
+static int replace_former(sc_roster_t *r, const sc_member_t *m, sc_uid_t *former)
+{
+    int found = 0;
+    apr_size_t i = 0;
+
+    while (i < r->n) {
         if (same_node(&r->entry[i].m, m)) {
             *former = r->entry[i].m.uid;
-            *has_former = 1;
+            found = 1;
             take_out(r, &r->entry[i], 0);
             i = 0; /* whoever was told may have changed the table */
         } else {
             i++;
         }
     }
-    return 1;
+    return found;
 }
 
-static void heard_first(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
+static entry_t *find_route(sc_roster_t *r, const sc_member_t *m)
 {
-    sc_uid_t former;
-    int has_former;
     apr_size_t i;
-    entry_t *e;
 
-    if (conflicts_with_self(r, m) || !replace_former(r, m, said, &former, &has_former)) {
-        return;
-    }
     for (i = 0; i < r->n; i++) {
         if (same_route(&r->entry[i].m, m)) {
-            if (loses_against(r, m, &r->entry[i])) {
-                return;
-            }
-            take_out(r, &r->entry[i], 0);
-            break;
+            return &r->entry[i];
         }
+    }
+    return NULL;
+}
+
+/** It is there, as far as can be known: whoever is in its way goes, or it is left out. */
+static void admit(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
+{
+    sc_uid_t former;
+    int has_former = replace_former(r, m, &former);
+    entry_t *e = find_route(r, m);
+
+    if (e != NULL) {
+        if (loses_against(r, m, e)) {
+            return;
+        }
+        take_out(r, e, 0);
     }
     e = put_in(r, m);
     if (e != NULL) {
@@ -346,6 +366,70 @@ static void heard_first(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
         }
         report_added(r, e);
     }
+}
+
+/** Who would have to make place for it, or keeps it out. */
+static entry_t *rival_of(sc_roster_t *r, const sc_member_t *m, int *same)
+{
+    apr_size_t i;
+
+    for (i = 0; i < r->n; i++) {
+        if (same_node(&r->entry[i].m, m)) {
+            *same = 1;
+            return &r->entry[i];
+        }
+    }
+    *same = 0;
+    return find_route(r, m);
+}
+
+static void newcomer_answered(void *baton, const sc_newcomer_t *n, int lives, int rival_lives)
+{
+    char name[SC_MEMBER_NAME];
+    char rival[SC_MEMBER_NAME];
+    sc_roster_t *r = baton;
+    entry_t *e;
+
+    if (!lives) {
+        SC_CHAIN_COUNT(r->self->env, newcomers_refused);
+        if (sc_log_allowed(&r->silent_log, now_of(r), LOG_INTERVAL, NULL)) {
+            sc_log(r->self->env->log, SC_LOG_WARNING, 0,
+                   "SC0426: member %s, which would take the place of %s, was heard but does not "
+                   "answer: it is left out (somebody plays what it said before, or only its "
+                   "datagrams come through)",
+                   sc_member_name(&n->m, name), sc_member_name(&n->rival, rival));
+        }
+        return;
+    }
+    if (find(r, &n->m) != NULL || is_remnant(r, &n->m, n->said)) {
+        return; /* things have changed meanwhile */
+    }
+    e = rival_lives ? NULL : find(r, &n->rival);
+    if (e != NULL) {
+        take_out(r, e, 0);
+    }
+    admit(r, &n->m, n->said);
+}
+
+static void heard_first(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
+{
+    sc_newcomer_t newcomer;
+    entry_t *rival;
+    int same;
+
+    if (conflicts_with_self(r, m) || is_remnant(r, m, said)) {
+        return;
+    }
+    rival = r->newcomers != NULL ? rival_of(r, m, &same) : NULL;
+    if (rival == NULL) {
+        admit(r, m, said);
+        return;
+    }
+    newcomer.m = *m;
+    newcomer.said = said;
+    newcomer.rival = rival->m;
+    /* of two lives at one address only one can answer */
+    sc_newcomers_ask(r->newcomers, &newcomer, !same);
 }
 
 void sc_roster_heard(sc_roster_t *r, const sc_member_t *m, apr_uint64_t said)
@@ -459,6 +543,15 @@ void sc_roster_release(sc_roster_t *r)
 void sc_roster_clear(sc_roster_t *r)
 {
     r->n = 0;
+    if (r->newcomers != NULL) {
+        sc_newcomers_clear(r->newcomers);
+    }
+}
+
+apr_status_t sc_roster_doubt(sc_roster_t *r, apr_pool_t *pool)
+{
+    r->newcomers = sc_newcomers_create(r->self->env, newcomer_answered, r, pool);
+    return r->newcomers != NULL ? APR_SUCCESS : APR_ENOMEM;
 }
 
 void sc_roster_drop(sc_roster_t *r, const sc_member_t *m)

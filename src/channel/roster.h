@@ -14,6 +14,8 @@ typedef struct sc_roster_t sc_roster_t;
 
 /** @param self whose up functions are called */
 sc_roster_t *sc_roster_create(sc_membership_t *self, apr_pool_t *pool);
+/** What is heard may be a recording: nobody makes place for a member that does not answer. */
+apr_status_t sc_roster_doubt(sc_roster_t *r, apr_pool_t *pool);
 /** While held, members are noted but not reported; release reports those noted and not expired. */
 void sc_roster_hold(sc_roster_t *r);
 void sc_roster_release(sc_roster_t *r);

@@ -21,7 +21,7 @@
  *   back with its first answer.
  *
  * A member with the address, the store or the route of one that membership has let go takes its
- * place: the old one goes at once, whatever a probe of its address would say.
+ * place when it has answered: the old one goes then, whatever a probe of its address would say.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -196,6 +196,33 @@ static void need_tick(detector_t *d)
     }
 }
 
+/** Whether a new member takes the place of one that membership has let go. */
+static int supersedes(const sc_member_t *m, const sc_member_t *old)
+{
+    if (sc_member_same(m, old)) {
+        return 0;
+    }
+    return sc_member_same_address(m, old) || (m->store_id != 0 && m->store_id == old->store_id) ||
+           (m->ours && old->ours && m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
+            strcmp(m->route, old->route) == 0);
+}
+
+/** Whose place it takes, they go. */
+static void remove_superseded(detector_t *d, const sc_member_t *m)
+{
+    entry_t *e = d->entries;
+
+    while (e != NULL) {
+        entry_t *next = e->next;
+
+        if (!e->heard && supersedes(m, &e->m)) {
+            remove_entry(d, e, 0);
+            next = d->entries; /* whoever was told may have removed others */
+        }
+        e = next;
+    }
+}
+
 /** It answered. */
 static void found_alive(detector_t *d, entry_t *e)
 {
@@ -204,6 +231,7 @@ static void found_alive(detector_t *d, entry_t *e)
         if (e->heard) {
             e->announced = 1;
             e->suspect = 0;
+            remove_superseded(d, &e->m);
             sc_pass_member_added(d->self, &e->m);
         } else {
             remove_entry(d, e, 0);
@@ -351,31 +379,11 @@ static entry_t *entry_create(detector_t *d, const sc_member_t *m)
     return e;
 }
 
-/** Whether a new member takes the place of one that membership has let go. */
-static int supersedes(const sc_member_t *m, const sc_member_t *old)
-{
-    if (sc_member_same(m, old)) {
-        return 0;
-    }
-    return sc_member_same_address(m, old) || (m->store_id != 0 && m->store_id == old->store_id) ||
-           (m->ours && old->ours && m->role == SC_ROLE_NODE && old->role == SC_ROLE_NODE &&
-            strcmp(m->route, old->route) == 0);
-}
-
 static void detector_added(sc_interceptor_t *self, const sc_member_t *m)
 {
     detector_t *d = self->state;
-    entry_t *e = d->entries;
+    entry_t *e = find(d, m);
 
-    while (e != NULL) {
-        entry_t *next = e->next;
-
-        if (!e->heard && supersedes(m, &e->m)) {
-            remove_entry(d, e, 0);
-        }
-        e = next;
-    }
-    e = find(d, m);
     if (e == NULL) {
         e = entry_create(d, m);
     }

@@ -392,6 +392,54 @@ def test_dead_members_words(farm):
         ear.close()
 
 
+@pytest.mark.parametrize("first", ["living", "dead"])
+def test_dead_life_elsewhere(farm, first):
+    """A node that has come back at another address, and one that started since: who is dead has its
+    route, and is older. It takes nobody's place, nor keeps anybody out."""
+    cluster, ear = recorded(farm, 3)
+    a, b, late = cluster.nodes
+    for node in (a, b):
+        node.launch()
+    for node in (a, b):
+        node.wait_ready()
+    wait_until(lambda: a.sees("n2"), 15, "n2 is there")
+    heard = [d for d in ear.heard(5) if b"n2" in d and b"BABY" not in d]
+    assert len(heard) > 15
+    b.kill9()
+    b.rx_port = free_port()
+    wait_until(lambda: a.lost("n2"), 15, "n2 is gone")
+
+    try:
+        if first == "living":
+            b.start()
+            late.start()
+        else:  # it speaks before the living one says its first word, and goes on
+            late.start()
+            b.launch()
+            for i, d in enumerate(heard):
+                ear.send(d)
+                time.sleep(0.2)
+                if i > 10 and late.sees("n1", "n2"):
+                    break
+        wait_until(lambda: late.sees("n1", "n2") and a.sees("n2", "n3"), 20, "together")
+        late.wait_log("SC0402: member n2")
+        joined = late.log().count("SC0402: member n2")
+        with Writer(b, late):
+            # each has a number that rises, so each is news to who started since
+            for d in heard[-12:]:
+                ear.send(d)
+                for _ in range(4):
+                    assert late.sees("n1", "n2")
+                    time.sleep(0.05)
+            if first == "living":
+                wait_until(lambda: late.count("newcomers_refused") > 0, 10, "counted")
+        log = late.log()
+        assert "SC0424" not in log and "SC0404" not in log
+        assert log.count("SC0402: member n2") == joined
+    finally:
+        ear.close()
+
+
 def test_flood_of_the_group(farm):
     cluster, ear = recorded(farm)
     a, b = cluster.start().nodes

@@ -83,6 +83,7 @@ peer_env_t *peer_env(void)
         n->env = env;
         sc_config_defaults(&n->config);
         n->config.sender.timeout_ms = 5000;
+        n->listens = "127.0.0.1";
         n->listen_fd = n->group_fd = -1;
         n->rv = APR_EGENERAL;
         n->log_to.ctx = n;
@@ -99,7 +100,7 @@ void peer_start(peer_env_t *env, int i)
     sc_net_config_t cfg = {0};
     apr_uint32_t port = 0;
 
-    CU_ASSERT_EQUAL_FATAL(sc_receiver_listen("127.0.0.1", &port, 1, &n->listen_fd), APR_SUCCESS);
+    CU_ASSERT_EQUAL_FATAL(sc_receiver_listen(n->listens, &port, 1, &n->listen_fd), APR_SUCCESS);
     n->config.receiver.port = port;
     strcpy(n->config.receiver.address, "127.0.0.1");
     memset(&n->member, 0, sizeof(n->member));
@@ -274,14 +275,21 @@ int peer_closed(peer_env_t *env, int fd)
 
 int peer_connect(const peer_node_t *to)
 {
+    return peer_connect_from(to, 0);
+}
+
+int peer_connect_from(const peer_node_t *to, apr_uint32_t number)
+{
     struct sockaddr_in a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     memset(&a, 0, sizeof(a));
     a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (number << 8));
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
     a.sin_port = htons((apr_uint16_t)to->member.port);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CU_ASSERT_FATAL(fd >= 0);
     CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
     CU_ASSERT_EQUAL_FATAL(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
     return fd;

@@ -23,6 +23,7 @@ typedef struct peer_node_t {
     sc_board_t board;
     sc_net_t *net;
     const sc_transport_t *t;
+    const char *listens; /* where, 127.0.0.1 unless a test says else */
     int listen_fd;
     int group_fd;
     sc_member_t member; /* as others would address it */
@@ -75,6 +76,8 @@ int peer_read(peer_env_t *env, int fd, void *bytes, apr_size_t len);
 int peer_closed(peer_env_t *env, int fd);
 /** A raw connection to a node's receiver; non-blocking. */
 int peer_connect(const peer_node_t *to);
+/** The same from another address of this machine. @param number of 127.<hi>.<lo>.1 */
+int peer_connect_from(const peer_node_t *to, apr_uint32_t number);
 /** The bytes of a frame with a text. */
 void peer_frame(sc_buf_t *b, const char *text, apr_uint32_t options);
 

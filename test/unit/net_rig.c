@@ -30,6 +30,7 @@ struct rig_event_t {
     int retries; /* left, after FAIL_ACK */
     int waits;   /* rounds that it has waited for a frozen process */
     int lost;
+    int proof; /* the other side has to be whom it is for */
     sc_sent_fn_t *done;
     void *baton;
     apr_status_t rv;
@@ -193,6 +194,10 @@ static void arrive(rig_event_t *e)
         event_at(e, RIG_MS(10));
         return;
     }
+    if (e->proof && memcmp(&e->member.uid, &sc_channel_local(n->channel)->uid, 16) != 0) {
+        answer(e, APR_EACCES, RIG_LATENCY);
+        return;
+    }
     rv = deliver(n, e);
     if (rig->node[e->from].repeat) {
         (void)deliver(n, e);
@@ -293,6 +298,8 @@ static void net_probe(void *ctx, const sc_member_t *to, const sc_packet_t *packe
     none.from = *sc_channel_local(n->channel);
     e = post_packet(n, to, packet != NULL ? packet : &none, done, baton);
     e->retries = 0;
+    /* with a secret only who is meant can prove to be it */
+    e->proof = n->config.secret.count > 0;
 }
 
 static void net_forget(void *ctx, const sc_member_t *member)

@@ -306,6 +306,79 @@ static void test_half_open(void)
     peer_env_end(env);
 }
 
+static int is_open(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+/** A crowd drives out itself, also where IPv4 comes as IPv6. */
+static void test_crowd(void)
+{
+    static const char *const listens[] = {"127.0.0.1", "0.0.0.0", "::"};
+    apr_size_t k;
+
+    for (k = 0; k < sizeof(listens) / sizeof(listens[0]); k++) {
+        peer_env_t *env = peer_env();
+        peer_node_t *b = &env->node[1];
+        int fd[STRANGERS_MAX];
+        int alone;
+        int i;
+
+        add_secret(&env->node[0], secret);
+        add_secret(b, secret);
+        b->listens = listens[k];
+        peer_start(env, 0);
+        peer_start(env, 1);
+        alone = peer_connect_from(b, 7);
+        for (i = 0; i < STRANGERS_MAX; i++) {
+            fd[i] = peer_connect(b);
+            peer_spin(env, 1);
+        }
+        CU_ASSERT_TRUE(peer_closed(env, fd[0]));
+        CU_ASSERT_TRUE(is_open(alone));
+        CU_ASSERT_EQUAL(b->board.count.strangers, 1);
+        close(alone);
+        for (i = 0; i < STRANGERS_MAX; i++) {
+            CU_ASSERT_EQUAL(is_open(fd[i]), i > 0);
+            close(fd[i]);
+        }
+        peer_env_end(env);
+    }
+}
+
+/** Silent ones from everywhere: a member, which comes with more than one connection from one
+ *  address, but says hello, is not driven out. */
+static void test_scattered(void)
+{
+    peer_env_t *env = nodes(secret, secret);
+    peer_node_t *b = &env->node[1];
+    rig_end_t end[4];
+    int fd[STRANGERS_MAX];
+    int i;
+
+    memset(end, 0, sizeof(end));
+    for (i = 0; i < STRANGERS_MAX; i++) {
+        fd[i] = peer_connect_from(b, (apr_uint32_t)i + 1);
+        peer_spin(env, 1);
+    }
+    env->skew += apr_time_from_msec(100);
+    for (i = 0; i < 3; i++) {
+        peer_probe(&env->node[0], &b->member, SYNC, 5000, &end[i]);
+    }
+    peer_send(&env->node[0], &b->member, "x", SYNC, &end[3]);
+    for (i = 0; i < 4; i++) {
+        CU_ASSERT_TRUE(peer_wait(env, &end[i].calls, 1));
+        CU_ASSERT_EQUAL(end[i].rv, APR_SUCCESS);
+    }
+    CU_ASSERT_EQUAL(b->board.count.proven, 4); /* none needed a second attempt */
+    for (i = 0; i < STRANGERS_MAX; i++) {
+        close(fd[i]);
+    }
+    peer_env_end(env);
+}
+
 /** maxConnections counts members only. */
 static void test_most_members(void)
 {
@@ -448,6 +521,8 @@ void sc_suite_secret_net(CU_pSuite s)
     CU_add_test(s, "net: who is meant, and who speaks", test_identity);
     CU_add_test(s, "net: no handshake", test_garbage);
     CU_add_test(s, "net: connections that prove nothing", test_half_open);
+    CU_add_test(s, "net: many from one address", test_crowd);
+    CU_add_test(s, "net: one each from many addresses", test_scattered);
     CU_add_test(s, "net: as many members as may be", test_most_members);
     CU_add_test(s, "net: somebody in the middle", test_middle);
 }

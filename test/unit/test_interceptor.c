@@ -733,20 +733,24 @@ static void test_detector_replaced(void)
     same_address.uid.b[3] = 1;
     sc_pass_member_gone(&b->link[2], &old, 0);
     sc_pass_member_added(&b->link[2], &same_address);
-    expect(b, "?a -a ");
-    end_open(&b->probe[1], APR_SUCCESS); /* of the old one: means nothing any more */
+    expect(b, "?a ");
+    end_open(&b->probe[1], APR_SUCCESS); /* of the old one: the new one has answered */
     expect(b, "");
     end_open(&b->probe[2], APR_SUCCESS);
-    expect(b, "+b ");
+    expect(b, "-a +b ");
     same_store.store_id = same_address.store_id;
     sc_pass_member_gone(&b->link[2], &same_address, 0);
     sc_pass_member_added(&b->link[2], &same_store);
-    expect(b, "?b -b ");
+    expect(b, "?b ");
     end_open(&b->probe[4], APR_SUCCESS);
-    expect(b, "+c ");
+    expect(b, "-b +c ");
     sc_pass_member_gone(&b->link[2], &same_store, 0);
     sc_pass_member_added(&b->link[2], &same_route);
-    expect(b, "?c -c ");
+    expect(b, "?c ");
+    /* one that does not answer takes nobody's place */
+    end_open(&b->probe[6], ECONNREFUSED);
+    end_open(&b->probe[5], APR_SUCCESS);
+    expect(b, "");
     bench_end(b);
 }
 

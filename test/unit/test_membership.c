@@ -15,6 +15,7 @@
 void sc_suite_membership(void);
 void sc_suite_membership_dns(CU_pSuite s);
 void sc_suite_membership_names(CU_pSuite s);
+void sc_suite_membership_recordings(CU_pSuite s);
 
 /** A member that only the test knows: 10.0.0.<n>, port 4000. */
 static void other(sc_member_t *m, int n)
@@ -675,4 +676,5 @@ void sc_suite_membership(void)
     CU_add_test(s, "static: the texts of Tomcat", test_static_texts);
     sc_suite_membership_names(s);
     sc_suite_membership_dns(s);
+    sc_suite_membership_recordings(s);
 }
