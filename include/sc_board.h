@@ -144,6 +144,7 @@ typedef struct sc_view_t {
     X(frames_forged)      /* frames and acknowledgements on proven connections, not authentic */   \
     X(datagrams_forged)   /* datagrams of the group without the secret's MAC */                    \
     X(datagrams_replayed) /* authentic ones that were heard before */                              \
+    X(group_joins)        /* times the multicast group was joined again */                         \
     X(newcomers_refused)  /* members that would have taken another's place and did not answer */   \
     X(urls_refused)       /* members that announced an URL that balancers must not use */          \
     X(records_refused)    /* malformed session messages inside good frames */                      \

@@ -74,7 +74,9 @@ apr_status_t sc_parser_next(sc_parser_t *p, sc_frame_kind_t *kind, const unsigne
 /** Release the frame returned last. */
 void sc_parser_done(sc_parser_t *p);
 
-/** Decode ChannelData; body points into data. @return APR_SUCCESS or APR_EINVAL */
+/** Decode ChannelData; body points into data. Of a foreign sender that says more of itself than a
+ *  member's limits allow, only address, port and unique id are read.
+ *  @return APR_SUCCESS or APR_EINVAL */
 apr_status_t sc_packet_get(sc_packet_t *p, const void *data, apr_size_t len);
 
 #endif

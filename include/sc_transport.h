@@ -39,8 +39,9 @@ typedef struct sc_address_t {
 typedef void sc_resolved_fn_t(void *baton, apr_status_t rv, const sc_address_t *found,
                               apr_size_t n);
 
-/** More addresses of one name than this are left out. */
-#define SC_ADDRESSES_MAX SC_MEMBERS_MAX
+/** More addresses of one name than this are left out. It is one more than all members can have with
+ *  both families, so that whoever is told so many knows that there may be more. */
+#define SC_ADDRESSES_MAX (2 * SC_MEMBERS_MAX + 1)
 
 typedef struct sc_transport_t {
     void *ctx;
@@ -61,10 +62,12 @@ typedef struct sc_transport_t {
     void (*queued)(void *ctx, const sc_member_t *member, apr_uint64_t *bytes, apr_uint32_t *frames);
     /** One datagram to the group. */
     apr_status_t (*group_send)(void *ctx, const void *bytes, apr_size_t len);
-    /** All IPv4 and IPv6 addresses of a name, without blocking. One look-up at a time. done is
-     *  called once, never from within the call, and not any more when the transport is closed.
-     *  NULL: this transport has no resolver. @return APR_SUCCESS; APR_EBUSY: one is under way;
-     *  else why it cannot be begun, then done is not called */
+    /** All IPv4 and IPv6 addresses of a name, without blocking. One name is looked up at a time;
+     * who asks meanwhile waits, and is answered in turn. Each asker has one question at a time.
+     * done is called once, never from within the call, and not any more when the transport is
+     * closed. NULL: this transport has no resolver. @return APR_SUCCESS; APR_EBUSY: too many wait
+     * (the transports of tests have no queue at all), ask again later; else why it cannot be begun.
+     * If it is not APR_SUCCESS done is not called */
     apr_status_t (*resolve)(void *ctx, const char *name, sc_resolved_fn_t *done, void *baton);
 } sc_transport_t;
 

@@ -105,6 +105,18 @@ static apr_status_t foreign_received(sc_channel_t *ch, const sc_packet_t *packet
     return APR_SUCCESS;
 }
 
+/** A byte message with our mark. @return APR_SUCCESS; APR_EGENERAL: of nobody in the table */
+static apr_status_t member_message(sc_channel_t *ch, const sc_packet_t *packet)
+{
+    if (sc_channel_peer(ch, &packet->from) == NULL) {
+        SC_CHANNEL_COUNT(ch, ignored);
+        return APR_EGENERAL;
+    }
+    SC_CHANNEL_COUNT(ch, messages_in);
+    ch->up.message(ch->up.baton, packet);
+    return APR_SUCCESS;
+}
+
 apr_status_t sc_top_received(sc_interceptor_t *self, const sc_packet_t *packet)
 {
     sc_channel_t *ch = self->state;
@@ -120,9 +132,7 @@ apr_status_t sc_top_received(sc_interceptor_t *self, const sc_packet_t *packet)
         return APR_SUCCESS; /* a Java object: nothing that this node understands */
     }
     if (!envelope) {
-        SC_CHANNEL_COUNT(ch, messages_in);
-        ch->up.message(ch->up.baton, packet);
-        return APR_SUCCESS;
+        return member_message(ch, packet);
     }
     if (packet->options & (SC_OPT_UDP | SC_OPT_MULTICAST)) {
         SC_CHANNEL_COUNT(ch, frames_refused); /* no session travels in a datagram */

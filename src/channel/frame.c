@@ -94,7 +94,11 @@ apr_status_t sc_packet_get(sc_packet_t *p, const void *data, apr_size_t len)
     }
     memcpy(p->id.b, id, sizeof(p->id.b));
     rv = sc_member_get(&p->from, from, from_len, &used);
-    return rv == APR_ENOSPC ? APR_EINVAL : rv;
+    if (rv == APR_ENOSPC) {
+        p->from.payload_len = 0; /* a foreign member: taken without what does not fit, as in its */
+        rv = APR_SUCCESS;        /* datagrams */
+    }
+    return rv;
 }
 
 /* ---- parser --------------------------------------------------------------------------------- */

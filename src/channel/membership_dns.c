@@ -33,13 +33,15 @@ typedef struct found_t {
 } found_t;
 
 typedef struct dns_t {
-    found_t found[SC_ADDRESSES_MAX];
+    found_t found[SC_FIXED_MAX];
     apr_size_t n;
     apr_time_t asked; /* when the last look-up began */
     int asking;
     int stopped;
     sc_timer_t next;
     sc_log_limit_t failed_log;
+    sc_log_limit_t full_log;
+    sc_log_limit_t new_log;
     sc_log_limit_t stranger_log;
 } dns_t;
 
@@ -76,7 +78,8 @@ static found_t *find(dns_t *d, const sc_member_t *at)
     return NULL;
 }
 
-static void found_one(sc_membership_t *self, const sc_address_t *a, apr_time_t now)
+/** @return 0: there is no room for it */
+static int found_one(sc_membership_t *self, const sc_address_t *a, apr_time_t now)
 {
     dns_t *d = sc_fixed_more(self);
     char name[SC_MEMBER_NAME];
@@ -88,13 +91,13 @@ static void found_one(sc_membership_t *self, const sc_address_t *a, apr_time_t n
     at.host_len = a->len;
     memcpy(at.host, a->host, sizeof(at.host));
     if (!sc_member_usable(&at)) {
-        return;
+        return 1;
     }
     f = find(d, &at);
     if (f == NULL) {
         /* no room: it is tried again with the next answer */
-        if (d->n == SC_ADDRESSES_MAX || sc_fixed_add(self, &at) != APR_SUCCESS) {
-            return;
+        if (d->n == SC_FIXED_MAX || sc_fixed_add(self, &at) != APR_SUCCESS) {
+            return 0;
         }
         f = &d->found[d->n++];
         f->at = at;
@@ -103,6 +106,7 @@ static void found_one(sc_membership_t *self, const sc_address_t *a, apr_time_t n
     }
     f->seen = now;
     f->missing = -1; /* this answer is counted below */
+    return 1;
 }
 
 static void let_go(sc_membership_t *self, apr_time_t now)
@@ -136,6 +140,7 @@ static void answered(void *baton, apr_status_t rv, const sc_address_t *found, ap
     sc_membership_t *self = baton;
     dns_t *d = sc_fixed_more(self);
     apr_time_t now = now_of(self);
+    unsigned int left_out = 0;
     apr_size_t i;
 
     d->asking = 0;
@@ -154,7 +159,14 @@ static void answered(void *baton, apr_status_t rv, const sc_address_t *found, ap
         return;
     }
     for (i = 0; i < n && i < SC_ADDRESSES_MAX; i++) {
-        found_one(self, &found[i], now);
+        left_out += !found_one(self, &found[i], now);
+    }
+    if (left_out > 0 && sc_log_allowed(&d->full_log, now, LOG_INTERVAL, NULL)) {
+        sc_log(
+            self->env->log, SC_LOG_WARNING, 0,
+            "SC0566: %s has more than %d addresses; %u or more of them are left out, and whoever "
+            "is there is no member",
+            self->env->config->dns.name, SC_FIXED_MAX, left_out);
     }
     let_go(self, now);
     if (!d->stopped) {
@@ -193,16 +205,42 @@ static void ask_due(void *baton, apr_time_t now)
     }
 }
 
+/** Whether the name has its address: then it is the port that is another one. */
+static int has_host(const dns_t *d, const sc_member_t *m)
+{
+    apr_size_t i;
+
+    for (i = 0; i < d->n; i++) {
+        if (d->found[i].at.host_len == m->host_len &&
+            memcmp(d->found[i].at.host, m->host, m->host_len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** One that has just started may be entered soon; else somebody has made a mistake. */
 static void dns_stranger(sc_membership_t *self, const sc_member_t *m)
 {
+    const sc_config_t *c = self->env->config;
     dns_t *d = sc_fixed_more(self);
     apr_time_t now = now_of(self);
+    int stays = sc_fixed_knocking(self, m) > refresh(self);
     char name[SC_MEMBER_NAME];
 
-    if (sc_log_allowed(&d->stranger_log, now, LOG_INTERVAL, NULL)) {
-        sc_log(self->env->log, SC_LOG_INFO, 0,
-               "SC0445: %s wants to be a member but %s has no such address yet",
-               sc_member_name(m, name), self->env->config->dns.name);
+    if (sc_log_allowed(stays ? &d->stranger_log : &d->new_log, now, LOG_INTERVAL, NULL)) {
+        sc_log_level_t level = stays ? SC_LOG_WARNING : SC_LOG_INFO;
+
+        if (has_host(d, m)) {
+            sc_log(self->env->log, level, 0,
+                   "SC0445: %s wants to be a member but its port is not %u, which all have that %s "
+                   "stands for (SessionClusterMembership dns port=)",
+                   sc_member_name(m, name), c->dns.port, c->dns.name);
+        } else {
+            sc_log(self->env->log, level, 0,
+                   "SC0445: %s wants to be a member but %s has no such address%s",
+                   sc_member_name(m, name), c->dns.name, stays ? "" : " yet");
+        }
     }
     if (!d->asking && d->next.index != 0 && d->next.due > d->asked + RETRY) {
         (void)sc_timer_set(self->env->timers, &d->next,

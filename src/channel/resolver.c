@@ -5,9 +5,10 @@
  * and can be ended at any moment, which a thread in it cannot.
  *
  * The process is forked when the first name is asked for and answers one question after the other
- * over a SEQPACKET pair. It ends with the engine: its end of the pair is closed then, and the
- * kernel kills it when its parent dies. One that does not answer in time is killed, and the next
- * question makes another. Of the engine's descriptors it keeps its end of the pair and stderr.
+ * over a SEQPACKET pair; further questions wait here for their turn, each with its own deadline. It
+ * ends with the engine: its end of the pair is closed then, and the kernel kills it when its parent
+ * dies. One that does not answer in time is killed, and the next question makes another. Of the
+ * engine's descriptors it keeps its end of the pair and stderr.
  *
  * What it answers is read as if a stranger had sent it: it has spoken with one.
  */
@@ -25,6 +26,8 @@
 
 /* Two tries of the usual resolver with its usual timeout, and a little. */
 #define ANSWER_TIME apr_time_from_sec(12)
+/* Whoever may ask has one question at a time, and there are few of them. */
+#define WAITING_MAX 8
 /* Killed ones that have not ended yet. */
 #define DYING_MAX 4
 
@@ -39,14 +42,20 @@ typedef struct answer_t {
 
 #define ANSWER_HEAD (sizeof(answer_t) - sizeof(sc_address_t[SC_ADDRESSES_MAX]))
 
+typedef struct question_t {
+    char name[SC_DNS_NAME_MAX + 1];
+    sc_resolved_fn_t *done;
+    void *baton;
+} question_t;
+
 struct sc_resolver_t {
     const sc_net_env_t *env;
     sc_sock_t sock;
     pid_t pid; /* 0: no process */
     pid_t dying[DYING_MAX];
     sc_timer_t deadline;
-    sc_resolved_fn_t *done; /* NULL: nothing is asked */
-    void *baton;
+    question_t waiting[WAITING_MAX]; /* the first one is being looked up */
+    apr_size_t n;
     answer_t in;
 };
 
@@ -171,15 +180,22 @@ static void end_process(sc_resolver_t *r)
     (void)waitpid(pid, NULL, 0);
 }
 
+static void ask_next(sc_resolver_t *r);
+
 static void tell(sc_resolver_t *r, apr_status_t rv, const sc_address_t *found, apr_size_t n)
 {
-    sc_resolved_fn_t *done = r->done;
+    question_t q;
 
     sc_timer_cancel(sc_loop_timers(r->env->loop), &r->deadline);
-    r->done = NULL;
-    if (done != NULL) {
-        done(r->baton, rv, found, n);
+    if (r->n == 0) {
+        return;
     }
+    q = r->waiting[0];
+    memmove(r->waiting, r->waiting + 1, --r->n * sizeof(r->waiting[0]));
+    if (r->n > 0) {
+        ask_next(r); /* first: whoever is told may ask something else */
+    }
+    q.done(q.baton, rv, found, n);
 }
 
 static void deadline_due(void *baton, apr_time_t now)
@@ -217,7 +233,7 @@ static void answer_event(void *baton, apr_int16_t events)
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return;
     }
-    if (n <= 0 || r->done == NULL || !is_answer(&r->in, (apr_size_t)n)) {
+    if (n <= 0 || r->n == 0 || !is_answer(&r->in, (apr_size_t)n)) {
         end_process(r); /* it has died, or says what nobody asked */
         tell(r, APR_EGENERAL, NULL, 0);
         return;
@@ -263,35 +279,63 @@ static apr_status_t begin_process(sc_resolver_t *r)
     return rv;
 }
 
+static void failed_due(void *baton, apr_time_t now)
+{
+    (void)now;
+    tell(baton, APR_EGENERAL, NULL, 0);
+}
+
+/** Hand the first question to the process. */
+static apr_status_t ask_first(sc_resolver_t *r)
+{
+    const char *name = r->waiting[0].name;
+    apr_status_t rv = r->pid == 0 ? begin_process(r) : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS &&
+        send(r->sock.fd, name, strlen(name), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        rv = errno;
+        end_process(r);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = sc_timer_set(sc_loop_timers(r->env->loop), &r->deadline,
+                          sc_loop_now(r->env->loop) + ANSWER_TIME, deadline_due, r);
+        if (rv != APR_SUCCESS) {
+            end_process(r);
+        }
+    }
+    return rv;
+}
+
+/** The same for one that has waited: that it cannot be asked is its answer, told by a timer. */
+static void ask_next(sc_resolver_t *r)
+{
+    if (ask_first(r) != APR_SUCCESS) {
+        (void)sc_timer_set(sc_loop_timers(r->env->loop), &r->deadline, sc_loop_now(r->env->loop),
+                           failed_due, r);
+    }
+}
+
 apr_status_t sc_resolver_ask(sc_resolver_t *r, const char *name, sc_resolved_fn_t *done,
                              void *baton)
 {
     apr_size_t len = strlen(name);
     apr_status_t rv = APR_SUCCESS;
+    question_t *q;
 
     reap(r);
-    if (r->done != NULL) {
-        return APR_EBUSY;
-    }
     if (len == 0 || len > SC_DNS_NAME_MAX) {
         return APR_EINVAL;
     }
-    if (r->pid == 0) {
-        rv = begin_process(r);
+    if (r->n == WAITING_MAX) {
+        return APR_EBUSY;
     }
-    if (rv == APR_SUCCESS && send(r->sock.fd, name, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        rv = errno;
-        end_process(r);
-    }
-    if (rv == APR_SUCCESS) {
-        r->done = done;
-        r->baton = baton;
-        rv = sc_timer_set(sc_loop_timers(r->env->loop), &r->deadline,
-                          sc_loop_now(r->env->loop) + ANSWER_TIME, deadline_due, r);
-        if (rv != APR_SUCCESS) {
-            r->done = NULL;
-            end_process(r);
-        }
+    q = &r->waiting[r->n++];
+    memcpy(q->name, name, len + 1);
+    q->done = done;
+    q->baton = baton;
+    if (r->n == 1) {
+        rv = ask_first(r);
+        r->n = rv == APR_SUCCESS ? 1 : 0;
     }
     return rv;
 }
@@ -308,7 +352,7 @@ sc_resolver_t *sc_resolver_create(const sc_net_env_t *env)
 void sc_resolver_close(sc_resolver_t *r)
 {
     sc_timer_cancel(sc_loop_timers(r->env->loop), &r->deadline);
-    r->done = NULL;
+    r->n = 0;
     end_process(r);
     reap(r);
 }

@@ -21,18 +21,20 @@ class At:
 
 
 class Names:
-    """Serves `addresses` for any name that ends in .test. silent: says nothing at all."""
+    """Serves `addresses` for any name that ends in .test and is not in `named`, which has addresses
+    of its own. silent: says nothing at all. patience: how long who asks waits for an answer."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, patience="timeout:1 attempts:1"):
         self.addresses = []
+        self.named = {}
         self.silent = False
         self.asked = 0
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.address = f"127.77.{random.randint(1, 250)}.{random.randint(1, 250)}"
         self.sock.bind((self.address, 53))
         self.files = {}
-        for name, text in (("resolv.conf", f"nameserver {self.address}\noptions timeout:1 "
-                            "attempts:1\n"), ("nsswitch.conf", "hosts: dns\n")):
+        for name, text in (("resolv.conf", f"nameserver {self.address}\noptions {patience}\n"),
+                            ("nsswitch.conf", "hosts: dns\n")):
             self.files[name] = os.path.join(folder, name)
             with open(self.files[name], "w", encoding="utf-8") as f:
                 f.write(text)
@@ -46,18 +48,20 @@ class Names:
         return At(back, ["unshare", "--mount", "sh", "-c", script, "sh"])
 
     def _answer(self, question):
-        end = 12
+        end, labels = 12, []
         while question[end]:
+            labels.append(question[end + 1:end + 1 + question[end]].decode("latin-1"))
             end += question[end] + 1
+        addresses = self.named.get(".".join(labels), self.addresses)
         kind = struct.unpack_from(">H", question, end + 1)[0]
         asked = question[12:end + 5]
         found = []
-        for one in self.addresses if b"\x04test\x00" in asked else []:
+        for one in addresses if b"\x04test\x00" in asked else []:
             family = socket.AF_INET6 if ":" in one else socket.AF_INET
             if kind == (28 if family == socket.AF_INET6 else 1):
                 raw = socket.inet_pton(family, one)
                 found.append(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 0, len(raw)) + raw)
-        code = 0 if b"\x04test\x00" in asked and self.addresses else 3
+        code = 0 if b"\x04test\x00" in asked and addresses else 3
         return (question[:2] + struct.pack(">HHHHH", 0x8580 | code, 1, len(found), 0, 0) + asked +
                 b"".join(found))
 

@@ -227,6 +227,21 @@ class Lab:
             _ip("-n", namespace, "neigh", "del", address, "dev", "back", check=False)
         self.silenced = []
 
+    def groups(self, one, address):
+        """Interfaces on which somebody there is in the IPv4 group."""
+        (one,) = _places([one])
+        text = subprocess.run(one.command + ["cat", "/proc/net/igmp"], capture_output=True,
+                              text=True, check=True).stdout
+        wanted = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+        found, device = set(), None
+        for line in text.splitlines()[1:]:
+            words = line.split()
+            if not line[0].isspace():
+                device = words[1]
+            elif words[0] == wanted:
+                found.add(device)
+        return found
+
     def remove(self, one):
         """The interface itself goes away: its addresses, routes and groups with it."""
         (one,) = _places([one])

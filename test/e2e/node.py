@@ -453,6 +453,11 @@ class Httpd:
         wait_until(check, timeout, f"{self.name}: engine after {old}")
         return self.engine_pid()
 
+    def wait_new_engine_process(self, old, timeout=10.0):
+        """It need not be ready."""
+        wait_until(lambda: self.engine_pid() not in (0, old), timeout,
+                   f"{self.name}: engine after {old}")
+
     def restarts(self):
         return len(re.findall(r"resuming normal operations", self.log()))
 

@@ -187,6 +187,81 @@ def test_dns_both_families(farm, names):
     assert cluster[1].client(cookies=one.cookies).values() == {"a": "1"}
 
 
+# ---- names in a list -----------------------------------------------------------------------------
+
+@pytest.fixture
+def patient_names(farm, workspace):
+    """A name server whose clients wait for it for minutes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a server its own resolv.conf")
+    made = Names(farm.root, patience="timeout:30 attempts:2")
+    yield made
+    farm.close()
+    made.close()
+
+
+def listed(farm, names, addresses, numeric=()):
+    """Nodes at addresses of loopback that have each other in their lists: by name, or those that are
+    numeric by address."""
+    left = iter(addresses)
+    lab = type("Lab", (), {"place": staticmethod(lambda _: names.place(next(left)))})
+    cluster = farm.cluster(len(addresses), membership=MEMBERSHIP, lab=lab)
+    lines = f"SessionClusterMembership {MEMBERSHIP}\n"
+    for node in cluster.nodes:
+        host = node.cluster_host if node.name in numeric else f"{node.name}.test"
+        lines += f"SessionClusterMember {host}:{node.rx_port} route={node.route}\n"
+        names.named[f"{node.name}.test"] = [node.cluster_host]
+    for node in cluster.nodes:
+        node.membership = lines
+    return cluster
+
+
+def test_static_name_that_is_entered_late(farm, names):
+    """And one whose member comes back at another address."""
+    here, there, elsewhere = some_addresses(3)
+    cluster = listed(farm, names, [here, there])
+    a, b = cluster.nodes
+    names.named["n2.test"] = []
+    a.start()
+    a.wait_log(r"SC0443: member n2\.test:\d+ has no address yet")
+    b.start()
+    assert a.sees(), "whose name is not entered is no member"
+    names.named["n2.test"] = [there]
+    cluster.wait_together(20)
+    one = a.client()
+    one.op("set=a:1")
+    assert b.client(cookies=one.cookies).values() == {"a": "1"}
+    # not entered any more: that ends nobody who speaks
+    names.named["n2.test"] = []
+    assert b.stop()
+    wait_until(lambda: a.lost("n2"), 10, "it has left")
+    names.named["n2.test"] = [elsewhere]
+    b.place.back = elsewhere
+    b.start()
+    cluster.wait_together(30)
+    assert a.member("n2")["host"] == elsewhere
+    assert b.client(cookies=one.cookies).values() == {"a": "1"}
+
+
+def test_static_name_server_that_hangs(farm, patient_names):
+    """An engine that begins while it hangs meets those whose address is in the list, and works."""
+    names = patient_names
+    cluster = listed(farm, names, some_addresses(3), numeric=["n3"]).start()
+    a, _, c = cluster.nodes
+    one = a.client()
+    one.op("set=a:1")
+    names.silent = True
+    asked = names.asked
+    a.wait_new_engine_process(a.kill_engine())
+    wait_until(lambda: a.view().get("n3") == "alive", 15, "n3 is met")
+    wait_until(lambda: names.asked > asked, 10, "asked in vain")
+    one.op("set=a:2")
+    assert c.client(cookies=one.cookies).values() == {"a": "2"}
+    wait_until(lambda: a.state() == "ready", 25, "ready without an answer")
+    names.silent = False
+    cluster.wait_together(60)
+
+
 # ---- IPv6 ----------------------------------------------------------------------------------------
 
 @NEEDS_IPV6
@@ -419,6 +494,23 @@ def test_accepted_foreign_member(farm, options):
         voice.close()
 
 
+def test_foreign_member_that_says_much(farm):
+    """More of itself than any of ours: it is heard and seen, and so are its messages."""
+    address, port = group()
+    voice = Group(address, port)
+    tomcat = Tomcat(voice, payload=b"x" * 700)
+    try:
+        node = farm.cluster(1, membership=open_group(address, port)).start()[0]
+        wait_until(lambda: foreign_of(node), 10, "it is seen")
+        assert tomcat.send("127.0.0.1", node.rx_port, b"hello", 3) == ACK
+        assert tomcat.send("127.0.0.1", node.rx_port, b"hello", 7) == ACK
+        wait_until(lambda: node.count("messages_in") == 2, 5, "two messages")
+        assert "SC0451" not in node.log()
+    finally:
+        tomcat.close()
+        voice.close()
+
+
 def test_foreign_member_is_no_vote(farm):
     """Two nodes and a Tomcat are two for a quorum."""
     address, port = group()
@@ -463,6 +555,93 @@ def test_group_after_an_interface_was_lost(farm, lab):
     b.kill_engine()
     b.wait_new_engine(engine)
     cluster.wait_together(30)
+
+
+def ready_again(node, engine):
+    """What the node says of itself as soon as the engine after that one is ready."""
+    def look():
+        status = node.status()
+        own = status["node"]
+        return own["engine_pid"] not in (0, engine) and own["state"] == "ready" and status
+    return wait_until(look, 20, f"{node.name}: another engine", pause=0.02)
+
+
+def test_engine_after_an_interface_was_replaced(farm, lab):
+    """It is given the socket of before, and hears the others all the same while it listens."""
+    cluster = farm.cluster(2, lab=lab, membership="multicast bind={host} frequency=200 "
+                           "dropTime=1500 recoveryCounter=5 recoverySleepTime=500").start()
+    b = cluster[1]
+    lab.remove(b)
+    b.wait_log(r"SC0436")
+    lab.bring_back(b)
+    b.wait_log(r"SC0437")
+    cluster.wait_together(30)
+    status = ready_again(b, b.kill_engine())
+    assert {m["route"]: m["state"] for m in status["view"]["members"]}.get("n1") == "alive"
+    b.wait_log(r"SC0563")
+    assert status["counters"]["group_joins"] > 0
+
+
+@pytest.mark.parametrize("loopback", ["", " localLoopbackDisabled=true"], ids=["", "no-loopback"])
+def test_deaf_after_an_interface_was_replaced(farm, lab, loopback):
+    """So shortly that too few datagrams failed: it sends over the new one, and hears nothing."""
+    cluster = farm.cluster(2, lab=lab, membership="multicast frequency=200 dropTime=1500 "
+                           "recoveryCounter=1000" + loopback)
+    for node in cluster.nodes:
+        # the system chooses the interface, by its route to the group
+        node.directives += (f"SessionClusterReceiver address=0.0.0.0 port={node.rx_port} "
+                            f"advertiseAddress={node.cluster_host}\n")
+    cluster.start()
+    a, b = cluster.nodes
+    lab.remove(b)
+    lab.bring_back(b)
+    wait_until(lambda: lab.groups(b, "228.0.0.4") == {"back"}, 20, "it is in the group again")
+    b.wait_log(r"SC0562")
+    b.wait_log(r"SC0437")
+    cluster.wait_together(20)
+    assert "SC0435" not in b.log()
+    assert b.count("group_joins") > 0 and a.count("group_joins") == 0
+
+
+def test_group_waits_for_its_interface(farm, lab):
+    """The receiver's address is gone: another interface, which the system would choose, is none."""
+    cluster = farm.cluster(2, lab=lab, membership="multicast frequency=200 dropTime=1500 "
+                           "recoveryCounter=5 recoverySleepTime=300").start()
+    b = cluster[1]
+    assert lab.groups(b, "228.0.0.4") == {"back"}
+    lab.remove(b)
+    _ip("-n", b.place.namespace, "route", "add", "224.0.0.0/4", "dev", "front")
+    b.wait_log(r"SC0436: .*cannot be joined again yet", timeout=20)
+    assert lab.groups(b, "228.0.0.4") == set()
+    _ip("-n", b.place.namespace, "route", "del", "224.0.0.0/4", "dev", "front")
+    lab.bring_back(b)
+    b.wait_log(r"SC0437")
+    assert lab.groups(b, "228.0.0.4") == {"back"}
+    cluster.wait_together(30)
+
+
+@pytest.mark.parametrize("receiver", ["127.0.0.2", "::1"])
+def test_loopback_receiver_is_in_no_network(farm, lab, receiver):
+    """It needs no secret, so its group is that of the machine, whatever route there is to it."""
+    if ":" in receiver and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    address, port = group()
+    cluster = farm.cluster(2, lab=lab, membership=f"multicast address={address} port={port} "
+                           "frequency=200 dropTime=1500")
+    a, b = cluster.nodes
+    b.place = a.place  # two nodes on one machine
+    a.place.back = receiver
+    outside = Group(address, port, "10.78.0.1")
+    try:
+        cluster.start()
+        assert lab.groups(a, address) == {"lo"}
+        assert outside.heard(2) == [], "nothing is said to others"
+        for node in cluster.nodes:
+            node.kill_engine()
+        cluster.wait_together(30)
+        assert lab.groups(a, address) == {"lo"} and outside.heard(1) == []
+    finally:
+        outside.close()
 
 
 # ---- a member that does not read -----------------------------------------------------------------

@@ -27,14 +27,14 @@ def multicast(address, port):
 
 
 class Group:
-    """A socket in a multicast group on loopback."""
+    """A socket in a multicast group, on loopback or on the interface that has an address."""
 
-    def __init__(self, address, port):
+    def __init__(self, address, port, interface="127.0.0.1"):
         self.to = (address, port)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind(("", port))
-        lo = socket.inet_aton("127.0.0.1")
+        lo = socket.inet_aton(interface)
         self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
                              socket.inet_aton(address) + lo)
         self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, lo)

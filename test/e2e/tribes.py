@@ -12,12 +12,12 @@ ACK = b"FLT2002\x00\x00\x00\x03\x06\x02\x03TLF2003"
 SHUTDOWN = b"BABY-ALEX"
 
 
-def member_data(host, port, uid, alive=1000, command=b"", udp_port=-1):
+def member_data(host, port, uid, alive=1000, command=b"", udp_port=-1, payload=b""):
     body = struct.pack(">qiii", alive, port, -1, udp_port)
     address = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
     body += bytes([len(address)]) + address
     body += struct.pack(">i", len(command)) + command + struct.pack(">i", 0) + uid
-    body += struct.pack(">i", 0)
+    body += struct.pack(">i", len(payload)) + payload
     return BEGIN + struct.pack(">i", len(body)) + body + END
 
 
@@ -62,9 +62,10 @@ def read_frame(data):
 class Tomcat:
     """Beats on a group, receives over TCP, acknowledges what asks for it. `got`: (options, body)."""
 
-    def __init__(self, group=None, host="127.0.0.1"):
+    def __init__(self, group=None, host="127.0.0.1", payload=b""):
         self.group = group  # an object with send(bytes), or None
         self.host = host
+        self.payload = payload  # of its member data
         self.uid = os.urandom(16)
         self.begin = time.monotonic()
         self.got = []
@@ -81,7 +82,8 @@ class Tomcat:
 
     def member(self, command=b""):
         return member_data(self.host, self.port, self.uid,
-                           int((time.monotonic() - self.begin) * 1000) + 5, command)
+                           int((time.monotonic() - self.begin) * 1000) + 5, command,
+                           payload=self.payload)
 
     def frame(self, body, options):
         return frame(self.member(), body, options)

@@ -653,6 +653,15 @@ static void test_strangers(void)
     CU_ASSERT_EQUAL(n->seen.messages, 1);
     CU_ASSERT_EQUAL(receive(n, &from, 7, "", 0), APR_SUCCESS);
     CU_ASSERT_EQUAL(n->seen.messages, 2);
+    /* but only of those that are in the view */
+    ignored = n->board.count.ignored;
+    from.uid.b[5] ^= 1;
+    CU_ASSERT_EQUAL(receive(n, &from, 7, "hello", 5), APR_EGENERAL);
+    CU_ASSERT_EQUAL(receive(n, &from, 3, "hello", 5), APR_EGENERAL);
+    from.uid.b[5] ^= 1;
+    CU_ASSERT_EQUAL(n->seen.messages, 2);
+    CU_ASSERT_EQUAL(n->board.count.messages_in, 2);
+    CU_ASSERT_EQUAL(n->board.count.ignored, ignored + 2);
     /* ourselves */
     CU_ASSERT_EQUAL(receive(n, sc_channel_local(n->channel), 7, envelope, sizeof(envelope) - 1),
                     APR_SUCCESS);

@@ -208,7 +208,7 @@ static void test_dns_strange_answers(void)
 {
     rig_t *rig = dns_nodes(2);
     rig_node_t *n = &rig->node[0];
-    sc_address_t found[SC_ADDRESSES_MAX + 1];
+    sc_address_t found[SC_ADDRESSES_MAX];
     sc_resolved_fn_t *done = n->lookup_done;
     int i;
 
@@ -226,16 +226,88 @@ static void test_dns_strange_answers(void)
     CU_ASSERT_EQUAL(n->control_frames, 0);
     CU_ASSERT_EQUAL(n->seen.settled, 1);
     rig_run(rig, RIG_MS(3100));
-    for (i = 0; i <= SC_ADDRESSES_MAX; i++) {
+    memset(found, 0, sizeof(found));
+    for (i = 0; i < SC_ADDRESSES_MAX; i++) {
         found[i].len = 4;
         found[i].host[0] = 10;
+        found[i].host[2] = 1;
         found[i].host[3] = (unsigned char)(100 + i);
     }
     CU_ASSERT_PTR_NOT_NULL_FATAL(n->lookup_done);
     n->lookup_done = NULL;
-    done(n->lookup_baton, APR_SUCCESS, found, SC_ADDRESSES_MAX + 1);
-    CU_ASSERT_EQUAL(n->control_frames, SC_ADDRESSES_MAX);
+    done(n->lookup_baton, APR_SUCCESS, found, SC_ADDRESSES_MAX - 1);
+    CU_ASSERT_EQUAL(n->control_frames, SC_ADDRESSES_MAX - 1); /* of all members, in both families */
+    CU_ASSERT_PTR_NULL(strstr(n->log, "SC0566"));
+    rig_run(rig, RIG_MS(5100));
+    for (i = 0; i < 2; i++) {
+        CU_ASSERT_PTR_NOT_NULL_FATAL(n->lookup_done);
+        n->lookup_done = NULL;
+        done(n->lookup_baton, APR_SUCCESS, found, SC_ADDRESSES_MAX);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(strstr(n->log, "SC0566"));
+        CU_ASSERT_PTR_NULL(strstr(strstr(n->log, "SC0566") + 1, "SC0566")); /* once a minute */
+        rig_run(rig, RIG_MS(5100));
+    }
     rig_destroy(rig);
+}
+
+/** Somebody greets all the time from where nobody should be. */
+static int knock(rig_t *rig, const sc_member_t *m, int times, const int *numbers)
+{
+    rig_node_t *n = &rig->node[0];
+    int i;
+
+    for (i = 0; i < times && strstr(n->log, "W SC0445") == NULL; i++) {
+        sc_packet_t p;
+
+        memset(&p, 0, sizeof(p));
+        p.from = *m;
+        p.options = SC_OPT_BYTE_MESSAGE;
+        p.body = (const unsigned char *)START;
+        p.body_len = sizeof(START) - 1;
+        CU_ASSERT_EQUAL(n->transport_up.packet(n->transport_up.baton, &p), APR_SUCCESS);
+        rig_run(rig, RIG_MS(500));
+        if (n->lookup_done != NULL) {
+            rig_found(rig, 0, numbers);
+        }
+    }
+    return i;
+}
+
+/** One that is at the name's address, but not at its port, will not be entered; nor one that has
+ *  waited for longer than a refresh. Then an administrator should know. */
+static void test_dns_wrong_port(void)
+{
+    static const int two[] = {1, 2, 0};
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        rig_t *rig = dns_nodes(1);
+        rig_node_t *n = &rig->node[0];
+        sc_member_t m;
+        int times;
+
+        n->log_levels = 1;
+        memset(&m, 0, sizeof(m));
+        m.ours = 1;
+        m.version = SC_PROTOCOL_VERSION;
+        m.host_len = 4;
+        memcpy(m.host, i == 0 ? "\12\0\0\2" : "\12\0\0\7", 4);
+        m.port = i == 0 ? 4001 : 4000;
+        m.uid.b[3] = 9;
+        strcpy(m.route, "r9");
+        rig_found(rig, 0, two);
+        rig_run(rig, RIG_MS(100));
+        times = knock(rig, &m, 5, two);
+        CU_ASSERT_EQUAL(times, 5);
+        CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "I SC0445"));
+        rig_run(rig, apr_time_from_sec(5)); /* it gave up, and comes again */
+        CU_ASSERT_EQUAL(knock(rig, &m, 10, two), 10);
+        times = knock(rig, &m, 10, two);
+        CU_ASSERT(times >= 1 && times <= 3); /* more than 5 s */
+        CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "W SC0445"));
+        CU_ASSERT_EQUAL(strstr(n->log, "its port is not 4000") != NULL, i == 0);
+        rig_destroy(rig);
+    }
 }
 
 /** Stopped while a look-up is under way. */
@@ -650,6 +722,7 @@ void sc_suite_membership_dns(CU_pSuite s)
     CU_add_test(s, "dns: an address that is gone", test_dns_forgets);
     CU_add_test(s, "dns: a newcomer", test_dns_newcomer);
     CU_add_test(s, "dns: strange answers", test_dns_strange_answers);
+    CU_add_test(s, "dns: the wrong port", test_dns_wrong_port);
     CU_add_test(s, "dns: an answer that comes too late", test_dns_late_answer);
     CU_add_test(s, "foreign: seen", test_foreign_seen);
     CU_add_test(s, "foreign: probed", test_foreign_probed);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <arpa/inet.h>
+#include <linux/filter.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,6 +322,272 @@ static void test_group_loopback(void)
     }
 }
 
+/** Whether a socket is in a group on that interface. */
+static int is_in(int fd, const char *address, unsigned int index)
+{
+    int v6 = strchr(address, ':') != NULL;
+    struct group_filter filter;
+    socklen_t len = sizeof(filter);
+
+    memset(&filter, 0, sizeof(filter));
+    filter.gf_interface = index;
+    filter.gf_group.ss_family = v6 ? AF_INET6 : AF_INET;
+    CU_ASSERT_EQUAL(inet_pton(filter.gf_group.ss_family, address,
+                              v6 ? (void *)&((struct sockaddr_in6 *)&filter.gf_group)->sin6_addr
+                                 : (void *)&((struct sockaddr_in *)&filter.gf_group)->sin_addr),
+                    1);
+    return getsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, MCAST_MSFILTER, &filter, &len) == 0;
+}
+
+/** A node is thrown out of the group, as when its interface was replaced: it sends, and hears
+ * nothing.
+ *  @param other who is not */
+static void lose_group(const peer_node_t *n, const peer_node_t *other)
+{
+    struct ip_mreqn mreq;
+    int fd;
+
+    memset(&mreq, 0, sizeof(mreq));
+    CU_ASSERT_EQUAL(inet_pton(AF_INET, n->config.mcast.address, &mreq.imr_multiaddr), 1);
+    mreq.imr_ifindex = (int)if_nametoindex("lo");
+    for (fd = 3; fd < 256; fd++) { /* its own socket, wherever that is */
+        struct sockaddr_in a;
+        socklen_t len = sizeof(a);
+
+        if (fd != other->group_fd && getsockname(fd, (struct sockaddr *)&a, &len) == 0 &&
+            a.sin_family == AF_INET && ntohs(a.sin_port) == n->config.mcast.port) {
+            (void)setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &mreq, sizeof(mreq));
+        }
+    }
+}
+
+/** A socket gets nothing any more, of whatever arrives for it. */
+static void stop_ears(int fd)
+{
+    struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+    struct sock_fprog program = {1, &nothing};
+
+    CU_ASSERT_EQUAL(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+}
+
+/** A receiver on loopback, wherever there, means the loopback interface and no other one. */
+static void test_group_interface(void)
+{
+    static const char *const receivers[] = {"127.0.0.1", "127.0.0.2", "127.255.3.4", "::1",
+                                            "::ffff:127.0.0.9"};
+    static const char *const groups[] = {"228.0.0.7", "ff15::7"};
+    sc_config_t *c = malloc(sizeof(*c));
+    const char *what = NULL;
+    apr_status_t rv;
+    size_t i;
+    int fd;
+
+    sc_config_defaults(c);
+    c->mcast.port = group_port();
+    for (i = 0; i < 2 * sizeof(receivers) / sizeof(receivers[0]); i++) {
+        const char *group = groups[i % 2];
+        struct if_nameindex *list = if_nameindex();
+        unsigned int lo = if_nametoindex("lo");
+        int k;
+
+        strcpy(c->mcast.address, group);
+        strcpy(c->receiver.address, receivers[i / 2]);
+        rv = sc_group_open(c, &fd, &what);
+        if (rv != APR_SUCCESS && i % 2 == 1) {
+            printf("\n    SKIPPED: %s: %s ", group, what);
+        } else {
+            CU_ASSERT_EQUAL_FATAL(rv, APR_SUCCESS);
+            for (k = 0; list[k].if_index != 0; k++) {
+                CU_ASSERT_EQUAL(is_in(fd, group, list[k].if_index), list[k].if_index == lo);
+            }
+            close(fd);
+        }
+        if_freenameindex(list);
+    }
+    /* one that no interface has now is waited for: the system's choice would be another one */
+    strcpy(c->mcast.address, groups[0]);
+    strcpy(c->receiver.address, "192.0.2.77");
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), EADDRNOTAVAIL);
+    CU_ASSERT_EQUAL(fd, -1);
+    strcpy(c->mcast.bind, "127.0.0.3"); /* which also a bind may say */
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), APR_SUCCESS);
+    close(fd);
+    strcpy(c->mcast.bind, "0.0.0.0");
+    CU_ASSERT_EQUAL(sc_group_open(c, &fd, &what), EADDRNOTAVAIL);
+    free(c);
+}
+
+/** Two members; the first one's socket is a stale one if it is to be lost before it starts. */
+static peer_env_t *two_in_group(const char *address, int lost)
+{
+    peer_env_t *env = peer_env();
+    apr_uint32_t port = group_port();
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        if (!join_group(&env->node[i], address, "127.0.0.1", port)) {
+            peer_env_end(env);
+            return NULL;
+        }
+        if (i == 0 && lost) {
+            lose_group(&env->node[0], &env->node[1]);
+        }
+        peer_start(env, i);
+    }
+    return env;
+}
+
+static apr_status_t say(peer_node_t *n)
+{
+    return n->t->group_send(n->t->ctx, "x", 1);
+}
+
+/** So many heartbeats, and the time between them. */
+static void beats(peer_env_t *env, int n)
+{
+    while (n-- > 0) {
+        CU_ASSERT_EQUAL(say(&env->node[0]), APR_SUCCESS);
+        peer_spin(env, 3);
+        env->skew += RIG_MS(500);
+    }
+}
+
+/** What was thrown out of the group notices, before it would give anybody up. */
+static void test_group_deaf(void)
+{
+    peer_env_t *env = two_in_group("228.0.0.8", 0);
+    peer_node_t *n;
+    int i;
+
+    if (env == NULL) {
+        return;
+    }
+    n = &env->node[0];
+    beats(env, 20); /* it hears itself: all is well */
+    CU_ASSERT_EQUAL(n->datagrams, 20);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    for (i = 0; i < 20; i++) {
+        CU_ASSERT_EQUAL(say(n), APR_SUCCESS); /* many at a time are not a long time */
+    }
+    peer_spin(env, 3);
+    CU_ASSERT_TRUE(peer_wait(env, &n->datagrams, 40));
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    lose_group(n, &env->node[1]);
+    beats(env, 3);
+    CU_ASSERT_EQUAL(n->datagrams, 40);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    beats(env, 2);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "SC0562"));
+    CU_ASSERT_PTR_NULL(strstr(n->log, "SC0437"));
+    beats(env, 1);
+    CU_ASSERT_TRUE(peer_wait(env, &n->datagrams, 41));
+    CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "SC0437"));
+    CU_ASSERT_EQUAL(say(&env->node[1]), APR_SUCCESS); /* and the other one */
+    CU_ASSERT_TRUE(peer_wait(env, &n->datagrams, 42));
+    beats(env, 10);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 1);
+    peer_env_end(env);
+}
+
+/** Nothing is heard, whatever is done about it: it is tried again, and said once. */
+static void test_group_deaf_for_long(void)
+{
+    peer_env_t *env = two_in_group("228.0.0.10", 0);
+    peer_node_t *n;
+    int i;
+
+    if (env == NULL) {
+        return;
+    }
+    n = &env->node[0];
+    for (i = 0; i < 30; i++) {
+        lose_group(n, &env->node[1]);
+        beats(env, 1);
+    }
+    /* after 1.5 s, 3 s and 6 s; on a slow machine once more */
+    CU_ASSERT(n->board.count.group_joins >= 3 && n->board.count.group_joins <= 5);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(strstr(n->log, "SC0562"));
+    CU_ASSERT_PTR_NULL(strstr(strstr(n->log, "SC0562") + 1, "SC0562"));
+    CU_ASSERT_PTR_NULL(strstr(n->log, "SC0437"));
+    CU_ASSERT_EQUAL(n->datagrams, 0);
+    for (i = 0; i < 200 && n->datagrams == 0; i++) {
+        beats(env, 1);
+    }
+    CU_ASSERT(n->datagrams > 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "SC0437"));
+    peer_env_end(env);
+
+    env = two_in_group("228.0.0.10", 0);
+    n = &env->node[0];
+    n->config.mcast.no_recovery = 1;
+    lose_group(n, &env->node[1]);
+    beats(env, 20);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    peer_env_end(env);
+}
+
+/** localLoopbackDisabled: silence says nothing; that it is not in the group does. */
+static void test_group_silent(void)
+{
+    peer_env_t *env = two_in_group("228.0.0.11", 0);
+    peer_node_t *n;
+
+    if (env == NULL) {
+        return;
+    }
+    n = &env->node[0];
+    n->config.mcast.no_loopback = 1;
+    stop_ears(n->group_fd); /* the loopback interface brings everything back all the same */
+    beats(env, 30);
+    CU_ASSERT_EQUAL(n->datagrams, 0);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    lose_group(n, &env->node[1]);
+    beats(env, 6);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 1);
+    CU_ASSERT_EQUAL(say(&env->node[1]), APR_SUCCESS);
+    CU_ASSERT_TRUE(peer_wait(env, &n->datagrams, 1));
+    peer_env_end(env);
+}
+
+/** An engine that gets a socket which is not in the group any more makes its own at once; and if
+ *  that is not possible, as soon as it is, on the right interface. */
+static void test_group_stale(void)
+{
+    peer_env_t *env = two_in_group("228.0.0.9", 1);
+    peer_node_t *n;
+
+    if (env == NULL) {
+        return;
+    }
+    n = &env->node[0];
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 1);
+    CU_ASSERT_EQUAL(env->node[1].board.count.group_joins, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "SC0563"));
+    CU_ASSERT_EQUAL(say(&env->node[1]), APR_SUCCESS); /* before it has said a word */
+    CU_ASSERT_TRUE(peer_wait(env, &n->datagrams, 1));
+    peer_stop(env, 0);
+    n->log[0] = '\0';
+    CU_ASSERT_TRUE(join_group(n, "228.0.0.9", "127.0.0.1", n->config.mcast.port));
+    lose_group(n, &env->node[1]);
+    n->datagrams = 0;
+    n->board.count.group_joins = 0;
+    strcpy(n->config.mcast.bind, "192.0.2.77"); /* which is on no interface for now */
+    peer_start(env, 0);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(n->log, "SC0436"));
+    env->skew += apr_time_from_sec(6);
+    peer_spin(env, 3);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 0);
+    strcpy(n->config.mcast.bind, "127.0.0.1");
+    env->skew += apr_time_from_sec(6);
+    peer_spin(env, 3);
+    CU_ASSERT_EQUAL(n->board.count.group_joins, 1);
+    CU_ASSERT_EQUAL(say(&env->node[1]), APR_SUCCESS);
+    CU_ASSERT_TRUE(peer_wait(env, &n->datagrams, 1));
+    peer_env_end(env);
+}
+
 static void test_group_errors(void)
 {
     sc_config_t *c = malloc(sizeof(*c));
@@ -554,6 +822,11 @@ void sc_suite_transport_group(CU_pSuite s)
     CU_add_test(s, "the group, with a secret", test_group_secret);
     CU_add_test(s, "group: what cannot be opened", test_group_errors);
     CU_add_test(s, "group: a message", test_group_message);
+    CU_add_test(s, "group: on which interface", test_group_interface);
+    CU_add_test(s, "group: deaf", test_group_deaf);
+    CU_add_test(s, "group: deaf for long", test_group_deaf_for_long);
+    CU_add_test(s, "group: silent", test_group_silent);
+    CU_add_test(s, "group: a stale socket", test_group_stale);
     CU_add_test(s, "group: not on this host", test_group_loopback);
     CU_add_test(s, "channels, multicast", test_channels_multicast);
     CU_add_test(s, "channels, static", test_channels_static);

@@ -480,8 +480,11 @@ static void write_log(void *ctx, sc_log_level_t level, apr_status_t rv, const ch
     rig_node_t *n = ctx;
     apr_size_t used = strlen(n->log);
 
-    (void)level;
     (void)rv;
+    if (n->log_levels) {
+        used += (apr_size_t)snprintf(n->log + used, sizeof(n->log) - used, "%c ",
+                                     "EWNID"[level <= SC_LOG_DEBUG ? level : SC_LOG_DEBUG]);
+    }
     if (getenv("RIG_LOG") != NULL) {
         fprintf(stderr, "%8.3f n%d %s\n", (double)n->rig->now / 1e6, n->index + 1, line);
     }

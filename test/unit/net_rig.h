@@ -65,13 +65,14 @@ typedef struct rig_node_t {
     int datagrams;
     int probes;
     int forgets;
-    int lookups;                   /**< names that were asked for */
+    int lookups;                   /**< names that were looked up */
     apr_status_t lookup_rv;        /**< what asking says; not APR_SUCCESS: it cannot be asked */
     sc_resolved_fn_t *lookup_done; /**< whom to tell; NULL: nothing is being looked up */
     void *lookup_baton;
     char lookup_name[64];
     apr_size_t data_bytes;
     apr_uint32_t last_options; /**< of the last data frame */
+    int log_levels;            /**< lines in the log begin with the letter of their level */
     char log[8192];            /**< what it has logged, a line each */
     rig_seen_t seen;
 } rig_node_t;

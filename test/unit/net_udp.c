@@ -330,7 +330,6 @@ static void test_resolver(void)
     CU_ASSERT_EQUAL(helper(), 0); /* whoever needs none has none */
     CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "", resolved, &found), APR_EINVAL);
     CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "127.0.0.5", resolved, &found), APR_SUCCESS);
-    CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "127.0.0.6", resolved, &other), APR_EBUSY);
     CU_ASSERT_EQUAL(found.calls, 0);
     CU_ASSERT_TRUE_FATAL(peer_wait(env, &found.calls, 1));
     CU_ASSERT_EQUAL(found.rv, APR_SUCCESS);
@@ -352,9 +351,80 @@ static void test_resolver(void)
     CU_ASSERT_NOT_EQUAL(found.rv, APR_SUCCESS);
     CU_ASSERT_EQUAL(found.n, 0);
     CU_ASSERT_EQUAL(helper(), first); /* one process for all questions */
+    CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "127.0.0.7", resolved, &other), APR_SUCCESS);
+    CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "127.0.0.8", resolved, &other), APR_SUCCESS);
     peer_stop(env, 0);
     CU_ASSERT_TRUE(has_ended(first));
     CU_ASSERT_EQUAL(other.calls, 0);
+    peer_env_end(env);
+}
+
+typedef struct asker_t {
+    int *order;
+    int turn; /* 0: not told yet */
+    apr_status_t rv;
+    unsigned char last;
+    const sc_transport_t *t; /* not NULL: it asks once more when it is told */
+} asker_t;
+
+static void asker_told(void *baton, apr_status_t rv, const sc_address_t *found, apr_size_t n)
+{
+    asker_t *a = baton;
+
+    a->turn = ++*a->order;
+    a->rv = rv;
+    a->last = n == 1 ? found[0].host[3] : 0;
+    if (a->t != NULL) {
+        const sc_transport_t *t = a->t;
+
+        a->t = NULL;
+        CU_ASSERT_EQUAL(t->resolve(t->ctx, "127.0.0.99", asker_told, a), APR_SUCCESS);
+    }
+}
+
+/** Several who ask at a time are answered in turn; one whose question is not answered holds the
+ *  others up for its time only. */
+static void test_resolver_queue(void)
+{
+    peer_env_t *env = peer_env();
+    peer_node_t *n = &env->node[0];
+    int order = 0;
+    asker_t asker[9];
+    int i;
+
+    peer_start(env, 0);
+    memset(asker, 0, sizeof(asker));
+    for (i = 0; i < 9; i++) {
+        char name[20];
+
+        snprintf(name, sizeof(name), "127.0.0.%d", 10 + i);
+        asker[i].order = &order;
+        CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, name, asker_told, &asker[i]),
+                        i < 8 ? APR_SUCCESS : APR_EBUSY);
+    }
+    asker[0].t = n->t;
+    CU_ASSERT_EQUAL(order, 0);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &order, 9));
+    CU_ASSERT_EQUAL(asker[0].turn, 9);
+    CU_ASSERT_EQUAL(asker[0].last, 99);
+    for (i = 1; i < 8; i++) {
+        CU_ASSERT_EQUAL(asker[i].turn, i + 1);
+        CU_ASSERT_EQUAL(asker[i].rv, APR_SUCCESS);
+        CU_ASSERT_EQUAL(asker[i].last, 10 + i);
+    }
+    CU_ASSERT_EQUAL(asker[8].turn, 0);
+    CU_ASSERT_EQUAL(kill(helper(), SIGSTOP), 0);
+    for (i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(n->t->resolve(n->t->ctx, "127.0.0.1", asker_told, &asker[i]), APR_SUCCESS);
+    }
+    peer_spin(env, 5);
+    CU_ASSERT_EQUAL(order, 9);
+    env->skew += apr_time_from_sec(13);
+    CU_ASSERT_TRUE_FATAL(peer_wait(env, &order, 12));
+    CU_ASSERT_EQUAL(asker[0].rv, APR_TIMEUP);
+    CU_ASSERT_EQUAL(asker[1].rv, APR_SUCCESS);
+    CU_ASSERT_EQUAL(asker[2].rv, APR_SUCCESS);
+    CU_ASSERT_EQUAL(asker[2].turn, 12);
     peer_env_end(env);
 }
 
@@ -594,6 +664,7 @@ void sc_suite_transport_udp(CU_pSuite s)
     CU_add_test(s, "udp: garbage", test_udp_garbage);
     CU_add_test(s, "udp: ports", test_udp_ports);
     CU_add_test(s, "resolver", test_resolver);
+    CU_add_test(s, "resolver: several who ask", test_resolver_queue);
     CU_add_test(s, "resolver: hangs, dies", test_resolver_lost);
     CU_add_test(s, "options of sockets", test_socket_options);
     CU_add_test(s, "keepAliveCount", test_keep_alive_count);

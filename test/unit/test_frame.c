@@ -365,6 +365,59 @@ static void test_inner_lengths(void)
     free(bytes);
 }
 
+/** A foreign member that says more of itself than any of ours: taken, without what does not fit. */
+static void test_talkative_sender(void)
+{
+    static const apr_size_t lens[][3] = {{0, 0, 600}, {33, 0, 0}, {0, 65, 0}, {40, 80, 2000}};
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        static const unsigned char uid[16] = "a foreign member";
+        sc_parser_t parser;
+        sc_packet_t p;
+        apr_size_t k;
+        sc_buf_t b;
+
+        sc_buf_init(&b, MAX_DATA);
+        sc_put(&b, "FLT2002\0\0\0\0\0\0\0\3", 15);
+        sc_put_u64(&b, 1);
+        sc_put_u32(&b, 16);
+        sc_put(&b, uid, 16);
+        sc_put_u32(&b, 0);
+        sc_put(&b, "TRIBES-B\1\0\0\0\0\0", 14);
+        sc_put_u64(&b, 7);
+        sc_put_u32(&b, 4000);
+        sc_put(&b, "\377\377\377\377\377\377\377\377\4\12\0\0\62", 13);
+        for (k = 0; k < 3; k++) {
+            if (k == 2) {
+                sc_put(&b, uid, 16);
+            }
+            sc_put_u32(&b, (apr_uint32_t)lens[i][k]);
+            memset(sc_buf_reserve(&b, lens[i][k] + 1), 'x', lens[i][k]);
+            b.len += lens[i][k];
+        }
+        sc_buf_patch_u32(&b, 43 + 4 + 10, (apr_uint32_t)(b.len - 43 - 4 - 14));
+        sc_put(&b, "TRIBES-E\1\0", 10);
+        sc_buf_patch_u32(&b, 43, (apr_uint32_t)(b.len - 43 - 4));
+        sc_put_u32(&b, 5);
+        sc_put(&b, "hello", 5);
+        sc_buf_patch_u32(&b, 7, (apr_uint32_t)(b.len - 11));
+        sc_put(&b, "TLF2003", 7);
+        CU_ASSERT_EQUAL(parse(&parser, b.data, b.len, &p), APR_SUCCESS);
+        CU_ASSERT_EQUAL(p.from.ours, 0);
+        CU_ASSERT_EQUAL(p.from.port, 4000);
+        CU_ASSERT_EQUAL(p.from.host[3], 50);
+        CU_ASSERT_EQUAL(memcmp(p.from.uid.b, uid, 16), 0);
+        CU_ASSERT(p.from.command_len <= SC_MEMBER_COMMAND_MAX);
+        CU_ASSERT(p.from.domain_len <= SC_MEMBER_DOMAIN_MAX);
+        CU_ASSERT_EQUAL(p.from.payload_len, 0);
+        CU_ASSERT_EQUAL_FATAL(p.body_len, 5);
+        CU_ASSERT_EQUAL(memcmp(p.body, "hello", 5), 0);
+        sc_parser_free(&parser);
+        sc_buf_free(&b);
+    }
+}
+
 void sc_suite_frame(void)
 {
     CU_pSuite s = CU_add_suite("frame", NULL, NULL);
@@ -379,4 +432,5 @@ void sc_suite_frame(void)
     CU_add_test(s, "garbage is refused at its first byte", test_garbage);
     CU_add_test(s, "every length and every flipped byte", test_hostile);
     CU_add_test(s, "lengths inside that lie", test_inner_lengths);
+    CU_add_test(s, "a sender that says too much", test_talkative_sender);
 }
