@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "apr_lib.h"
 
@@ -266,6 +268,33 @@ int sc_is_loopback(const char *address)
         return (ntohl(in.s_addr) >> 24) == 127;
     }
     return inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_LOOPBACK(&in6);
+}
+
+int sc_is_local(const char *address)
+{
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at;
+    socklen_t len = sizeof(at.v4);
+    int fd, local;
+
+    memset(&at, 0, sizeof(at));
+    if (inet_pton(AF_INET, address, &at.v4.sin_addr) == 1) {
+        at.v4.sin_family = AF_INET;
+    } else if (inet_pton(AF_INET6, address, &at.v6.sin6_addr) == 1) {
+        at.v6.sin6_family = AF_INET6;
+        len = sizeof(at.v6);
+    } else {
+        return 0;
+    }
+    fd = socket(at.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    local = fd >= 0 && bind(fd, &at.sa, len) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return local;
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */

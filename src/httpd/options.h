@@ -99,5 +99,7 @@ const char *sc_check_prefix(const char *value);
 int sc_is_any(const char *address);
 /** Whether a numeric address is one of this machine only. */
 int sc_is_loopback(const char *address);
+/** Whether this machine has a numeric address now. */
+int sc_is_local(const char *address);
 
 #endif
