@@ -266,16 +266,12 @@ static void check_dns_port(check_t *c, const sc_server_conf_t *conf)
                  "port in both",
                  e->dns.port, port, e->dns.port);
     } else if (port == 0 && conf->receiver_port != e->dns.port) {
-        complain(c,
-                 "SC0144: SessionClusterMembership dns port=%u, but SessionClusterReceiver port=%u: "
-                 "the other members look for this node at port %u; say the same port in both, or "
-                 "advertisePort=%u if that is translated",
-                 e->dns.port, conf->receiver_port, e->dns.port, e->dns.port);
-    } else if (port == 0 && conf->receiver_auto_bind_set && conf->receiver_auto_bind > 1) {
-        complain(c,
-                 "SC0144: SessionClusterReceiver autoBind=%u with SessionClusterMembership dns: "
-                 "the other members look for this node at port %u only; take autoBind= out",
-                 conf->receiver_auto_bind, e->dns.port);
+        complain(
+            c,
+            "SC0144: SessionClusterMembership dns port=%u, but SessionClusterReceiver port=%u: "
+            "the other members look for this node at port %u; say the same port in both, or "
+            "advertisePort=%u if that is translated",
+            e->dns.port, conf->receiver_port, e->dns.port, e->dns.port);
     }
 }
 
@@ -451,14 +447,14 @@ static self_t is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
     apr_uint32_t advertised =
         e->receiver.advertise_port ? e->receiver.advertise_port : conf->receiver_port;
 
-    if (m->route[0] && e->route[0]) {
-        return strcmp(m->route, e->route) == 0 ? SELF_YES : SELF_NO;
+    if (m->route[0] && strcmp(m->route, e->route) == 0) {
+        return SELF_YES;
     }
     if (m->port != conf->receiver_port && m->port != advertised) {
         return SELF_NO;
     }
-    if (sc_check_bind(m->host)) {
-        return SELF_PERHAPS;
+    if (!sc_is_numeric(m->host)) {
+        return m->route[0] ? SELF_NO : SELF_PERHAPS;
     }
     return (m->port == conf->receiver_port && is_own_address(conf, m->host)) ||
                    (m->port == advertised && strcmp(m->host, e->receiver.advertise_address) == 0)
@@ -468,8 +464,8 @@ static self_t is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
 
 /** What a static list says. */
 typedef struct census_t {
-    apr_uint32_t nodes;     /* this one included */
-    apr_uint32_t balancers; /* members that were taken for such */
+    apr_uint32_t nodes;               /* this one included */
+    apr_uint32_t balancers;           /* members that were taken for such */
     const sc_config_member_t *unsure; /* counted as another node, and may be this one */
 } census_t;
 
@@ -484,7 +480,9 @@ static census_t count_nodes(const sc_server_conf_t *conf)
     for (apr_uint32_t i = 0; i < e->nmembers; i++) {
         self_t self = is_self(conf, &e->member[i]);
 
-        found |= self == SELF_YES;
+        if (self == SELF_YES && found++ && !e->member[i].route[0]) {
+            self = SELF_PERHAPS; /* two of them are on this machine */
+        }
         if (self != SELF_YES) {
             others++;
             routed += e->member[i].route[0] != '\0';
@@ -493,7 +491,7 @@ static census_t count_nodes(const sc_server_conf_t *conf)
             census.unsure = &e->member[i];
         }
     }
-    if (found || routed || e->role != SC_ROLE_NODE) {
+    if (found == 1 || routed || e->role != SC_ROLE_NODE) {
         census.unsure = NULL; /* it is another one, or a balancer: neither counts twice */
     }
     census.balancers = routed ? others - routed : 0;

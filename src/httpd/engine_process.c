@@ -30,6 +30,7 @@
 #include <dirent.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -67,6 +68,9 @@ APLOG_USE_MODULE(session_cluster);
 #define CRASH_PAUSE apr_time_from_sec(10)
 /** After a restart has begun the engine waits so long for its confirmation. */
 #define CONFIRM_TIME apr_time_from_sec(60)
+
+/** Descriptors of an engine: those of its loop (engine.c), and some files. */
+#define FILES_WANTED 6144
 
 /** The one object of this process. */
 static sc_httpd_t self;
@@ -259,6 +263,18 @@ static void close_inherited(int *keep, int nkeep)
     close_range_of(first, INT_MAX);
 }
 
+/* Room for all that its loop may watch: what is not there would be missing for links of children
+ * and lines to members, too, when strangers have used it up. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_WANTED) {
+        limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static void engine_signals(void)
 {
     static const int ignored[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGINT, SIGPIPE};
@@ -287,8 +303,12 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     int keep[] = {kept->link_fd, kept->listen_fd, kept->group_fd, control, log_fd(s)};
 
     setpgid(0, 0);
+    if (kept->own->config.secret.count > 0) {
+        (void)sc_vault_lock();
+    }
     engine_signals();
     close_inherited(keep, sizeof(keep) / sizeof(keep[0]));
+    raise_limit();
     /* a pool of its own: the parent's are copies that nobody clears here */
     apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
     if (ap_run_drop_privileges(pool, s) != OK) {
