@@ -44,7 +44,7 @@ typedef struct option_t {
 
 /** Most connections of members that a receiver may take: with those of strangers, the lines to
  *  other members and the links of the children they fit into the engine's loop (engine.c). */
-#define SC_CONNECTIONS_MAX 512
+#define SC_CONNECTIONS_MAX 400
 
 /* option_tables.c: one for each directive that takes key=value, or for each of its kinds */
 extern const option_t sc_multicast_options[];

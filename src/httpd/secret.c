@@ -115,7 +115,7 @@ static const char *add_line(apr_pool_t *p, const char *from, const char *line, a
 {
     apr_status_t rv;
 
-    if (len >= SC_SECRET_MIN && is_monotonous(line, len)) {
+    if (len >= SC_SECRET_MIN && len <= SC_SECRET_LEN_MAX && is_monotonous(line, len)) {
         return apr_psprintf(p,
                             "a secret in %s has fewer than %d different characters: it could be "
                             "guessed; " HOW_TO,

@@ -338,6 +338,29 @@ def test_receiver_without_protection_is_not_kept(farm):
             assert "SC0642" not in node.log()
 
 
+def test_dns_takes_no_other_port(farm):
+    """The others would look for it at this one."""
+    node = farm.node()
+    node.membership = f"SessionClusterMembership dns name=localhost port={node.rx_port}\n"
+    node.directives = "SessionClusterReceiver autoBind=100\n"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", node.rx_port))
+        taken.listen(1)
+        assert re.search(rf"SC0610: .* {node.rx_port} to {node.rx_port} ", node.start_fails())
+    node.start()
+    assert node.status()["node"]["receiver"] == f"127.0.0.1:{node.rx_port}"
+
+
+def test_ipv4_written_as_ipv6(farm):
+    cluster = farm.cluster(2, children=1)
+    a, b = cluster.nodes
+    a.directives += "SessionClusterReceiver address=::ffff:127.0.0.1\n"
+    b.membership = b.membership.replace(f"127.0.0.1:{a.rx_port}", f"[::ffff:127.0.0.1]:{a.rx_port}")
+    cluster.start()
+    assert a.status()["node"]["receiver"] == f"127.0.0.1:{a.rx_port}"
+    still_one_cluster(cluster, "four")
+
+
 def test_names_that_cannot_be_looked_up_at_a_restart(farm):
     names = Names(farm.root)
     names.addresses = ["127.0.0.1"]
