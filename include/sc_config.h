@@ -60,14 +60,14 @@ typedef struct sc_config_interceptor_t {
     sc_config_attr_t attr[SC_ATTRS_MAX];
 } sc_config_interceptor_t;
 
+/** Longest name that DNS knows, without the final NUL. */
+#define SC_DNS_NAME_MAX 253
+
 typedef struct sc_config_member_t {
-    char host[SC_HOST_MAX + 1]; /**< name or address as written */
+    char host[SC_DNS_NAME_MAX + 1]; /**< name or address */
     apr_uint32_t port;
     char route[SC_ROUTE_MAX + 1]; /**< "" when not given */
 } sc_config_member_t;
-
-/** Longest name that DNS knows, without the final NUL. */
-#define SC_DNS_NAME_MAX 253
 
 /** Most session maps of a Tomcat cluster that are followed. */
 #define SC_TOMCAT_MAPS_MAX 8

@@ -110,6 +110,9 @@ void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout);
 
 /* ---- for the parent ------------------------------------------------------------------------- */
 
+/** Connections that the kernel accepts for the receiver in advance. */
+#define SC_RECEIVER_BACKLOG 511
+
 /**
  * Create, bind and listen: address:port, or the next free port up to port + auto_bind - 1.
  * @param port in: first to try; out: bound
@@ -118,8 +121,8 @@ void sc_net_drain(sc_net_t *net, apr_interval_time_t timeout);
 apr_status_t sc_receiver_listen(const char *address, apr_uint32_t *port, apr_uint32_t auto_bind,
                                 int *fd);
 /** The address "auto" stands for: that of the interface towards the group (or the first static
- *  member), loopback only when that is loopback. Numeric text into out. @return APR_SUCCESS, error
- */
+ *  member), loopback only when that is loopback. Numeric text into out. @return APR_SUCCESS;
+ *  APR_INCOMPLETE: the name of dns has no address now, this is the one towards the world; error */
 apr_status_t sc_receiver_auto(const sc_config_t *c, char out[SC_HOST_MAX + 1], apr_pool_t *scratch);
 /** UDP socket bound to the group's port, joined, ready to send (tribes-protocol 1.3, 1.5).
  *  @return APR_SUCCESS; the error of the call that failed, its name in *what */

@@ -15,8 +15,6 @@
 
 #include "net.h"
 
-#define BACKLOG 511
-
 /* ---- listening ------------------------------------------------------------------------------ */
 
 static apr_status_t listen_at(const sc_member_t *at, apr_uint32_t port, int *fd,
@@ -47,7 +45,7 @@ static apr_status_t listen_at(const sc_member_t *at, apr_uint32_t port, int *fd,
     }
     /* two sockets may share a port until one of them listens, so that is part of the attempt */
     if (setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-        bind(s, (struct sockaddr *)&a, len) != 0 || listen(s, BACKLOG) != 0 ||
+        bind(s, (struct sockaddr *)&a, len) != 0 || listen(s, SC_RECEIVER_BACKLOG) != 0 ||
         getsockname(s, (struct sockaddr *)&a, &len) != 0) {
         rv = errno;
         close(s);
@@ -129,7 +127,10 @@ static apr_status_t auto_dns(const sc_config_t *c, char out[SC_HOST_MAX + 1], ap
     }
     /* an address that nobody has, and nothing is sent to it */
     rv = apr_sockaddr_info_get(&sa, "192.0.2.1", APR_UNSPEC, (apr_port_t)c->dns.port, 0, scratch);
-    return rv == APR_SUCCESS ? address_towards(sa, out, scratch) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = address_towards(sa, out, scratch);
+    }
+    return rv == APR_SUCCESS ? APR_INCOMPLETE : rv;
 }
 
 /** Towards the first static member that is not reached by loopback, else loopback. */

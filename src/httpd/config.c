@@ -13,13 +13,13 @@
 #include "options.h"
 #include "snapshot.h"
 #include "provider.h"
+#include "retained.h"
 #include "secret.h"
 
 #include "ap_provider.h"
 #include "util_mutex.h"
 #include "apr_lib.h"
 #include "sc_interceptor.h"
-#include "sc_transport.h"
 
 APLOG_USE_MODULE(session_cluster);
 
@@ -250,6 +250,31 @@ static void check_membership(check_t *c, const sc_server_conf_t *conf)
     }
 }
 
+/* Members of dns are found at one port: whoever receives elsewhere stays alone. */
+static void check_dns_port(check_t *c, const sc_server_conf_t *conf)
+{
+    const sc_config_t *e = &conf->engine;
+    apr_uint32_t port = e->receiver.advertise_port;
+
+    if (e->membership != SC_MEMBERSHIP_DNS || e->dns.port == 0) {
+        return;
+    }
+    if (port != 0 && port != e->dns.port) {
+        complain(c,
+                 "SC0144: SessionClusterMembership dns port=%u, but SessionClusterReceiver "
+                 "advertisePort=%u: the other members look for this node at port %u; say the same "
+                 "port in both",
+                 e->dns.port, port, e->dns.port);
+    } else if (port == 0 && conf->receiver_port != e->dns.port) {
+        complain(
+            c,
+            "SC0144: SessionClusterMembership dns port=%u, but SessionClusterReceiver port=%u: "
+            "the other members look for this node at port %u; say the same port in both, or "
+            "advertisePort=%u if that is translated",
+            e->dns.port, conf->receiver_port, e->dns.port, e->dns.port);
+    }
+}
+
 static void check_receiver(check_t *c, const sc_server_conf_t *conf)
 {
     const sc_config_t *e = &conf->engine;
@@ -273,7 +298,7 @@ static void check_receiver(check_t *c, const sc_server_conf_t *conf)
     }
     apr_cpystrn(address, conf->receiver_address, sizeof(address));
     if (strcmp(address, "auto") == 0) {
-        apr_status_t rv = sc_receiver_auto(e, address, c->p);
+        apr_status_t why, rv = sc_resources_auto(conf, address, &why, c->p);
 
         if (rv != APR_SUCCESS) {
             complain(c,
@@ -403,42 +428,81 @@ static void check_sizes(check_t *c, const sc_server_conf_t *conf)
     }
 }
 
-/** Whether a static member is this node itself: all nodes may share one list. */
-static int is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
+typedef enum self_t { SELF_NO, SELF_YES, SELF_PERHAPS } self_t;
+
+/** Whether a numeric address is where this node receives. */
+static int is_own_address(const sc_server_conf_t *conf, const char *host)
 {
-    return (m->route[0] && strcmp(m->route, conf->engine.route) == 0) ||
-           (m->port == conf->receiver_port && strcmp(m->host, conf->receiver_address) == 0) ||
-           (conf->engine.receiver.advertise_address[0] &&
-            strcmp(m->host, conf->engine.receiver.advertise_address) == 0 &&
-            m->port == (conf->engine.receiver.advertise_port ? conf->engine.receiver.advertise_port
-                                                             : conf->receiver_port));
+    /* "auto" is one of them; which one may be another one at the next start */
+    return strcmp(conf->receiver_address, "auto") == 0 || sc_is_any(conf->receiver_address)
+               ? sc_is_local(host)
+               : strcmp(host, conf->receiver_address) == 0;
 }
 
-/* How many nodes a static list makes, this one included. When others are listed with their routes,
- * a member without one is a balancer, which has none.
- * @param balancers receives how many were taken for such; may be NULL */
-static apr_uint32_t count_nodes(const sc_server_conf_t *conf, apr_uint32_t *balancers)
+/** Whether a static member is this node itself: all nodes may share one list. Of a name nobody
+ *  knows without a name server. */
+static self_t is_self(const sc_server_conf_t *conf, const sc_config_member_t *m)
+{
+    const sc_config_t *e = &conf->engine;
+    apr_uint32_t advertised =
+        e->receiver.advertise_port ? e->receiver.advertise_port : conf->receiver_port;
+
+    if (m->route[0] && strcmp(m->route, e->route) == 0) {
+        return SELF_YES;
+    }
+    if (m->port != conf->receiver_port && m->port != advertised) {
+        return SELF_NO;
+    }
+    if (!sc_is_numeric(m->host)) {
+        return m->route[0] ? SELF_NO : SELF_PERHAPS;
+    }
+    return (m->port == conf->receiver_port && is_own_address(conf, m->host)) ||
+                   (m->port == advertised && strcmp(m->host, e->receiver.advertise_address) == 0)
+               ? SELF_YES
+               : SELF_NO;
+}
+
+/** What a static list says. */
+typedef struct census_t {
+    apr_uint32_t nodes;               /* this one included */
+    apr_uint32_t balancers;           /* members that were taken for such */
+    const sc_config_member_t *unsure; /* counted as another node, and may be this one */
+} census_t;
+
+/* When others are listed with their routes, a member without one is a balancer, which has none. */
+static census_t count_nodes(const sc_server_conf_t *conf)
 {
     const sc_config_t *e = &conf->engine;
     apr_uint32_t others = 0, routed = 0;
+    census_t census = {0};
+    int found = 0;
 
     for (apr_uint32_t i = 0; i < e->nmembers; i++) {
-        if (!is_self(conf, &e->member[i])) {
+        self_t self = is_self(conf, &e->member[i]);
+
+        if (self == SELF_YES && found++ && !e->member[i].route[0]) {
+            self = SELF_PERHAPS; /* two of them are on this machine */
+        }
+        if (self != SELF_YES) {
             others++;
             routed += e->member[i].route[0] != '\0';
         }
+        if (self == SELF_PERHAPS && !census.unsure) {
+            census.unsure = &e->member[i];
+        }
     }
-    if (balancers) {
-        *balancers = routed ? others - routed : 0;
+    if (found == 1 || routed || e->role != SC_ROLE_NODE) {
+        census.unsure = NULL; /* it is another one, or a balancer: neither counts twice */
     }
-    return (routed ? routed : others) + (e->role == SC_ROLE_NODE);
+    census.balancers = routed ? others - routed : 0;
+    census.nodes = (routed ? routed : others) + (e->role == SC_ROLE_NODE);
+    return census;
 }
 
 static void check_quorum(check_t *c, sc_server_conf_t *conf)
 {
     sc_config_t *e = &conf->engine;
-    apr_uint32_t balancers;
-    apr_uint32_t nodes = count_nodes(conf, &balancers);
+    census_t census = count_nodes(conf);
 
     if (e->quorum == 0) {
         return;
@@ -454,17 +518,23 @@ static void check_quorum(check_t *c, sc_server_conf_t *conf)
                         "group or a DNS name should have; give the number that must be alive, for "
                         "instance 2 of 3");
         }
+    } else if (e->quorum == SC_QUORUM_MAJORITY && census.unsure) {
+        complain(c,
+                 "SC0140: SessionClusterQuorum On cannot count the nodes: SessionClusterMember "
+                 "%s:%u may be this node or another one; say route= with each member that is a "
+                 "node, or give the number that must be alive",
+                 census.unsure->host, census.unsure->port);
     } else if (e->quorum == SC_QUORUM_MAJORITY) {
-        e->quorum = nodes / 2 + 1;
-        if (balancers) {
+        e->quorum = census.nodes / 2 + 1;
+        if (census.balancers) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE | APLOG_STARTUP, 0, c->s,
                          "SC0124: SessionClusterQuorum On: %u of %u nodes; members without route= "
                          "(%u) are taken for balancers",
-                         e->quorum, nodes, balancers);
+                         e->quorum, census.nodes, census.balancers);
         }
-    } else if (e->quorum > nodes) {
+    } else if (e->quorum > census.nodes) {
         complain(c, "SC0116: SessionClusterQuorum %u can never be reached: there are %u nodes",
-                 e->quorum, nodes);
+                 e->quorum, census.nodes);
     }
 }
 
@@ -472,14 +542,18 @@ static void check_quorum(check_t *c, sc_server_conf_t *conf)
 static void check_backups(const check_t *c, const sc_server_conf_t *conf)
 {
     const sc_config_t *e = &conf->engine;
-    apr_uint32_t nodes = count_nodes(conf, NULL);
+    census_t census = count_nodes(conf);
+    apr_uint32_t others = census.nodes - 1 - (census.unsure != NULL);
 
     if (e->manager == SC_MANAGER_BACKUP && e->role == SC_ROLE_NODE &&
-        e->membership == SC_MEMBERSHIP_STATIC && e->nmembers > 0 && e->backup.backups >= nodes) {
+        e->membership == SC_MEMBERSHIP_STATIC && e->nmembers > 0 && e->backup.backups > others) {
         ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, c->s,
                      "SC0123: SessionClusterManager backups=%u cannot be reached: besides this "
-                     "node the list of members has %u; there will be that many backups",
-                     e->backup.backups, nodes - 1);
+                     "node the list of members has %u%s; there will be that many backups",
+                     e->backup.backups, others,
+                     census.unsure ? apr_psprintf(c->p, " (if %s:%u is this one; route= would say)",
+                                                  census.unsure->host, census.unsure->port)
+                                   : "");
     }
 }
 
@@ -538,6 +612,7 @@ int sc_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     }
     check_membership(&c, conf);
     check_receiver(&c, conf);
+    check_dns_port(&c, conf);
     check_secret(&c, conf);
     check_tomcat(&c, conf);
     check_sizes(&c, conf);

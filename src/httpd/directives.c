@@ -80,6 +80,8 @@ static const char *set_role(cmd_parms *cmd, void *dir, const char *arg)
 static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     static const char right[] = "multicast, static or dns, then key=value";
+    static const char cloud[] = "multicast, static or dns (name= of a headless service with "
+                                "publishNotReadyAddresses: true), then key=value";
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
 
@@ -105,6 +107,9 @@ static const char *set_membership(cmd_parms *cmd, void *dir, int argc, char *con
     if (ap_cstr_casecmp(argv[0], "dns") == 0) {
         conf->engine.membership = SC_MEMBERSHIP_DNS;
         return sc_options_parse(cmd, conf, sc_dns_options, NULL, argc - 1, argv + 1);
+    }
+    if (ap_cstr_casecmp(argv[0], "kubernetes") == 0 || ap_cstr_casecmp(argv[0], "cloud") == 0) {
+        return wrong(cmd, cloud, argv[0]);
     }
     return wrong(cmd, right, argv[0]);
 }
@@ -133,7 +138,10 @@ static const char *add_member(cmd_parms *cmd, void *dir, int argc, char *const a
             return err;
         }
         if (ap_cstr_casecmp(key, "route") != 0) {
-            return apr_psprintf(cmd->pool, "%s knows route=; not \"%s\"", cmd->cmd->name, key);
+            err = sc_option_refused(cmd, sc_member_options, key);
+            return err ? err
+                       : apr_psprintf(cmd->pool, "%s knows route=; not \"%s\"", cmd->cmd->name,
+                                      key);
         }
         right = sc_check_route(value);
         if (right) {
@@ -223,7 +231,7 @@ static const char *bad_send_options(apr_int64_t n)
     if (n < 0 || n & ~known) {
         return "there are no other bits for session messages";
     }
-    if (!(n & (SC_OPT_SYNCHRONIZED_ACK | SC_OPT_ASYNCHRONOUS))) {
+    if (!(n & known)) {
         return "nobody would wait until the other members have the change; 8 says so openly";
     }
     return NULL;
@@ -231,7 +239,7 @@ static const char *bad_send_options(apr_int64_t n)
 
 static const char *set_send_options(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    static const char right[] = "4, 6, 8, 10, 12 or 14, or words of synchronized_ack, use_ack, "
+    static const char right[] = "2, 4, 6, 8, 10, 12 or 14, or words of synchronized_ack, use_ack, "
                                 "asynchronous with commas between";
     sc_server_conf_t *conf;
     const char *err = global(cmd, &conf);
@@ -671,7 +679,7 @@ const command_rec sc_directives[] = {
                   "this node's route, which stands behind the id in the cookie"),
     AP_INIT_TAKE1("SessionClusterRole", set_role, NULL, RSRC_CONF, "node (default) or balancer"),
     AP_INIT_TAKE_ARGV("SessionClusterMembership", set_membership, NULL, RSRC_CONF,
-                      "multicast or static, then key=value; none given: stand-alone"),
+                      "multicast, static or dns, then key=value; none given: stand-alone"),
     AP_INIT_TAKE_ARGV("SessionClusterMember", add_member, NULL, RSRC_CONF,
                       "a static member: host:port [route=name]; repeatable"),
     AP_INIT_TAKE_ARGV("SessionClusterReceiver", set_receiver, NULL, RSRC_CONF,
@@ -680,7 +688,7 @@ const command_rec sc_directives[] = {
     AP_INIT_TAKE_ARGV("SessionClusterSender", set_sender, NULL, RSRC_CONF,
                       "how it is sent: timeout= maxRetryAttempts= maxQueueSize="),
     AP_INIT_TAKE_ARGV("SessionClusterSendOptions", set_send_options, NULL, RSRC_CONF,
-                      "4, 6 (default), 8 or 10, or words; timeout=ms onTimeout=serve|fail"),
+                      "2, 4, 6 (default), 8 or 10, or words; timeout=ms onTimeout=serve|fail"),
     AP_INIT_TAKE_ARGV("SessionClusterManager", set_manager, NULL, RSRC_CONF,
                       "delta (default) or backup, then key=value"),
     AP_INIT_TAKE_ARGV("SessionClusterInterceptor", add_interceptor, NULL, RSRC_CONF,

@@ -24,13 +24,16 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <dirent.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +69,9 @@ APLOG_USE_MODULE(session_cluster);
 /** After a restart has begun the engine waits so long for its confirmation. */
 #define CONFIRM_TIME apr_time_from_sec(60)
 
+/** Descriptors of an engine: those of its loop (engine.c), and some files. */
+#define FILES_WANTED 6144
+
 /** The one object of this process. */
 static sc_httpd_t self;
 
@@ -74,7 +80,7 @@ sc_httpd_t *sc_httpd(void)
     return &self;
 }
 
-static sc_retained_t *retained_get(void)
+sc_retained_t *sc_process_retained(void)
 {
     return ap_retained_data_get(RETAINED_KEY);
 }
@@ -206,32 +212,66 @@ static void on_event(void *baton, const sc_told_t *told)
     sc_listeners_tell(p->server, p->listeners, told);
 }
 
-/* Descriptors of other modules (listening sockets, pipes, lock files) would stay open in a process
- * that outlives restarts: a stopped instance could then not bind its ports again. */
-static void close_inherited(const int *keep, int nkeep)
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* As many as the process may have had open when they were: a limit that was lowered since says
+ * nothing about them. */
+static int highest_open(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
-    int fds[1024];
-    int n = 0;
+    int highest = dir ? STDERR_FILENO : 65535;
 
-    if (!dir) {
+    while (dir && (entry = readdir(dir)) != NULL) {
+        int fd = atoi(entry->d_name);
+
+        highest = fd > highest ? fd : highest;
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return highest;
+}
+
+static void close_range_of(int first, int last)
+{
+    if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0u) == 0) {
         return;
     }
-    while (n < 1024 && (entry = readdir(dir)) != NULL) {
-        int fd = atoi(entry->d_name);
-        int kept = fd <= STDERR_FILENO || fd == dirfd(dir);
+    last = last == INT_MAX ? highest_open() : last; /* a kernel before 5.9 */
+    while (first <= last) {
+        close(first++);
+    }
+}
 
-        for (int i = 0; !kept && i < nkeep; i++) {
-            kept = keep[i] == fd;
-        }
-        if (!kept) {
-            fds[n++] = fd;
+/* Descriptors of other modules (listening sockets, pipes, lock files) would stay open in a process
+ * that outlives restarts: a stopped instance could then not bind its ports again. */
+static void close_inherited(int *keep, int nkeep)
+{
+    int first = STDERR_FILENO + 1;
+
+    qsort(keep, (size_t)nkeep, sizeof(*keep), by_number);
+    for (int i = 0; i < nkeep; i++) {
+        if (keep[i] >= first) {
+            close_range_of(first, keep[i] - 1);
+            first = keep[i] + 1;
         }
     }
-    closedir(dir);
-    while (n > 0) {
-        close(fds[--n]);
+    close_range_of(first, INT_MAX);
+}
+
+/* Room for all that its loop may watch: what is not there would be missing for links of children
+ * and lines to members, too, when strangers have used it up. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_WANTED) {
+        limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
 }
 
@@ -263,8 +303,12 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     int keep[] = {kept->link_fd, kept->listen_fd, kept->group_fd, control, log_fd(s)};
 
     setpgid(0, 0);
+    if (kept->own->config.secret.count > 0) {
+        (void)sc_vault_lock();
+    }
     engine_signals();
     close_inherited(keep, sizeof(keep) / sizeof(keep[0]));
+    raise_limit();
     /* a pool of its own: the parent's are copies that nobody clears here */
     apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
     if (ap_run_drop_privileges(pool, s) != OK) {
@@ -279,6 +323,15 @@ static void engine_main(sc_retained_t *kept, int control, server_rec *s)
     }
     if (getppid() != kept->parent) {
         _exit(0);
+    }
+    if (kept->own->config.secret.count > 0 &&
+        (!sc_vault() || sc_vault()->count != kept->own->config.secret.count)) {
+        /* without its keys everything would go out as it is */
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "SC0643: the keys of SessionClusterSecret are not there (%u of %u); the "
+                     "engine ends; restart httpd",
+                     sc_vault() ? sc_vault()->count : 0, kept->own->config.secret.count);
+        _exit(1);
     }
 
     p.server = s;
@@ -440,7 +493,7 @@ static void engine_ended(int reason, void *data, int status)
 
 int sc_process_monitor(apr_pool_t *p, server_rec *s)
 {
-    sc_retained_t *kept = retained_get();
+    sc_retained_t *kept = sc_process_retained();
     apr_status_t rv;
 
     (void)p;
@@ -492,7 +545,7 @@ void sc_process_hand_over(sc_retained_t *kept)
  * own record says which kind of end it is. */
 void sc_process_log_written(const ap_errorlog_info *info, const char *line)
 {
-    sc_retained_t *kept = retained_get();
+    sc_retained_t *kept = sc_process_retained();
     const ap_unixd_mpm_retained_data *mpm;
 
     (void)info;
@@ -541,7 +594,7 @@ void sc_process_end(sc_retained_t *kept)
  * before APR ends it. */
 static apr_status_t config_goes(void *data)
 {
-    sc_retained_t *kept = retained_get();
+    sc_retained_t *kept = sc_process_retained();
 
     (void)data;
     if (!kept || kept->parent != getpid() || !kept->running) {
@@ -628,9 +681,10 @@ static sc_retained_t *retained_make(void)
 int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     sc_server_conf_t *conf = self.conf;
-    sc_retained_t *kept = retained_get();
+    sc_retained_t *kept = sc_process_retained();
     char build[sizeof(kept->own->build)];
     apr_status_t rv;
+    int ran;
 
     (void)plog;
     self.server = s;
@@ -652,8 +706,11 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     make_own(kept, s, ptemp);
     sc_config_collect_contexts(conf, s, ptemp);
     sc_tomcat_prepare(conf, s, ptemp);
-    if (sc_resources_store(kept, conf, s, &self.store, pconf) != APR_SUCCESS ||
-        sc_resources_sockets(kept, conf, s, ptemp) != APR_SUCCESS ||
+    if (sc_resources_store(kept, conf, s, &self.store, pconf) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ran = kept->running; /* it may have to give way to a new listener */
+    if (sc_resources_sockets(kept, conf, s, ptemp) != APR_SUCCESS ||
         sc_central_prepare(s, pconf, ptemp) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -669,11 +726,13 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         tell(kept, 'L', log_fd(s));
         watch_engine(kept);
     } else {
-        if (kept->running) {
+        if (ran) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "SC0616: the %s has changed; the engine is replaced, sessions stay",
                          strcmp(kept->own->build, build) ? "module's file, or a listener's,"
                                                          : "configuration");
+        }
+        if (kept->running) {
             sc_process_hand_over(kept);
         }
         kept->own->config = conf->engine;
@@ -691,7 +750,7 @@ int sc_process_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
 
 void sc_process_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    sc_retained_t *kept = retained_get();
+    sc_retained_t *kept = sc_process_retained();
     apr_status_t rv;
 
     if (!kept || !self.store) {

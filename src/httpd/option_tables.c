@@ -27,6 +27,7 @@
 #define NO_THREADS "the engine is one event loop, it has no threads to count"
 #define NO_LINGER "what is still to be sent when a connection is closed is the kernel's business"
 #define NO_URGENT "there is no urgent data in this protocol"
+#define OWN_NAME(name) "it is called " name " here"
 #define REUSED "it is always set: a restart must not wait for old connections"
 
 /* What both ends of a connection have. */
@@ -47,9 +48,25 @@
         {"dropTime", OPTION_NUMBER, AT(engine.mcast.drop_ms), 100, 600000, "milliseconds", NULL},  \
         {"domain", OPTION_TEXT,    AT(engine.mcast.domain), 0, SIZE(engine.mcast.domain),          \
          NULL,     sc_check_domain},                                                               \
+        REFUSED("mcastDropTime", OWN_NAME("dropTime")),                                            \
+        REFUSED("mcastFrequency", OWN_NAME("frequency")),                                          \
+        REFUSED("payload", "it is made of SessionClusterRoute, SessionClusterAnnounce and more"),  \
+        REFUSED("soTimeout", NO_BLOCKING),                                                         \
     {                                                                                              \
         "foreign", OPTION_CHOICE, AT(engine.mcast.accept_foreign), 0, 0, "refuse|accept", NULL     \
     }
+
+#define NO_GROUP "it has no group to join"
+/* What only a group needs. */
+#define GROUP_REFUSED                                                                              \
+    REFUSED("bind", "it has no group; see SessionClusterReceiver address="),                       \
+        REFUSED("ttl", "it sends no multicast"),                                                   \
+        REFUSED("localLoopbackDisabled", "it sends no multicast"),                                 \
+        REFUSED("recoveryEnabled", NO_GROUP), REFUSED("recoveryCounter", NO_GROUP),                \
+        REFUSED("recoverySleepTime", NO_GROUP)
+
+#define OF_DNS "see SessionClusterMembership dns"
+#define BY_FREQUENCY "frequency= and dropTime= say when a silent member is given up"
 
 const option_t sc_multicast_options[] = {
     {"address", OPTION_TEXT, AT(engine.mcast.address), 0, SIZE(engine.mcast.address), NULL,
@@ -64,20 +81,26 @@ const option_t sc_multicast_options[] = {
      NULL},
     {"recoverySleepTime", OPTION_NUMBER, AT(engine.mcast.recovery_ms), 100, 600000, "milliseconds",
      NULL},
-    REFUSED("soTimeout", NO_BLOCKING),
+    REFUSED("mcastAddr", OWN_NAME("address")),
+    REFUSED("mcastPort", OWN_NAME("port")),
+    REFUSED("mcastBindAddress", OWN_NAME("bind")),
+    REFUSED("mcastTTL", OWN_NAME("ttl")),
+    REFUSED("name", OF_DNS),
+    REFUSED("refresh", OF_DNS),
+    REFUSED("expirationTime", BY_FREQUENCY),
+    REFUSED("pingInterval", BY_FREQUENCY),
     END_OF_TABLE};
 
 #define BY_MEMBER "static members are named by SessionClusterMember host:port"
-
-#define BY_FREQUENCY "frequency= and dropTime= say when a silent member is given up"
 #define NO_RPC "members are greeted with messages that need no answer"
 
 const option_t sc_static_options[] = {
     MEMBERSHIP_OPTIONS,
     REFUSED("address", BY_MEMBER),
     REFUSED("port", BY_MEMBER),
-    REFUSED("bind", "it has no group; see SessionClusterReceiver address="),
-    REFUSED("ttl", "it sends no multicast"),
+    GROUP_REFUSED,
+    REFUSED("name", OF_DNS),
+    REFUSED("refresh", OF_DNS),
     REFUSED("expirationTime", BY_FREQUENCY),
     REFUSED("pingInterval", BY_FREQUENCY),
     REFUSED("connectTimeout", "SessionClusterSender timeout= bounds it"),
@@ -91,9 +114,13 @@ const option_t sc_dns_options[] = {
     {"port", OPTION_NUMBER, AT(engine.dns.port), 1, 65535, "a number", NULL},
     {"refresh", OPTION_NUMBER, AT(engine.dns.refresh_ms), 100, 3600000, "milliseconds", NULL},
     REFUSED("address", "its members are the addresses of name="),
-    REFUSED("bind", "it has no group; see SessionClusterReceiver address="),
-    REFUSED("ttl", "it sends no multicast"),
+    GROUP_REFUSED,
+    REFUSED("membershipProviderClassName", "the word dns says it"),
+    REFUSED("namespace", "name= is the whole name"),
     REFUSED("expirationTime", BY_FREQUENCY),
+    REFUSED("pingInterval", BY_FREQUENCY),
+    REFUSED("rpcTimeout", NO_RPC),
+    REFUSED("useThread", NO_THREADS),
     REFUSED("connectTimeout", "SessionClusterSender timeout= bounds it"),
     REFUSED("readTimeout", "a look-up that does not end is given up, and asked again"),
     END_OF_TABLE};
@@ -103,8 +130,8 @@ const option_t sc_receiver_options[] = {
      sc_check_receiver},
     {"port", OPTION_NUMBER, AT(receiver_port), 1, 65535, "a number", NULL},
     {"autoBind", OPTION_NUMBER, AT(receiver_auto_bind), 1, 1000, "a number of ports", NULL},
-    {"maxConnections", OPTION_NUMBER, AT(engine.receiver.max_connections), 4, 65535, "a number",
-     NULL},
+    {"maxConnections", OPTION_NUMBER, AT(engine.receiver.max_connections), 4, SC_CONNECTIONS_MAX,
+     "a number", NULL},
     {"maxFrame", OPTION_BYTES, AT(engine.receiver.max_frame), 64 * KIB, 1024 * MIB, NULL, NULL},
     {"advertiseAddress", OPTION_TEXT, AT(engine.receiver.advertise_address), 0,
      SIZE(engine.receiver.advertise_address), NULL, sc_check_advertised},
@@ -117,6 +144,13 @@ const option_t sc_receiver_options[] = {
     REFUSED("timeout", NO_BLOCKING),
     REFUSED("maxThreads", NO_THREADS),
     REFUSED("minThreads", NO_THREADS),
+    REFUSED("maxTasks", NO_THREADS),
+    REFUSED("minTasks", NO_THREADS),
+    REFUSED("daemon", NO_THREADS),
+    REFUSED("bind", "address= is what it is bound to"),
+    REFUSED("host", "advertiseAddress= is what the others are told"),
+    REFUSED("tcpListenAddress", OWN_NAME("address")),
+    REFUSED("tcpListenPort", OWN_NAME("port")),
     REFUSED("maxIdleTime", NO_THREADS),
     REFUSED("direct", "there are no Java buffers"),
     REFUSED("useBufferPool", "there are no Java buffers"),
@@ -130,6 +164,7 @@ const option_t sc_sender_options[] = {
     {"maxQueueSize", OPTION_BYTES, AT(engine.sender.max_queue), 64 * KIB, 2047 * MIB, NULL, NULL},
     REFUSED("poolSize", NO_POOL),
     REFUSED("maxWait", NO_POOL),
+    REFUSED("limit", NO_POOL),
     {"keepAliveCount", OPTION_SIGNED, AT(engine.sender.keep_count), -1, 1000000000,
      "a number of frames (-1: any)", NULL},
     {"keepAliveTime", OPTION_SIGNED, AT(engine.sender.keep_ms), -1, 86400000,
@@ -139,6 +174,18 @@ const option_t sc_sender_options[] = {
      "a refused message always counts as not delivered; see SessionClusterSendOptions onTimeout=",
      NULL},
     REFUSED("directBuffer", "there are no Java buffers"),
+    END_OF_TABLE};
+
+/* SessionClusterMember: besides route=, which has no place of its own (directives.c). */
+const option_t sc_member_options[] = {
+    REFUSED("domain", "a member says itself what its SessionClusterMembership domain= is"),
+    REFUSED("uniqueId", "a node of this module has a new one in each life; for a Tomcat see "
+                        "SessionClusterInterceptor StaticMembership"),
+    REFUSED("securePort", "it has no effect in Tomcat, and none here"),
+    REFUSED("udpPort", "a member says itself what its SessionClusterReceiver udpPort= is"),
+    REFUSED("payload", "a member says itself what is in it"),
+    REFUSED("host", "it is written host:port, without a name"),
+    REFUSED("port", "it is written host:port, without a name"),
     END_OF_TABLE};
 
 const option_t sc_send_options[] = {

@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "apr_lib.h"
 
@@ -143,10 +145,11 @@ const char *sc_parse_host_port(apr_pool_t *p, const char *text, char *host, apr_
             }
         }
     }
-    if (to - from > SC_HOST_MAX) {
-        return apr_psprintf(p, "a host name or address of at most %d bytes", SC_HOST_MAX);
+    if (to - from > SC_DNS_NAME_MAX) {
+        return apr_psprintf(p, "a host name or address of at most %d bytes", SC_DNS_NAME_MAX);
     }
-    sc_config_text(host, SC_HOST_MAX + 1, apr_pstrmemdup(p, from, (apr_size_t)(to - from)));
+    sc_config_text(host, SC_DNS_NAME_MAX + 1,
+                   sc_plain_address(p, apr_pstrmemdup(p, from, (apr_size_t)(to - from))));
     *port = (apr_uint32_t)n;
     return NULL;
 }
@@ -161,13 +164,43 @@ const char *sc_check_route(const char *value)
     return NULL;
 }
 
-const char *sc_check_bind(const char *value)
+int sc_is_numeric(const char *host)
 {
     struct in6_addr in;
 
-    return inet_pton(AF_INET, value, &in) == 1 || inet_pton(AF_INET6, value, &in) == 1
-               ? NULL
-               : "a numeric address of this machine";
+    return inet_pton(AF_INET, host, &in) == 1 || inet_pton(AF_INET6, host, &in) == 1;
+}
+
+const char *sc_plain_address(apr_pool_t *p, const char *text)
+{
+    char plain[INET6_ADDRSTRLEN];
+    struct in6_addr in6;
+    int mapped;
+
+    if (inet_pton(AF_INET6, text, &in6) != 1) {
+        return text;
+    }
+    mapped = IN6_IS_ADDR_V4MAPPED(&in6);
+    return inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? &in6.s6_addr[12] : &in6.s6_addr[0],
+                     plain, sizeof(plain))
+               ? apr_pstrdup(p, plain)
+               : text;
+}
+
+static int is_link_local(const char *address)
+{
+    struct in6_addr in6;
+
+    return inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_LINKLOCAL(&in6);
+}
+
+const char *sc_check_bind(const char *value)
+{
+    if (is_link_local(value)) {
+        return "a numeric address of this machine that is not link-local (fe80::...): such a one "
+               "means nothing without the name of an interface";
+    }
+    return sc_is_numeric(value) ? NULL : "a numeric address of this machine";
 }
 
 const char *sc_check_group(const char *value)
@@ -232,7 +265,7 @@ static int is_address(const char *value)
         return !IN_MULTICAST(ntohl(in.s_addr));
     }
     return inet_pton(AF_INET6, value, &in6) == 1 && !IN6_IS_ADDR_MULTICAST(&in6) &&
-           !IN6_IS_ADDR_LINKLOCAL(&in6);
+           !is_link_local(value);
 }
 
 /* Whether all addresses of the machine will do depends on advertiseAddress; see config.c. */
@@ -271,6 +304,33 @@ int sc_is_loopback(const char *address)
         return (ntohl(in.s_addr) >> 24) == 127;
     }
     return inet_pton(AF_INET6, address, &in6) == 1 && IN6_IS_ADDR_LOOPBACK(&in6);
+}
+
+int sc_is_local(const char *address)
+{
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at;
+    socklen_t len = sizeof(at.v4);
+    int fd, local;
+
+    memset(&at, 0, sizeof(at));
+    if (inet_pton(AF_INET, address, &at.v4.sin_addr) == 1) {
+        at.v4.sin_family = AF_INET;
+    } else if (inet_pton(AF_INET6, address, &at.v6.sin6_addr) == 1) {
+        at.v6.sin6_family = AF_INET6;
+        len = sizeof(at.v6);
+    } else {
+        return 0;
+    }
+    fd = socket(at.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    local = fd >= 0 && bind(fd, &at.sa, len) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return local;
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -318,6 +378,16 @@ static const option_t *look_up(const option_t *table, const option_t *more, cons
     return NULL;
 }
 
+const char *sc_option_refused(cmd_parms *cmd, const option_t *table, const char *key)
+{
+    unsigned int n;
+    const option_t *o = look_up(table, NULL, key, &n);
+
+    return o && o->kind == OPTION_REFUSED
+               ? apr_psprintf(cmd->pool, "%s has no %s: %s", cmd->cmd->name, o->name, o->what)
+               : NULL;
+}
+
 /* What the value of an option has to be, in words. */
 static const char *wanted(apr_pool_t *p, const option_t *o)
 {
@@ -348,6 +418,10 @@ static const char *store_value(apr_pool_t *p, sc_server_conf_t *conf, const opti
 
     switch (o->kind) {
     case OPTION_TEXT:
+        if (o->check == sc_check_bind || o->check == sc_check_receiver ||
+            o->check == sc_check_advertised || o->check == sc_check_group) {
+            value = sc_plain_address(p, value);
+        }
         right = o->check ? o->check(value) : NULL;
         if (!right && strlen(value) >= (apr_size_t)o->max) {
             right = apr_psprintf(p, "at most %d bytes", (int)o->max - 1);

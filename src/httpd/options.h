@@ -42,12 +42,17 @@ typedef struct option_t {
     "session messages travel over TCP only: in a datagram they would be lost without a word, "     \
     "and large ones do not fit"
 
+/** Most connections of members that a receiver may take: with those of strangers, the lines to
+ *  other members and the links of the children they fit into the engine's loop (engine.c). */
+#define SC_CONNECTIONS_MAX 400
+
 /* option_tables.c: one for each directive that takes key=value, or for each of its kinds */
 extern const option_t sc_multicast_options[];
 extern const option_t sc_static_options[];
 extern const option_t sc_dns_options[];
 extern const option_t sc_receiver_options[];
 extern const option_t sc_sender_options[];
+extern const option_t sc_member_options[];
 extern const option_t sc_send_options[];
 extern const option_t sc_manager_options[];
 extern const option_t sc_delta_options[];
@@ -65,6 +70,9 @@ extern const option_t sc_balancer_options[];
 const char *sc_options_parse(cmd_parms *cmd, sc_server_conf_t *conf, const option_t *table,
                              const option_t *more, int argc, char *const argv[]);
 
+/** Why an attribute of Tomcat is none here. @return NULL: the table does not refuse it */
+const char *sc_option_refused(cmd_parms *cmd, const option_t *table, const char *key);
+
 /** Cut "key=value". @return NULL, or what is wrong */
 const char *sc_option_split(cmd_parms *cmd, const char *arg, const char **key, const char **value);
 
@@ -73,12 +81,16 @@ apr_status_t sc_parse_bytes(const char *text, apr_int64_t *out);
 /** Digits only (and a leading minus). @return APR_SUCCESS or APR_EINVAL */
 apr_status_t sc_parse_number(const char *text, apr_int64_t *out);
 
-/** host:port or [v6]:port into host (SC_HOST_MAX + 1 bytes). @return NULL or what is right */
+/** host:port or [v6]:port into host (SC_DNS_NAME_MAX + 1 bytes). @return NULL or what is right */
 const char *sc_parse_host_port(apr_pool_t *p, const char *text, char *host, apr_uint32_t *port);
 
 /** Replace the content of a char array, the rest of it zeroed (configurations are compared as
  *  memory). The text must fit. */
 void sc_config_text(char *out, apr_size_t size, const char *text);
+
+/** One spelling for one numeric address, so that texts can be compared: IPv6 in its shortest form,
+ *  IPv4 mapped into it as IPv4. Any other text stays as it is. */
+const char *sc_plain_address(apr_pool_t *p, const char *text);
 
 /** Checks for OPTION_TEXT and others. @return NULL or what is right */
 const char *sc_check_route(const char *value);
@@ -96,9 +108,13 @@ const char *sc_check_prefix(const char *value);
 /** SessionClusterQuorum On, until the check of the whole configuration counts the members. */
 #define SC_QUORUM_MAJORITY APR_UINT32_MAX
 
+/** Whether it is an address and no name. */
+int sc_is_numeric(const char *host);
 /** Whether a numeric address stands for all of this machine's. */
 int sc_is_any(const char *address);
 /** Whether a numeric address is one of this machine only. */
 int sc_is_loopback(const char *address);
+/** Whether this machine has a numeric address now. */
+int sc_is_local(const char *address);
 
 #endif

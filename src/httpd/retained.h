@@ -16,15 +16,9 @@
 typedef struct sc_retained_own_t {
     sc_config_t config; /* what the engine runs with */
     char build[96];     /* which file of the module it runs */
-    struct {            /* what the sockets were made for */
+    struct {            /* what its socket was made for */
         char address[SC_HOST_MAX + 1];
-        apr_uint32_t first_port;
-        apr_uint32_t auto_bind;
-        apr_uint32_t port;
-    } receiver;
-    struct {
-        char address[SC_HOST_MAX + 1];
-        char bind[SC_HOST_MAX + 1];
+        char bind[SC_HOST_MAX + 1]; /* of its interface: bind=, else the receiver's address */
         apr_uint32_t port;
         apr_int32_t ttl;
         apr_uint32_t no_loopback;
@@ -54,6 +48,8 @@ typedef struct sc_retained_t {
     sc_retained_own_t *own; /* begun anew by a build that lays it out differently */
 } sc_retained_t;
 
+/** The record of this process; NULL: there was no start yet, as in a configtest. */
+sc_retained_t *sc_process_retained(void);
 /** End the running engine, without a good-bye, so that a successor can take its place. */
 void sc_process_hand_over(sc_retained_t *kept);
 /** End the running engine as at a stop, because nobody can go on with its memory: it leaves, and
@@ -67,6 +63,13 @@ apr_status_t sc_resources_store(sc_retained_t *kept, sc_server_conf_t *conf, ser
  *  the address and port that are really bound. What went wrong has been logged. */
 apr_status_t sc_resources_sockets(sc_retained_t *kept, sc_server_conf_t *conf, server_rec *s,
                                   apr_pool_t *ptemp);
+/**
+ * The address that "auto" stands for; when none is found, that of the listener from before this
+ * restart.
+ * @param why receives why none was found, APR_SUCCESS when one was
+ */
+apr_status_t sc_resources_auto(const sc_server_conf_t *conf, char out[SC_HOST_MAX + 1],
+                               apr_status_t *why, apr_pool_t *ptemp);
 /** Path of the UNIX socket that children call the engine on. */
 const char *sc_resources_link_path(apr_pool_t *p);
 

@@ -26,6 +26,9 @@ APLOG_USE_MODULE(session_cluster);
 #define EXEC_TIME apr_time_from_sec(30)
 #define STACK_USED 16384
 
+/** Characters of a secret that differ: random hexadecimal digits have more, nearly always. */
+#define DIFFERENT_MIN 8
+
 #define HOW_TO "make one with: openssl rand -hex 32"
 
 /* ---- the vault ------------------------------------------------------------------------------- */
@@ -55,6 +58,13 @@ sc_secrets_t *sc_vault(void)
     *(sc_secrets_t **)ap_retained_data_create(VAULT_KEY, sizeof(vault)) = vault;
     sc_vault_inherit(0);
     return vault;
+}
+
+int sc_vault_lock(void)
+{
+    sc_secrets_t *vault = vault_find();
+
+    return vault && mlock(vault, (apr_size_t)sysconf(_SC_PAGESIZE)) == 0;
 }
 
 void sc_vault_empty(void)
@@ -87,10 +97,31 @@ static __attribute__((noinline)) void wipe_stack(void)
     sc_cleanse(junk, sizeof(junk));
 }
 
+/** A secret that a person has typed to be done with it. */
+static int is_monotonous(const char *line, apr_size_t len)
+{
+    unsigned char seen[256] = {0};
+    int different = 0;
+
+    for (apr_size_t i = 0; i < len; i++) {
+        different += !seen[(unsigned char)line[i]];
+        seen[(unsigned char)line[i]] = 1;
+    }
+    sc_cleanse(seen, sizeof(seen));
+    return different < DIFFERENT_MIN;
+}
+
 static const char *add_line(apr_pool_t *p, const char *from, const char *line, apr_size_t len)
 {
-    apr_status_t rv = sc_secrets_add(sc_vault(), line, len);
+    apr_status_t rv;
 
+    if (len >= SC_SECRET_MIN && len <= SC_SECRET_LEN_MAX && is_monotonous(line, len)) {
+        return apr_psprintf(p,
+                            "a secret in %s has fewer than %d different characters: it could be "
+                            "guessed; " HOW_TO,
+                            from, DIFFERENT_MIN);
+    }
+    rv = sc_secrets_add(sc_vault(), line, len);
     wipe_stack();
     switch (rv) {
     case APR_SUCCESS:
@@ -344,6 +375,12 @@ const char *sc_secret_read(cmd_parms *cmd, sc_server_conf_t *conf, int argc, cha
     if (err) {
         sc_vault_empty();
         return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, err);
+    }
+    if (!sc_vault_lock()) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, errno, cmd->server,
+                     "SC0645: the keys of %s could be swapped to disk: their memory cannot be "
+                     "locked (ulimit -l)",
+                     cmd->cmd->name);
     }
     conf->engine.secret.count = vault->count;
     memcpy(conf->engine.secret.id, vault->id, sizeof(vault->id));

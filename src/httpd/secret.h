@@ -6,8 +6,8 @@
  * engine.
  *
  * What is derived from them lies in one page of memory of its own that survives restarts, is not in
- * core files, is not swapped, and is empty in every process that the parent forks, except the
- * engine.
+ * core files, is not swapped if the system lets us, and is empty in every process that the parent
+ * forks, except the engine.
  */
 #ifndef SC_HTTPD_SECRET_H
 #define SC_HTTPD_SECRET_H
@@ -17,6 +17,9 @@
 
 /** The page. @return NULL when there is no memory for it */
 sc_secrets_t *sc_vault(void);
+/** Keep it out of the swap: also in a process that was forked, which does not inherit that.
+ *  @return whether it is */
+int sc_vault_lock(void);
 /** Forget all: a configuration is about to be read; in a child: nothing of it is needed. */
 void sc_vault_empty(void);
 /** Whether a process that is forked now gets what is in it. */

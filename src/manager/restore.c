@@ -456,6 +456,12 @@ void sc_restore_start(sc_manager_t *m)
     apr_cpystrn(r->self.route, m->config->route, sizeof(r->self.route));
     if (is_refused(m, read_meta(r))) {
         restore_free(m);
+    } else if (m->cfg.ring != NULL && m->cfg.ring->count > 0 && !r->reader.seal.encrypted) {
+        sc_log(m->cfg.log, SC_LOG_WARNING, 0,
+               "SC0644: the snapshot %s is not encrypted although there is a secret: it is from "
+               "before, or somebody has put it there; it is taken this once, since its owner and "
+               "mode are right, and written encrypted from now on",
+               m->config->snapshot.path);
     }
 }
 

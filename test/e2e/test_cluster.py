@@ -269,7 +269,7 @@ def test_touches_keep_the_replica_alive(farm):
     assert on(n2, one).values() == {"a": "1"}
 
 
-@pytest.mark.parametrize("options", ["4", "6", "8", "10"])
+@pytest.mark.parametrize("options", ["2", "4", "6", "8", "10"])
 def test_send_options(farm, options):
     cluster = farm.cluster(2, options=f"SessionClusterSendOptions {options}\n").start()
     n1, n2 = cluster.nodes
@@ -282,6 +282,46 @@ def test_send_options(farm, options):
     assert len(on(n2, one).values()) == 11
     one.op("clear=1")
     wait_until(lambda: n2.sessions() == 0, 5, "removal replicated")
+
+
+@pytest.mark.parametrize("options,hung", [("2", 503), ("use_ack", 503), ("3", 503), ("4", 200)])
+def test_receipt_is_waited_for(farm, options, hung):
+    """USE_ACK means what it means in Tribes: the member has it; not that it was handed to the
+    network."""
+    cluster = farm.cluster(2, membership="static frequency=200 dropTime=60000", children=1,
+                           options=f"SessionClusterSendOptions {options} timeout=500 onTimeout=fail\n")
+    n1, n2 = cluster.start().nodes
+    one = n1.client()
+    one.op("set=a:1")
+    wait_until(lambda: on(n2, one).values() == {"a": "1"}, 5, "replicated")
+    assert n1.count("degraded") == 0
+    n2.freeze()
+    assert one.get("/t?set=a:2").status == hung
+    assert (n1.count("degraded") > 0) == (hung == 503)
+    n2.thaw()
+    wait_until(lambda: one.get("/t?set=a:3").status == 200 and on(n2, one).values() == {"a": "3"}, 15,
+               "both go on")
+
+
+@pytest.mark.parametrize("options,refused", [("2", 200), ("6", 503)])
+def test_receipt_is_not_application(farm, options, refused):
+    """What a member has received and could not apply it asks for later, as for what was lost."""
+    cluster = farm.cluster(2, children=1, options=f"SessionClusterSendOptions {options} onTimeout=fail\n"
+                           "SessionClusterMaxSessionSize 60K\n")
+    n1, n2 = cluster.nodes
+    n2.directives += "SessionClusterMemory 1M\n"
+    cluster.start()
+
+    def fill():
+        return n1.client().get("/t?big=x:50000").status
+    if refused == 503:
+        wait_until(lambda: fill() == 503, 20, "a refusal")
+        return
+    for _ in range(40):
+        assert fill() == 200
+    assert n1.count("degraded") == 0
+    assert n1.count("acked") == n1.count("replicated") >= 40
+    assert n2.count("refused_full") > 0 and n2.count("gaps") > 0
 
 
 # ---- a login that survives -----------------------------------------------------------------------

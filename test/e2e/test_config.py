@@ -61,6 +61,8 @@ STATIC = (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0
           "SessionClusterReceiver address=127.0.0.1 port=4000\n")
 DNS = (ROUTE + "SessionClusterMembership dns name=localhost port=4000\n"
        "SessionClusterReceiver address=127.0.0.1 port=4000\n")
+NAMED = (ROUTE + "SessionClusterMembership static\nSessionClusterMember n1.example.org:4000\n"
+         "SessionClusterMember n2.example.org:4000\nSessionClusterReceiver address=127.0.0.1\n")
 SOCACHE = load("socache_redis", "socache_memcache", "socache_shmcb")
 SECRET = "SessionClusterSecret exec:/bin/echo 0123456789abcdef\n"
 LONG = "x" * 64
@@ -146,7 +148,38 @@ WRONG = [
     ("SessionClusterMembership static rpcTimeout=3000", r"has no rpcTimeout"),
     ("SessionClusterMembership static address=228.0.0.4", r"SessionClusterMember host:port"),
     ("SessionClusterMembership static bind=127.0.0.1", r"SessionClusterReceiver address="),
+    ("SessionClusterMembership multicast bind=fe80::1 address=ff15::1",
+     r"bind wants .*not link-local.*name of an interface, not \"fe80::1\""),
+    ("SessionClusterMembership multicast bind=::ffff:10.0.0.1 address=ff15::1",
+     r"SC0132: .*bind=10\.0\.0\.1"),
+    ("SessionClusterMembership multicast mcastDropTime=3000",
+     r"has no mcastDropTime: it is called dropTime here"),
+    ("SessionClusterMembership multicast mcastPort=1", r"has no mcastPort: it is called port here"),
+    ("SessionClusterMembership static payload=x", r"has no payload: .*SessionClusterAnnounce"),
+    ("SessionClusterMembership dns payload=x", r"has no payload: "),
+    ("SessionClusterMembership static soTimeout=500", r"has no soTimeout: .*never blocks"),
+    ("SessionClusterMembership static recoveryEnabled=true", r"no recoveryEnabled: .*no group"),
+    ("SessionClusterMembership dns recoveryCounter=10", r"has no recoveryCounter: .*no group"),
+    ("SessionClusterMembership dns recoverySleepTime=10", r"no recoverySleepTime: .*no group"),
+    ("SessionClusterMembership static localLoopbackDisabled=true", r"sends no multicast"),
+    ("SessionClusterMembership static name=x", r"has no name: see SessionClusterMembership dns"),
+    ("SessionClusterMembership multicast refresh=500", r"see SessionClusterMembership dns"),
+    ("SessionClusterMembership multicast pingInterval=500", r"no pingInterval: frequency="),
+    ("SessionClusterMembership dns pingInterval=500", r"has no pingInterval: frequency="),
+    ("SessionClusterMembership dns membershipProviderClassName=dns",
+     r"no membershipProviderClassName: the word dns"),
+    ("SessionClusterMembership kubernetes",
+     r"dns \(name= of a headless service.*not \"kubernetes\""),
+    ("SessionClusterMembership cloud namespace=x", r"dns \(name= of a headless service"),
     # members
+    ("SessionClusterMember h:1 domain=x", r"has no domain: .*SessionClusterMembership domain="),
+    ("SessionClusterMember h:1 uniqueId={0}", r"has no uniqueId: .*StaticMembership"),
+    ("SessionClusterMember h:1 securePort=1", r"has no securePort: it has no effect"),
+    ("SessionClusterMember h:1 host=x", r"has no host: it is written host:port"),
+    ("SessionClusterMember " + "h" * 254 + ":1", r"at most 253 bytes"),
+    ("SessionClusterMember [::ffff:10.0.0.1]:1\nSessionClusterMember 10.0.0.1:1", r"given twice"),
+    ("SessionClusterMember [2001:DB8::1]:1\nSessionClusterMember [2001:db8:0:0::1]:1",
+     r"given twice"),
     ("SessionClusterMember", r"host:port"),
     ("SessionClusterMember host", r"host:port.*not \"host\""),
     ("SessionClusterMember :4000", r"host:port"),
@@ -158,7 +191,6 @@ WRONG = [
     ("SessionClusterMember [::g]:4000", r"brackets"),
     ("SessionClusterMember []:4000", r"brackets"),
     ("SessionClusterMember http://host:4000", r"host:port"),
-    ("SessionClusterMember " + "h" * 64 + ":4000", r"at most 63 bytes"),
     ("SessionClusterMember h:4000 route=a.b", r"route wants.*letters, digits"),
     ("SessionClusterMember h:4000 weight=1", r"knows route=; not \"weight\""),
     ("SessionClusterMember h:4000 n1", r"key=value"),
@@ -175,7 +207,15 @@ WRONG = [
     ("SessionClusterReceiver address=224.0.0.1", r"numeric address of this machine"),
     ("SessionClusterReceiver port=-1", r"port wants a number from 1 to 65535"),
     ("SessionClusterReceiver autoBind=0", r"1 to 1000"),
-    ("SessionClusterReceiver maxConnections=1", r"4 to 65535"),
+    ("SessionClusterReceiver maxConnections=1", r"4 to 400"),
+    ("SessionClusterReceiver maxConnections=401", r"a number from 4 to 400"),
+    ("SessionClusterReceiver maxTasks=100", r"has no maxTasks: .*no threads"),
+    ("SessionClusterReceiver minTasks=10", r"has no minTasks: .*no threads"),
+    ("SessionClusterReceiver daemon=true", r"has no daemon: .*no threads"),
+    ("SessionClusterReceiver bind=10.0.0.1", r"has no bind: address="),
+    ("SessionClusterReceiver host=h", r"has no host: advertiseAddress="),
+    ("SessionClusterReceiver tcpListenPort=4000", r"has no tcpListenPort: it is called port here"),
+    ("SessionClusterSender limit=25", r"has no limit: one connection per member"),
     ("SessionClusterReceiver maxFrame=1K", r"bytes from 65536"),
     ("SessionClusterReceiver maxFrame=1KB", r"bytes from 65536"),
     ("SessionClusterReceiver maxThreads=6", r"has no maxThreads: .*no threads"),
@@ -200,11 +240,10 @@ WRONG = [
     ("SessionClusterSender directBuffer=true", r"no Java buffers"),
     ("SessionClusterSender soLingerTime=3", r"kernel's business"),
     # send options
-    ("SessionClusterSendOptions", r"4, 6, 8, 10, 12 or 14"),
+    ("SessionClusterSendOptions", r"2, 4, 6, 8, 10, 12 or 14"),
     ("SessionClusterSendOptions 0", r"12 or 14.*nobody would wait"),
     ("SessionClusterSendOptions 1", r"12 or 14.*nobody would wait"),
-    ("SessionClusterSendOptions 2", r"12 or 14.*nobody would wait"),
-    ("SessionClusterSendOptions use_ack,byte", r"12 or 14.*nobody would wait"),
+    ("SessionClusterSendOptions byte", r"12 or 14.*nobody would wait"),
     ("SessionClusterSendOptions -2", r"no other bits"),
     ("SessionClusterSendOptions secure,sync", r"does nothing with it"),
     ("SessionClusterSendOptions udp", r"TCP only"),
@@ -490,6 +529,20 @@ CONTRADICTIONS = [
     (ROUTE + "SessionClusterMembership multicast bind=127.0.0.1\nSessionClusterQuorum On",
      r"SC0115: .*give the number"),
     (STATIC + "SessionClusterQuorum 3", r"SC0116: .*there are 2 nodes"),
+    # this node may be one of them
+    (NAMED + "SessionClusterQuorum On", r"SC0140: .*n1\.example\.org:4000 may be this node.*route="),
+    (NAMED.replace("n1.example.org", "127.0.0.7").replace("n2.example.org", "127.0.0.8") +
+     "SessionClusterReceiver address=auto\nSessionClusterQuorum On", r"SC0140: .*127\.0\.0\.8:4000"),
+    (STATIC + "SessionClusterMember 127.0.0.1:4000\nSessionClusterReceiver address=auto\n"
+     "SessionClusterQuorum 3", r"SC0116: .*there are 2 nodes"),
+    (STATIC + "SessionClusterMember [::ffff:127.0.0.1]:4000\nSessionClusterQuorum 3",
+     r"SC0116: .*there are 2 nodes"),
+    # members of dns are all on one port
+    (DNS.replace("port=4000\n", "port=4001\n", 1), r"SC0144: .*dns port=4001, but.* port=4000"),
+    (DNS.replace("port=4000\n", "port=4001\n", 1) +
+     "SessionClusterReceiver advertiseAddress=192.0.2.1 advertisePort=4002",
+     r"SC0144: .*advertisePort=4002"),
+    (STATIC.replace("address=127.0.0.1", "address=::ffff:0.0.0.0"), r"SC0133: .*address=0\.0\.0\.0"),
     # a member without a route among others that have one is a balancer
     (STATIC.replace("4001", "4001 route=n2") + "SessionClusterMember 127.0.0.1:4009\n"
      "SessionClusterQuorum 3", r"SC0116: .*there are 2 nodes"),
@@ -590,6 +643,16 @@ RIGHT = [
     STATIC,
     STATIC + "SessionClusterQuorum On",
     STATIC + "SessionClusterQuorum 2",
+    STATIC.replace("address=127.0.0.1", "address=::ffff:127.0.0.1"),
+    ROUTE + "SessionClusterMembership static\nSessionClusterReceiver address=::1\n"
+    "SessionClusterMember [0:0::1]:4000\nSessionClusterMember [::1]:4001\nSessionClusterQuorum 2",
+    NAMED.replace("n1.example.org:4000", "n1.example.org:4000 route=n1") + "SessionClusterQuorum On",
+    NAMED.replace("n2.example.org:4000", "n2.example.org:4001 route=n2") + "SessionClusterQuorum 2",
+    NAMED + "SessionClusterQuorum 2", NAMED.replace("n2.", "n" * 63 + "." + "n" * 100 + "."),
+    DNS.replace("port=4000\n", "port=4001\n", 1) +
+    "SessionClusterReceiver advertiseAddress=127.0.0.1 advertisePort=4001",
+    DNS + "SessionClusterReceiver autoBind=7",
+    "SessionClusterReceiver maxConnections=400",
     STATIC + "SessionClusterAnnounce HTTP://WWW.Example.org:80/App weight=100 lbset=99",
     STATIC + "SessionClusterAnnounce https://[2001:db8::1]:8443",
     STATIC + "SessionClusterAnnounce ajp://*",
@@ -610,6 +673,7 @@ RIGHT = [
     ROUTE + "sessionclustermembership MULTICAST BIND=127.0.0.1 DROPTIME=1000 domain=",
     "SessionClusterSendOptions synchronized_ack,use_ack timeout=500 onTimeout=fail",
     "SessionClusterSendOptions sync", "SessionClusterSendOptions async,use_ack",
+    "SessionClusterSendOptions 2 onTimeout=fail", "SessionClusterSendOptions use_ack,byte",
     "SessionClusterSendOptions 4", "SessionClusterSendOptions 6", "SessionClusterSendOptions 8",
     "SessionClusterSendOptions 10", "SessionClusterSendOptions 12", "SessionClusterSendOptions 14",
     "SessionClusterSendOptions 7", "SessionClusterSendOptions byte,sync,use_ack",
@@ -687,12 +751,21 @@ def test_majority_counts_nodes_without_routes(configtest):
     (STATIC.replace("4001", "4001 route=n2") + "SessionClusterMember 127.0.0.1:4009\n"
      "SessionClusterManager backup backups=3", 1),
     (ROUTE + "SessionClusterMembership static\nSessionClusterMember 127.0.0.1:4000 route=n1\n"
-     "SessionClusterReceiver address=127.0.0.1 port=4000\nSessionClusterManager backup", 0)],
-    ids=["another", "itself in the list", "a balancer in the list", "nobody else"])
+     "SessionClusterReceiver address=127.0.0.1 port=4000\nSessionClusterManager backup", 0),
+    (STATIC + "SessionClusterMember 127.0.0.1:4000\nSessionClusterReceiver address=auto\n"
+     "SessionClusterManager backup backups=2", 1)],
+    ids=["another", "itself in the list", "a balancer in the list", "nobody else", "itself by auto"])
 def test_more_backups_than_nodes_is_a_warning(configtest, lines, nodes):
     code, said = configtest(lines)
     assert code == 0, said
     assert re.search(rf"SC0123: .*backups=\d cannot be reached: .*has {nodes};", said), said
+
+
+def test_more_backups_than_nodes_perhaps(configtest):
+    code, said = configtest(NAMED + "SessionClusterManager backup backups=2")
+    assert code == 0, said
+    assert re.search(r"SC0123: .*has 1 \(if n1\.example\.org:4000 is this one; route= would say\)",
+                     said), said
 
 
 def test_loads_without_mod_session(configtest):
@@ -761,7 +834,7 @@ def test_each_line_of_the_reference(configtest, tmp_path, line):
         if kind != "Membership":
             extra += "SessionClusterMembership static\n"
         if kind in ("Receiver", "Quorum", "Role") or line.split()[1] == "static":
-            extra += "SessionClusterMember 192.0.2.2:4000\n"
+            extra += "SessionClusterMember 198.51.100.2:4000\n"
         extra += ROUTE
     if kind == "Tomcat":
         extra += "SessionClusterRole balancer\n"

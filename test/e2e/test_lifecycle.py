@@ -3,14 +3,17 @@
 
 import os
 import re
+import resource
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
 from client import Load
-from node import (MEMBERSHIP, PROXY_MODULES, SESSION_CONFIG, free_port, is_socket, proc_parent,
+from names import Names
+from node import (MEMBERSHIP, PROXY_MODULES, SECRET, SESSION_CONFIG, free_port, is_socket, proc_parent,
                   proc_state, wait_until)
 
 # A request that meets a dead engine waits for its successor, not longer than this.
@@ -238,6 +241,214 @@ def test_engine_ends_with_its_parent(farm):
     wait_until(lambda: proc_state(engine) in ("", "Z", "X"), 5, "engine gone")
     node.kill9()
     node.start()  # sockets and files of the dead instance are in nobody's way
+
+
+# ---- restarts with another receiver --------------------------------------------------------------
+
+def open_pair(farm, **kw):
+    """Two nodes that may listen anywhere."""
+    return farm.cluster(2, options="SessionClusterSecret none\n", children=1, **kw)
+
+
+def still_one_cluster(cluster, name):
+    a, b = cluster.nodes
+    cluster.wait_together()
+    one = a.client()
+    one.op(f"set={name}:1")
+    wait_until(lambda: b.client(cookies=one.cookies).values() == {name: "1"}, 5, "replicated")
+    two = b.client()
+    two.op(f"set={name}:2")
+    wait_until(lambda: a.client(cookies=two.cookies).values() == {name: "2"}, 5, "replicated")
+
+
+def test_receiver_with_another_address(farm):
+    """Its port is in use by nobody but itself."""
+    cluster = open_pair(farm).start()
+    a = cluster[0]
+    browsers = remember(a, 5)
+    everywhere = "SessionClusterReceiver address=0.0.0.0 advertiseAddress=127.0.0.1 autoBind={}\n"
+    for bind in (1, 100):
+        a.directives = cluster.options + everywhere.format(bind)
+        a.restart()
+        a.wait_ready()
+        assert a.status()["node"]["receiver"] == f"0.0.0.0:{a.rx_port}"
+        still_one_cluster(cluster, "wide")
+        a.directives = cluster.options
+        a.restart()
+        a.wait_ready()
+        assert a.status()["node"]["receiver"] == f"127.0.0.1:{a.rx_port}"
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.2", a.rx_port), 5).close()
+        still_one_cluster(cluster, "narrow")
+    check_remembered(browsers)
+
+
+def test_receiver_with_more_ports_stays_on_its_own(farm):
+    cluster = open_pair(farm).start()
+    a = cluster[0]
+    for bind in (2, 50, 1):
+        a.directives = cluster.options + f"SessionClusterReceiver autoBind={bind}\n"
+        a.restart()
+        a.wait_ready()
+        assert a.status()["node"]["receiver"] == f"127.0.0.1:{a.rx_port}"
+    still_one_cluster(cluster, "same")
+
+
+def test_receiver_that_cannot_be_had_at_a_restart(farm):
+    """Better the old one than no server."""
+    cluster = open_pair(farm).start()
+    a = cluster[0]
+    browsers = remember(a, 5)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen(1)
+        for n, wish in enumerate(("address=192.0.2.1", "address=192.0.2.1 autoBind=9",
+                                  f"port={taken.getsockname()[1]}")):
+            a.directives = cluster.options + f"SessionClusterReceiver {wish}\n"
+            a.restart()
+            a.wait_ready()
+            assert a.status()["node"]["receiver"] == f"127.0.0.1:{a.rx_port}"
+            assert len(re.findall(rf"SC0610: .*\n.*SC0642: .* 127\.0\.0\.1, port {a.rx_port},",
+                                  a.log())) == n + 1
+            still_one_cluster(cluster, f"old{n}")
+    check_remembered(browsers)
+    assert a.stop()
+    a.directives = cluster.options + "SessionClusterReceiver address=192.0.2.1\n"
+    assert "SC0610" in a.start_fails()
+
+
+def test_receiver_without_protection_is_not_kept(farm):
+    """The old address was for the old configuration, which had a secret."""
+    node = farm.node()
+    node.membership = f"SessionClusterMembership {MEMBERSHIP}\nSessionClusterMember 127.0.0.1:1\n"
+    node.directives = (f"SessionClusterSecret file:{farm.secret()}\n"
+                       "SessionClusterReceiver address=0.0.0.0 advertiseAddress=127.0.0.1\n")
+    node.start()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen(1)
+        node.directives = f"SessionClusterReceiver port={taken.getsockname()[1]}\n"
+        node.write()
+        # a secret would be added for it otherwise
+        with open(node.conf, encoding="utf-8") as f:
+            assert SECRET or "SessionClusterSecret" not in f.read()
+        if not SECRET:
+            os.kill(node.pid, signal.SIGUSR1)
+            assert node.proc.wait(20) != 0
+            assert "SC0642" not in node.log()
+
+
+def test_dns_takes_no_other_port(farm):
+    """The others would look for it at this one."""
+    node = farm.node()
+    node.membership = f"SessionClusterMembership dns name=localhost port={node.rx_port}\n"
+    node.directives = "SessionClusterReceiver autoBind=100\n"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", node.rx_port))
+        taken.listen(1)
+        assert re.search(rf"SC0610: .* {node.rx_port} to {node.rx_port} ", node.start_fails())
+    node.start()
+    assert node.status()["node"]["receiver"] == f"127.0.0.1:{node.rx_port}"
+
+
+def test_ipv4_written_as_ipv6(farm):
+    cluster = farm.cluster(2, children=1)
+    a, b = cluster.nodes
+    a.directives += "SessionClusterReceiver address=::ffff:127.0.0.1\n"
+    b.membership = b.membership.replace(f"127.0.0.1:{a.rx_port}", f"[::ffff:127.0.0.1]:{a.rx_port}")
+    cluster.start()
+    assert a.status()["node"]["receiver"] == f"127.0.0.1:{a.rx_port}"
+    still_one_cluster(cluster, "four")
+
+
+def test_names_that_cannot_be_looked_up_at_a_restart(farm):
+    names = Names(farm.root)
+    names.addresses = ["127.0.0.1"]
+    try:
+        for membership, members in ((MEMBERSHIP, "SessionClusterMember n2.test:1 route=n2\n"),
+                                    ("dns name=all.test port={port}", "")):
+            node = farm.node(place=names.place("127.0.0.1"))
+            node.membership = (f"SessionClusterMembership {membership}\n"
+                               .format(port=node.rx_port) + members)
+            node.directives = "SessionClusterReceiver address=auto\n"
+            node.start()
+            browsers = remember(node, 3)
+            engine = node.engine_pid()
+            names.addresses = []
+            for _ in range(2):
+                node.restart()
+            node.wait_ready()
+            assert node.status()["node"]["receiver"] == f"127.0.0.1:{node.rx_port}"
+            assert node.engine_pid() == engine
+            assert len(re.findall(r"SC0640: .* it stays on 127\.0\.0\.1,", node.log())) == 2
+            check_remembered(browsers)
+            names.addresses = ["127.0.0.1"]
+            node.restart()
+            assert len(re.findall(r"SC0640", node.log())) == 2
+    finally:
+        farm.close()
+        names.close()
+
+
+def ip(lab, place, *args):
+    lab.inside_of(place, lambda: subprocess.run(["ip", *args], check=True))
+
+
+GROUP = "multicast address=239.7.7.7 port=45999 frequency=200 dropTime=1500"
+
+
+def test_no_route_to_the_group_at_a_restart(farm, lab):
+    cluster = open_pair(farm, lab=lab, membership=GROUP)
+    a = cluster[0]
+    a.directives += "SessionClusterReceiver address=auto\n"
+    cluster.start()
+    assert a.status()["node"]["receiver"] == f"{a.place.back}:{a.rx_port}"
+    ip(lab, a.place, "route", "del", "224.0.0.0/4", "dev", "back")
+    a.restart()
+    a.wait_log(rf"SC0640: .* it stays on {a.place.back},")
+    still_one_cluster(cluster, "stays")
+
+
+def test_group_follows_the_receiver(farm, lab):
+    cluster = open_pair(farm, lab=lab, membership=GROUP)
+    a, b = cluster.nodes
+    a.directives = cluster.options + f"SessionClusterReceiver address={a.place.front}\n"
+    b.launch()
+    a.launch()
+    for one in cluster.nodes:
+        one.wait_ready()
+    assert not a.sees("n2")  # they are on two networks
+    a.directives = cluster.options
+    a.restart()
+    still_one_cluster(cluster, "moved")
+    # one that cannot be joined: it stays where it was
+    a.membership = a.membership.replace("multicast", "multicast bind=192.0.2.1")
+    a.restart()
+    a.wait_log(r"SC0611: .*goes on with the group that was joined before")
+    still_one_cluster(cluster, "again")
+
+
+def open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_engine_inherits_nothing(farm):
+    """However many files the parent has open."""
+    node = farm.node()
+    few = node.start()
+    before = open_files(few.engine_pid())
+    assert node.stop()
+    os.makedirs(os.path.join(node.root, "logs", "many"))
+    node.extra = "".join(f'CustomLog "{node.root}/logs/many/{n}" "%h"\n' for n in range(1500))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    try:
+        node.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert open_files(node.pid) > 1500
+    assert open_files(node.engine_pid()) <= before + 2
+    remember(node, 1)
 
 
 # ---- processing models ---------------------------------------------------------------------------

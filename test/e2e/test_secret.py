@@ -6,15 +6,18 @@ import re
 import resource
 import secrets
 import select
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 
 import pytest
 
-from node import MEMBERSHIP, free_port, proc_parent, read_file, send_signal, wait_until
+from node import (HTTPD, MEMBERSHIP, free_port, proc_parent, read_file, send_signal,
+                  wait_until)
 from test_members import NamedCluster, names, resolver, some_addresses  # noqa: F401 (a fixture)
 from test_multicast import Group, group, multicast
 
@@ -741,7 +744,10 @@ def test_wrong_files(farm):
         (f"file:{kept.new('empty', '')}", r"holds no secret"),
         (f"file:{kept.new('three', chr(10).join(secrets.token_hex(16) for _ in range(3)))}",
          r"more than 2"),
-        (f"file:{kept.new('twice', ('y' * 20 + chr(10)) * 2)}", r"there twice"),
+        (f"file:{kept.new('twice', ('sixteen bytes or more' + chr(10)) * 2)}",
+         r"there twice"),
+        (f"file:{kept.new('same', 'y' * 20)}", r"fewer than 8 different.*openssl rand -hex 32"),
+        (f"file:{kept.new('few', 'abcdefg' * 9)}", r"fewer than 8 different"),
         (f"file:{kept.new('nul', 'x' * 20 + chr(0))}", r"no text"),
         (f"file:{kept.folder}/nothing", r"cannot be read: .*No such file"),
         (f"file:{kept.folder}", r"is no file"),
@@ -775,6 +781,52 @@ def test_wrong_files(farm):
         os.chown(good, 0, 0)
     code, said = configtest(farm, f"SessionClusterSecret file:{good}\nSessionClusterSecret none")
     assert code != 0 and "given twice" in said
+
+
+def test_eight_different_bytes_will_do(farm):
+    code, said = configtest(farm, f"SessionClusterSecret file:{Secrets(farm).new('hex', '01234567' * 4)}")
+    assert code == 0, said
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, setpriv")
+def test_memory_that_cannot_be_locked(farm):
+    """It is said that the keys could be swapped."""
+    node = farm.node("unlocked", directives="SessionClusterSecret "
+                     f"file:{Secrets(farm).new('one')}\n")
+    node.membership = f"SessionClusterMembership {MEMBERSHIP}\nSessionClusterMember 127.0.0.1:1\n"
+    node.write()
+    for wrap in ([], ["prlimit", "--memlock=0", "setpriv", "--bounding-set=-ipc_lock"]):
+        done = subprocess.run(wrap + [HTTPD, "-t", "-d", node.root, "-f", node.conf], check=False,
+                              capture_output=True, text=True, timeout=30, env=node.environment())
+        assert done.returncode == 0, done.stderr
+        assert ("SC0645: the keys of SessionClusterSecret could be swapped" in done.stderr) == bool(
+            wrap), done.stderr
+
+
+def kept_keys(pid):
+    """Where the parent keeps what is derived from the secret: its one page that no child gets."""
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
+        found = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw-p (?:.*\n)+?VmFlags: (.*)$", f.read(), re.M)
+    return [(int(begin, 16), int(end, 16)) for begin, end, flags in found if "wf" in flags.split()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write into another process")
+def test_no_engine_without_its_keys(farm):
+    """Better none than one that sends everything as it is."""
+    cluster = cluster_of(farm).start()
+    a, b = cluster.nodes
+    pages = kept_keys(a.pid)
+    assert pages
+    for begin, end in pages:
+        with open(f"/proc/{a.pid}/mem", "r+b", buffering=0) as memory:
+            memory.seek(begin)
+            memory.write(bytes(end - begin))
+    send_signal(a.engine_pid(), signal.SIGKILL)
+    a.wait_log(r"SC0643: the keys of SessionClusterSecret are not there \(0 of 1\)")
+    wait_until(lambda: b.lost("n1"), 10, "no member")
+    a.restart()  # which reads the secret again
+    a.wait_ready(30)
+    cluster.wait_together(30)
 
 
 def test_where_it_is_needed(farm):

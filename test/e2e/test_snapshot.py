@@ -219,12 +219,14 @@ def test_encrypted(farm):
     node = keep(farm.node())
     plain = node.directives
     node.start()
-    make_sessions([node], 5, f"&set=w:{word}")
+    before = make_sessions([node], 5, f"&set=w:{word}")
     assert node.stop(30)
     assert word.encode() in read_file(node.snapshot)
-    os.unlink(node.snapshot)
     node.directives = plain + line("one")
-    node.start()
+    node.start()  # the first one with a secret takes what is there, and says so
+    check_sessions(node, before)
+    warning = r"\[session_cluster:warn\].* SC0644: the snapshot \S+ is not encrypted although"
+    assert len(re.findall(warning, node.log())) == 1
     cookies = make_sessions([node], 50, f"&set=w:{word}")
     assert node.stop(30)
     data = read_file(node.snapshot)
@@ -234,6 +236,7 @@ def test_encrypted(farm):
     node.directives = plain + line("two", "one")  # as while a secret is exchanged
     node.start()
     check_sessions(node, cookies)
+    assert len(re.findall(warning, node.log())) == 1
     assert node.stop(30)
     node.directives = plain + line("three")
     node.start()

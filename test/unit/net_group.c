@@ -88,6 +88,14 @@ static void test_auto(void)
     c->member[1].port = 4000;
     CU_ASSERT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS);
     CU_ASSERT_STRING_EQUAL(address, "127.0.0.1");
+    /* a name without an address: what is found towards the world is marked as a guess */
+    c->membership = SC_MEMBERSHIP_DNS;
+    strcpy(c->dns.name, "no.such.name.invalid");
+    c->dns.port = 4000;
+    CU_ASSERT_NOT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS);
+    strcpy(c->dns.name, "127.0.0.1");
+    CU_ASSERT_EQUAL(sc_receiver_auto(c, address, pool), APR_SUCCESS);
+    CU_ASSERT_STRING_EQUAL(address, "127.0.0.1");
     apr_pool_destroy(pool);
     free(c);
 }
