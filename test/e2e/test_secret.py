@@ -157,6 +157,12 @@ class Writer:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
+    @staticmethod
+    def members_stay(node):
+        """That nobody has been given up, not for a moment either."""
+        said = [line for line in node.log().splitlines() if "SC0404" in line]
+        assert not said, said
+
     def run(self):
         while not self.stopping.is_set():
             begin = time.monotonic()
@@ -492,18 +498,35 @@ def test_wire(farm, lab):
         # said again to a, whole and in parts, mixed, and its own words back to it
         streams = [x for x in middle[1].streams("there") if x.startswith(SHAKE)]
         assert len(streams) >= 4
-        strangers, proven = a.count("strangers"), a.count("proven")
         said = streams[:20]
         said += [x[:128] + y[128:] for x, y in zip(streams, streams[1:])][:10]
         said += [x[128:] for x in streams][:5] + [x for x in middle[0].streams("there")][:5]
         said += [x[:200] for x in streams][:5]
-        for data in said:
+        def turned_away(node):  # some of it is for a former life, or another member
+            return node.count("strangers") + node.count("misdirected")
+
+        with Writer(a, b) as writer:
+            for node in (a, b):
+                before, proven = turned_away(node), node.count("proven")
+                for data in said:
+                    with connect(node) as sock:
+                        sock.sendall(data)
+                        ended, _ = closed(sock)
+                        assert ended
+                assert turned_away(node) >= before + len(said)
+                assert node.count("proven") <= proven + 3  # probes, if any
+                writer.members_stay(node)
+        # nor has a node that was started anew since, and forgotten who was there, a use for it
+        engine = a.engine_pid()
+        a.kill_engine()
+        a.wait_new_engine(engine)
+        cluster.wait_together(20)
+        before = turned_away(a)
+        for data in said[:10]:
             with connect(a) as sock:
                 sock.sendall(data)
-                ended, _ = closed(sock)
-                assert ended
-        assert a.count("strangers") >= strangers + len(said)
-        assert a.count("proven") <= proven + 3  # probes of b, if any
+                assert closed(sock)[0]
+        assert turned_away(a) >= before + 10
     finally:
         for one in middle:
             one.close()
@@ -553,13 +576,42 @@ GARBAGE = [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00", b"FLT2002\x40\x00
            b"x" * 60000]
 
 
+def in_plain(sender, body, options=0):
+    """A frame as a member without a secret sends it."""
+    data = struct.pack(">IQI", options | 1, int(time.time() * 1000), 16) + secrets.token_bytes(16)
+    data += struct.pack(">I", len(sender)) + sender + struct.pack(">I", len(body)) + body
+    return b"FLT2002" + struct.pack(">I", len(data)) + data + b"TLF2003"
+
+
+def impostors(farm, a, b):
+    """What would be believed if it was not asked for a proof: b's name, and a's own; who has heard
+    the group has their data."""
+    address, port = [(c.split("=")[1]) for c in a.membership.split() if c.startswith(("address", "port"))]
+    ear = Group(address, int(port))
+    try:
+        heard = ear.heard(1)
+    finally:
+        ear.close()
+    found = {}
+    for d in heard:
+        end = d.rindex(b"TRIBES-E") + 10
+        found[b"n1" if b"n1" in d[:end] else b"n2"] = (d[:end], d[end + 4:end + 12], d[end + 12:end + 28])
+    (mine, key_id, own_uid), (theirs, _, _) = found[b"n1"], found[b"n2"]
+    hellos = [(SHAKE + key_id + uid + secrets.token_bytes(110))[:11 + 110] + b"TLF2003"
+              for uid in (own_uid, b"")]
+    return hellos + [in_plain(theirs, b"Local StaticMember Shutdown Data"), in_plain(mine, b"x", 6),
+                     in_plain(theirs, b"SCM1" + secrets.token_bytes(200), 6)]
+
+
 def test_garbage(farm):
-    """Closed at once, without an answer, at no cost."""
-    cluster = cluster_of(farm)
+    """Closed at once, without an answer, at no cost: what is no frame, and what would be a member's
+    if there was no secret."""
+    cluster = cluster_of(farm, membership=multicast(*group()))
     a, b = cluster.start().nodes
+    garbage = GARBAGE + impostors(farm, a, b)
     before = a.count("strangers")
     with Writer(a, b) as writer:
-        for data in GARBAGE * 3:
+        for data in garbage * 3:
             with connect(a) as sock:
                 try:
                     sock.sendall(data)
@@ -568,9 +620,11 @@ def test_garbage(farm):
                 ended, said = closed(sock)
                 assert ended and said == b"", data[:30]
         assert a.sees("n2") and b.sees("n1")
+        writer.members_stay(a)
+        writer.members_stay(b)
     assert writer.slowest < 5
-    assert a.count("strangers") == before + 3 * len(GARBAGE)
-    assert a.count("frames_refused") == 0
+    assert a.count("strangers") == before + 3 * len(garbage)
+    assert a.count("frames_refused") == 0 and "left" not in a.log()
     assert len(re.findall("SC0473", a.log())) < 5
     # one that says nothing is closed, too
     with connect(a) as sock:
