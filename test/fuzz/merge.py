@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-LIMIT = 60
+LIMIT = 200
 
 
 def coverage(program, folders, options):
