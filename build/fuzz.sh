@@ -23,7 +23,7 @@ length_of() { # target
 # A parser that takes seconds, or much memory at once, has a finding; whole nodes may take more.
 bounds_of() { # target
     case $1 in
-        chain | deployer | dns | foreign | front | link_server | manager_* | multicast | restore | snapshot | static | store | wire)
+        chain | deployer | dns | foreign | front | link_server | manager_* | multicast | restore | snapshot | static | store | tomcat_group | wire)
             echo "-timeout=20 -malloc_limit_mb=256"
             ;;
         *) echo "-timeout=5 -malloc_limit_mb=64" ;;
