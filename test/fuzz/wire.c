@@ -384,6 +384,28 @@ static void op_datagram(stage_t *s, fuzz_in_t *in)
     sc_buf_free(&b);
 }
 
+static void rounds(stage_t *s, int n);
+
+/** More strangers than there may be, who say nothing. */
+static void flood(stage_t *s)
+{
+    caller_t crowd[STRANGERS_MAX + 8];
+    int i;
+
+    for (i = 0; i < STRANGERS_MAX + 8; i++) {
+        memset(&crowd[i], 0, sizeof(crowd[i]));
+        crowd[i].fd = -1;
+        call(&crowd[i], 0);
+        if (i % 8 == 7) { /* as many as wait to be accepted */
+            rounds(s, 1);
+        }
+    }
+    for (i = 0; i < STRANGERS_MAX + 8; i++) {
+        hang_up(&crowd[i]);
+    }
+    rounds(s, 1);
+}
+
 static void op_rest(stage_t *s, fuzz_in_t *in)
 {
     unsigned char byte[64];
@@ -394,7 +416,10 @@ static void op_rest(stage_t *s, fuzz_in_t *in)
     sc_member_t m;
 
     whom(&m, fuzz_u8(in));
-    switch (fuzz_below(in, 5)) {
+    switch (fuzz_below(in, 6)) {
+    case 5:
+        flood(s);
+        break;
     case 0:
         s->transport->forget(s->transport->ctx, &m);
         break;
@@ -483,7 +508,7 @@ static void start(stage_t *s, unsigned int how, apr_pool_t *pool)
     s->config.sender.keep_count = how & 2 ? 2 : -1;
     s->config.sender.keep_ms = how & 4 ? 1000 : -1;
     s->config.receiver.udp_port = how & 8 ? 0 : s->config.receiver.udp_port;
-    FUZZ_CHECK(sc_loop_create(&s->loop, 64, &s->clock, pool) == APR_SUCCESS);
+    FUZZ_CHECK(sc_loop_create(&s->loop, STRANGERS_MAX + 64, &s->clock, pool) == APR_SUCCESS);
     memset(&cfg, 0, sizeof(cfg));
     cfg.config = &s->config;
     cfg.listen_fd = receiver_fd;

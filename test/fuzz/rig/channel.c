@@ -617,7 +617,8 @@ static void op_packet(net_t *net, fuzz_in_t *in)
         packet.options = fuzz_u32(in);
     }
     packet.timestamp_ms = fuzz_number(in);
-    packet.id.b[0] = (unsigned char)fuzz_below(in, 4);
+    packet.id.b[0] = (unsigned char)fuzz_u8(in); /* mostly one of a few */
+    packet.id.b[0] = packet.id.b[0] < 0xc0 ? packet.id.b[0] % 4 : packet.id.b[0];
     if (c->mcast.accept_foreign && fuzz_below(in, 2) == 0) {
         build_object(in, &packet, &body);
     } else {
@@ -778,7 +779,7 @@ static void stop_all(net_t *net)
  *  and in tokens of elections; and something for members and the like. */
 static size_t bound_of(const net_setup_t *setup)
 {
-    size_t node = 128 * 1024 + 16 * 5 * (size_t)SMALL_QUEUE;
+    size_t node = 64 * 1024 + 8 * 5 * (size_t)SMALL_QUEUE;
     apr_uint32_t i;
 
     for (i = 0; i < setup->ninterceptors; i++) {
