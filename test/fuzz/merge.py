@@ -45,15 +45,17 @@ def coverage(program, folders, options):
     return reached
 
 
-def choose(reached, kept, limit):
-    """Files that add most to what others reach, at most so many with those that are kept."""
+def choose(reached, kept, limit, by_size=False):
+    """Files that add most (for their size) to what others reach, at most so many with those that are kept."""
     covered = set()
     for name in kept:
         covered |= reached.get(name, set())
+    size = {n: os.path.getsize(n) for n in reached}
     chosen = []
     left = {n: e for n, e in reached.items() if n not in kept}
     while left and len(chosen) + len(kept) < limit:
-        best = max(left, key=lambda n: (len(left[n] - covered), -os.path.getsize(n), n))
+        gain = {n: len(f - covered) / (256 + size[n] if by_size else 1) for n, f in left.items()}
+        best = max(left, key=lambda n: (gain[n], -size[n], n))
         if not left[best] - covered:
             break
         covered |= left.pop(best)
@@ -72,7 +74,7 @@ def main():
                if not re.fullmatch("[0-9a-f]{40}", f)]
     edges = {name: {f // FEATURES_OF_EDGE for f in features} for name, features in reached.items()}
     chosen = choose(edges, by_hand, LIMIT)
-    chosen += choose(reached, by_hand + chosen, FEW)
+    chosen += choose(reached, by_hand + chosen, FEW, by_size=True)
     inputs = [open(name, "rb").read() for name in chosen]
     for f in os.listdir(corpus):
         if re.fullmatch("[0-9a-f]{40}", f):

@@ -25,6 +25,7 @@
 /* Bounds of nodes that are to reach them. */
 #define SMALL_FRAME 4096
 #define SMALL_QUEUE 2048
+#define SENDS_MAX 24 /* of one node, that have not ended: an application counts them */
 
 typedef struct net_t net_t;
 
@@ -701,7 +702,7 @@ static void op_send(net_t *net, fuzz_in_t *in, int bulk)
         p = fuzz_text(in, 4096, &len);
     }
     count += bulk ? 0 : sc_channel_foreign(n->channel, m + count, SC_MEMBERS_MAX);
-    if (count == 0) {
+    if (count == 0 || n->sends == SENDS_MAX) {
         return;
     }
     n->sends++;
@@ -775,11 +776,11 @@ static void stop_all(net_t *net)
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
-/** What two nodes with small bounds may hold: in the interceptors that keep messages, in queues,
- *  and in tokens of elections; and something for members and the like. */
+/** What two nodes with small bounds may hold: for members, queues and sends; in the interceptors
+ *  that keep messages; and in tokens of elections. */
 static size_t bound_of(const net_setup_t *setup)
 {
-    size_t node = 64 * 1024 + 8 * 5 * (size_t)SMALL_QUEUE;
+    size_t node = 224 * 1024;
     apr_uint32_t i;
 
     for (i = 0; i < setup->ninterceptors; i++) {
