@@ -5,9 +5,10 @@ together reach what all of them reach.
 
     merge.py PROGRAM CORPUS NEW... [-- options of the program]
 
-The program tells which edges each input reaches (libFuzzer's merge control file). Inputs are chosen
-greedily, the one that adds most first, at most LIMIT of them; a file of the corpus whose name is no
-hash was put there by hand and stays.
+The program tells which edges each input reaches, and about how often (libFuzzer's merge control file).
+Inputs are chosen greedily, the one that adds most first: at most LIMIT of them for their edges; then, of
+a program that has few edges, up to FEW for how often they reach them. A file of the corpus whose name is
+no hash was put there by hand and stays.
 """
 import hashlib
 import os
@@ -17,16 +18,18 @@ import subprocess
 import sys
 import tempfile
 
-LIMIT = 60
+LIMIT = 200
+FEW = 60
+FEATURES_OF_EDGE = 8
 
 
 def coverage(program, folders, options):
-    """Reached edges by file."""
+    """Reached features by file."""
     with tempfile.TemporaryDirectory() as scratch:
         control = os.path.join(scratch, "control")
         empty = os.path.join(scratch, "empty")
         os.mkdir(empty)
-        run = subprocess.run([program, "-set_cover_merge=1", "-use_counters=0", "-merge_control_file=" + control,
+        run = subprocess.run([program, "-set_cover_merge=1", "-merge_control_file=" + control,
                               *options, empty, *folders], capture_output=True, text=True)
         if run.returncode != 0:
             sys.exit(run.stderr[-4000:])
@@ -38,18 +41,21 @@ def coverage(program, folders, options):
     for line in lines[2 + count:]:
         words = line.split()
         if words[0] == "FT":
-            reached[names[int(words[1])]].update(words[2:])
+            reached[names[int(words[1])]].update(int(w) for w in words[2:])
     return reached
 
 
-def choose(reached, kept):
+def choose(reached, kept, limit, by_size=False):
+    """Files that add most (for their size) to what others reach, at most so many with those that are kept."""
     covered = set()
     for name in kept:
         covered |= reached.get(name, set())
+    size = {n: os.path.getsize(n) for n in reached}
     chosen = []
     left = {n: e for n, e in reached.items() if n not in kept}
-    while left and len(chosen) + len(kept) < LIMIT:
-        best = max(left, key=lambda n: (len(left[n] - covered), -os.path.getsize(n), n))
+    while left and len(chosen) + len(kept) < limit:
+        gain = {n: len(f - covered) / (256 + size[n] if by_size else 1) for n, f in left.items()}
+        best = max(left, key=lambda n: (gain[n], -size[n], n))
         if not left[best] - covered:
             break
         covered |= left.pop(best)
@@ -66,7 +72,9 @@ def main():
     reached = coverage(program, [corpus, *new], options)
     by_hand = [os.path.join(corpus, f) for f in sorted(os.listdir(corpus))
                if not re.fullmatch("[0-9a-f]{40}", f)]
-    chosen = choose(reached, by_hand)
+    edges = {name: {f // FEATURES_OF_EDGE for f in features} for name, features in reached.items()}
+    chosen = choose(edges, by_hand, LIMIT)
+    chosen += choose(reached, by_hand + chosen, FEW, by_size=True)
     inputs = [open(name, "rb").read() for name in chosen]
     for f in os.listdir(corpus):
         if re.fullmatch("[0-9a-f]{40}", f):

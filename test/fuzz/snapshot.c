@@ -3,7 +3,8 @@
 /*
  * The snapshot's file: what comes out of a file is what was put in, up to a block that was changed,
  * and only of an untouched one the end. The input says what is written, with which secret it is
- * written and read, and what is done to the bytes between; or it is the file itself.
+ * written and read, and what is done to the bytes between; or it is the file itself, or what its
+ * first block says.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../src/manager/snapshot.h"
 #include "fuzz.h"
-#include "sc_snapshot.h"
 
 #define BLOCKS 8
 
@@ -111,6 +112,22 @@ static int read_all(const sc_buf_t *file, const sc_keyring_t *keys, const made_t
     return rv == APR_EOF;
 }
 
+static void read_meta(const fuzz_in_t *in)
+{
+    unsigned char *copy = fuzz_copy(in->p, in->left);
+    sc_snap_meta_t meta;
+    apr_uint32_t i;
+
+    if (sc_snap_meta_get(&meta, copy, in->left) == APR_SUCCESS) {
+        FUZZ_CHECK(meta.nothers <= SC_MEMBERS_MAX && meta.nlater <= meta.nothers);
+        FUZZ_CHECK(memchr(meta.route, '\0', sizeof(meta.route)) != NULL);
+        for (i = 0; i < meta.nothers; i++) {
+            FUZZ_CHECK(memchr(meta.other[i], '\0', sizeof(meta.other[i])) != NULL);
+        }
+    }
+    free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_in_t in = {data, size};
@@ -124,7 +141,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     how = fuzz_u8(&in);
     writer = how % 3;
     reader = how / 3 % 3;
-    if (how >= 200) {
+    if (how >= 240) {
+        read_meta(&in);
+    } else if (how >= 200) {
         sc_put(&file, in.p, in.left);
         (void)read_all(&file, ring(reader), NULL);
     } else {

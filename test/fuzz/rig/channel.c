@@ -11,12 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <apr_strings.h>
+#include <sanitizer/allocator_interface.h>
+
+#include "../../../src/interceptor/members.h"
 #include "channel.h"
+#include "hostile.h"
 #include "mail.h"
 
 #define NODES 2
 #define KEPT 32 /* sends and datagrams that are kept; older ones end */
 #define FRAME_MAX (64 * 1024)
+/* Bounds of nodes that are to reach them. */
+#define SMALL_FRAME 4096
+#define SMALL_QUEUE 2048
+#define SENDS_MAX 24 /* of one node, that have not ended: an application counts them */
 
 typedef struct net_t net_t;
 
@@ -33,6 +42,7 @@ typedef struct node_t {
     int settled;
     int members;
     int posts;               /* accepted, and not ended */
+    int sends;               /* the same, of messages that are no records */
     int echo;                /* posts from within callbacks */
     sc_resolved_fn_t *asked; /* a look-up that is under way */
     void *asked_baton;
@@ -45,6 +55,8 @@ struct net_t {
     sc_timers_t *timers;
     node_t node[NODES];
     fuzz_bag_t bag;
+    size_t before; /* memory in use when the nodes had been made */
+    size_t bound;  /* what may be held besides; 0: not looked at */
 };
 
 /* ---- what is under way ------------------------------------------------------------------------
@@ -187,6 +199,12 @@ static void posted(void *baton, apr_status_t rv)
     ((node_t *)baton)->posts--;
 }
 
+static void sent(void *baton, apr_status_t rv)
+{
+    (void)rv;
+    ((node_t *)baton)->sends--;
+}
+
 static void post(node_t *n, const sc_member_t *to, const void *bytes, apr_size_t len,
                  apr_uint32_t options)
 {
@@ -284,6 +302,38 @@ static apr_time_t net_clock(void *ctx)
     return ((net_t *)ctx)->now;
 }
 
+void fuzz_channel_config(const net_setup_t *setup, int node, sc_config_t *c)
+{
+    sc_member_t m;
+    unsigned int k;
+
+    fuzz_peer(&m, (unsigned int)node);
+    sc_config_defaults(c);
+    c->membership = setup->membership;
+    c->mcast.accept_foreign = (apr_uint32_t)setup->accept_foreign;
+    if (setup->domain != NULL) {
+        apr_cpystrn(c->mcast.domain, setup->domain, sizeof(c->mcast.domain));
+    }
+    strcpy(c->dns.name, "nodes.example");
+    c->dns.port = 4000;
+    c->receiver.port = 4000;
+    c->sender.max_queue = 64 * 1024;
+    if (setup->small) {
+        c->receiver.max_frame = SMALL_FRAME;
+        c->sender.max_queue = SMALL_QUEUE;
+    }
+    strcpy(c->route, m.route);
+    sc_member_host(&m, c->receiver.address);
+    c->ninterceptors = setup->ninterceptors;
+    memcpy(c->interceptor, setup->interceptor, sizeof(setup->interceptor));
+    for (k = 0; k < 6 && setup->membership != SC_MEMBERSHIP_DNS; k++) {
+        fuzz_peer(&m, k);
+        sc_member_host(&m, c->member[k].host);
+        c->member[k].port = 4000;
+        c->nmembers++;
+    }
+}
+
 static int start_node(net_t *net, int i, const net_setup_t *setup)
 {
     sc_channel_up_t up = {&net->node[i], up_record, up_member, up_progress, up_message,
@@ -291,31 +341,12 @@ static int start_node(net_t *net, int i, const net_setup_t *setup)
     node_t *n = &net->node[i];
     sc_channel_config_t cfg;
     sc_member_t self;
-    unsigned int k;
 
     memset(&cfg, 0, sizeof(cfg));
     fuzz_peer(&self, (unsigned int)i);
     n->net = net;
     n->index = i;
-    sc_config_defaults(&n->config);
-    n->config.membership = setup->membership;
-    n->config.mcast.accept_foreign = setup->accept_foreign;
-    strcpy(n->config.dns.name, "nodes.example");
-    n->config.dns.port = 4000;
-    n->config.receiver.port = 4000;
-    n->config.sender.max_queue = 64 * 1024;
-    strcpy(n->config.route, self.route);
-    sc_member_host(&self, n->config.receiver.address);
-    n->config.ninterceptors = setup->ninterceptors;
-    memcpy(n->config.interceptor, setup->interceptor, sizeof(setup->interceptor));
-    for (k = 0; k < 6 && setup->membership != SC_MEMBERSHIP_DNS; k++) {
-        sc_member_t other;
-
-        fuzz_peer(&other, k);
-        sc_member_host(&other, n->config.member[k].host);
-        n->config.member[k].port = 4000;
-        n->config.nmembers++;
-    }
+    fuzz_channel_config(setup, i, &n->config);
     n->transport.ctx = n;
     n->transport.send = net_send;
     n->transport.probe = net_probe;
@@ -368,27 +399,40 @@ static apr_status_t outcome(fuzz_in_t *in)
     return rv[fuzz_below(in, 8)];
 }
 
-/** A frame as it came over the wire. @return what the receiver would answer */
-static apr_status_t deliver_frame(node_t *n, const sc_buf_t *frame)
+/** Take a frame's data out of it, in memory of its size, to be freed. @return NULL: it is none */
+static unsigned char *unframe(const sc_buf_t *frame, apr_size_t limit, sc_packet_t *packet)
 {
-    apr_status_t rv = APR_EINVAL;
+    unsigned char *copy = NULL;
     const unsigned char *data;
     sc_frame_kind_t kind;
     sc_parser_t parser;
-    sc_packet_t packet;
     apr_size_t len;
 
-    sc_parser_init(&parser, FRAME_MAX);
+    sc_parser_init(&parser, limit);
     sc_put(&parser.in, frame->data, frame->len);
     if (sc_parser_next(&parser, &kind, &data, &len) == APR_SUCCESS) {
-        unsigned char *copy = fuzz_copy(data, len);
-
-        if (sc_packet_get(&packet, copy, len) == APR_SUCCESS) {
-            rv = n->up.packet(n->up.baton, &packet);
+        copy = fuzz_copy(data, len);
+        if (sc_packet_get(packet, copy, len) != APR_SUCCESS) {
+            free(copy);
+            copy = NULL;
         }
-        free(copy);
     }
     sc_parser_free(&parser);
+    return copy;
+}
+
+/** A frame as it came over the wire. @return what the receiver would answer */
+static apr_status_t deliver_frame(node_t *n, const sc_buf_t *frame)
+{
+    apr_size_t limit = n->config.receiver.max_frame;
+    apr_status_t rv = APR_EINVAL;
+    sc_packet_t packet;
+    unsigned char *copy = unframe(frame, limit < FRAME_MAX ? limit : FRAME_MAX, &packet);
+
+    if (copy != NULL) {
+        rv = n->up.packet(n->up.baton, &packet);
+        free(copy);
+    }
     return rv;
 }
 
@@ -529,40 +573,6 @@ static void op_datagram(net_t *net, fuzz_in_t *in)
     sc_buf_free(&b);
 }
 
-/* The texts by which membership and interceptors know each other's messages. */
-static const char *const known_texts[] = {"Local StaticMember Notification Data",
-                                          "Local StaticMember Shutdown Data",
-                                          "TCP-FAIL-DETECT",
-                                          "NBC-HEADER",
-                                          "SC-HEADER",
-                                          "TWO_PHASE_COMMIT"};
-
-static void build_body(fuzz_in_t *in, sc_buf_t *b)
-{
-    unsigned int how = fuzz_below(in, 12);
-    const unsigned char *p;
-    size_t len;
-
-    if (how < sizeof(known_texts) / sizeof(known_texts[0])) {
-        sc_put(b, known_texts[how], strlen(known_texts[how]));
-        fuzz_damage(in, b);
-    } else if (how < 9) { /* an envelope: "SCE1", version, stream, seq, store, lsn, records */
-        sc_put(b, "SCE1\1", 5);
-        sc_put_u64(b, fuzz_below(in, 3));
-        sc_put_varint(b, fuzz_number(in));
-        sc_put_u64(b, 1000 + fuzz_below(in, 8));
-        sc_put_varint(b, fuzz_number(in));
-        while (in->left > 0 && b->len < 2000 && fuzz_below(in, 2) != 0) {
-            p = fuzz_text(in, 200, &len);
-            sc_put_str(b, p, len);
-        }
-        fuzz_damage(in, b);
-    } else {
-        p = fuzz_text(in, 8192, &len);
-        sc_put(b, p, len);
-    }
-}
-
 /** A Java object is no byte message; its sender is mostly none of this module. */
 static void build_object(fuzz_in_t *in, sc_packet_t *packet, sc_buf_t *b)
 {
@@ -575,14 +585,31 @@ static void build_object(fuzz_in_t *in, sc_packet_t *packet, sc_buf_t *b)
     fuzz_damage(in, b);
 }
 
+/** The last message that a node has sent, to be freed. @return NULL: there is none */
+static unsigned char *latest(const net_t *net, sc_packet_t *packet)
+{
+    unsigned char *copy = NULL;
+    int i;
+
+    for (i = net->bag.n - 1; i >= 0 && copy == NULL; i--) {
+        if (!net->bag.at[i].datagram) {
+            copy = unframe(&net->bag.at[i].bytes, FRAME_MAX, packet);
+        }
+    }
+    return copy;
+}
+
 /** A packet of anybody, that no node has sent. */
 static void op_packet(net_t *net, fuzz_in_t *in)
 {
+    const sc_config_t *c = &net->node[0].config;
     sc_packet_t packet;
+    sc_packet_t other;
+    unsigned char *mail = latest(net, &other);
     sc_buf_t body;
     sc_buf_t b;
 
-    sc_buf_init(&b, FRAME_MAX);
+    sc_buf_init(&b, 2 * FRAME_MAX);
     sc_buf_init(&body, FRAME_MAX);
     memset(&packet, 0, sizeof(packet));
     fuzz_member(in, &packet.from);
@@ -591,11 +618,15 @@ static void op_packet(net_t *net, fuzz_in_t *in)
         packet.options = fuzz_u32(in);
     }
     packet.timestamp_ms = fuzz_number(in);
-    packet.id.b[0] = (unsigned char)fuzz_below(in, 4);
-    if (net->node[0].config.mcast.accept_foreign && fuzz_below(in, 2) == 0) {
+    packet.id.b[0] = (unsigned char)fuzz_u8(in); /* mostly one of a few */
+    packet.id.b[0] = packet.id.b[0] < 0xc0 ? packet.id.b[0] % 4 : packet.id.b[0];
+    if (c->mcast.accept_foreign && fuzz_below(in, 2) == 0) {
         build_object(in, &packet, &body);
     } else {
-        build_body(in, &body);
+        fuzz_body(in, &body, mail != NULL ? &other : NULL);
+    }
+    if (c->ninterceptors > 0) {
+        fuzz_wrap(in, c, net->now, &packet, &body);
     }
     packet.body = body.data;
     packet.body_len = body.len;
@@ -603,6 +634,33 @@ static void op_packet(net_t *net, fuzz_in_t *in)
     (void)deliver_frame(&net->node[0], &b);
     sc_buf_free(&body);
     sc_buf_free(&b);
+    free(mail);
+}
+
+/** What a node has sent, with something changed by somebody who has the key of Encrypt. */
+static void op_reseal(net_t *net, fuzz_in_t *in)
+{
+    fuzz_mail_t *k = fuzz_bag_any(&net->bag, in);
+    node_t *to = k != NULL ? &net->node[1 - k->from] : NULL;
+    sc_packet_t packet;
+    unsigned char *copy = k != NULL ? unframe(&k->bytes, FRAME_MAX, &packet) : NULL;
+    sc_buf_t body;
+    sc_buf_t b;
+
+    if (copy == NULL) {
+        return;
+    }
+    sc_buf_init(&b, 2 * FRAME_MAX);
+    sc_buf_init(&body, FRAME_MAX);
+    if (fuzz_reseal(in, &to->config, net->now, &packet, &body)) {
+        packet.body = body.data;
+        packet.body_len = body.len;
+        sc_frame_put(&b, &packet);
+        (void)deliver_frame(to, &b);
+    }
+    sc_buf_free(&body);
+    sc_buf_free(&b);
+    free(copy);
 }
 
 static void op_post(net_t *net, fuzz_in_t *in)
@@ -622,6 +680,36 @@ static void op_post(net_t *net, fuzz_in_t *in)
     }
     if (count > 0) {
         post(n, m[whom % count], p, len, options);
+    }
+}
+
+/** A message that is no record, with any options, also to members of others. */
+static void op_send(net_t *net, fuzz_in_t *in, int bulk)
+{
+    static unsigned char zeros[16 * 1024];
+    node_t *n = &net->node[fuzz_below(in, NODES)];
+    const sc_member_t *m[2 * SC_MEMBERS_MAX];
+    apr_size_t count = sc_channel_members(n->channel, m, SC_MEMBERS_MAX);
+    apr_uint32_t options = fuzz_u8(in);
+    unsigned int whom = fuzz_below(in, 16);
+    const unsigned char *p = zeros;
+    size_t len = 64 * (size_t)fuzz_u8(in);
+
+    if (options & 0x80) {
+        options = fuzz_u32(in);
+    }
+    if (len == 0) {
+        p = fuzz_text(in, 4096, &len);
+    }
+    count += bulk ? 0 : sc_channel_foreign(n->channel, m + count, SC_MEMBERS_MAX);
+    if (count == 0 || n->sends == SENDS_MAX) {
+        return;
+    }
+    n->sends++;
+    if ((bulk ? sc_channel_send_bulk(n->channel, m[whom % count], p, len, sent, n)
+              : sc_channel_send(n->channel, m[whom % count], p, len, options, sent, n)) !=
+        APR_SUCCESS) {
+        n->sends--;
     }
 }
 
@@ -678,13 +766,51 @@ static void stop_all(net_t *net)
         sc_timer_cancel(net->timers, &refusals->timer);
         refused_due(refusals, net->now);
     }
+    for (i = 0; i < NODES; i++) {
+        FUZZ_CHECK(net->node[i].sends == 0);
+    }
     FUZZ_CHECK(sc_timers_next(net->timers) < 0); /* nothing is left that could fire */
     fuzz_bag_free(&net->bag);
+}
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+/** What two nodes with small bounds may hold: for members, queues and sends; in the interceptors
+ *  that keep messages; and in tokens of elections. */
+static size_t bound_of(const net_setup_t *setup)
+{
+    size_t node = 224 * 1024;
+    apr_uint32_t i;
+
+    for (i = 0; i < setup->ninterceptors; i++) {
+        const char *name = setup->interceptor[i].name;
+
+        if (strcmp(name, "Fragmentation") == 0 || strcmp(name, "Order") == 0 ||
+            strcmp(name, "TwoPhaseCommit") == 0) {
+            node += 8 * (size_t)SMALL_FRAME;
+        } else if (strcmp(name, "NonBlockingCoordinator") == 0) {
+            node += 16 * 2 * sizeof(sc_members_t);
+        }
+    }
+    return NODES * node;
+}
+
+static void check_memory(const net_t *net)
+{
+    size_t now = __sanitizer_get_current_allocated_bytes();
+    int i;
+
+    for (i = 0; i < net->bag.n; i++) {
+        now -= net->bag.at[i].bytes.cap;
+    }
+    FUZZ_CHECK(net->bound == 0 || now <= net->before + net->bound);
 }
 
 void fuzz_channels(fuzz_in_t *in, const net_setup_t *setup)
 {
     static net_t net;
+    unsigned int what;
     int i;
 
     memset(&net, 0, sizeof(net));
@@ -697,9 +823,12 @@ void fuzz_channels(fuzz_in_t *in, const net_setup_t *setup)
     for (i = 0; i < NODES; i++) {
         FUZZ_CHECK(start_node(&net, i, setup));
     }
+    net.before = __sanitizer_get_current_allocated_bytes();
+    net.bound = setup->small ? bound_of(setup) : 0;
     honest(&net, (int)fuzz_below(in, 64)); /* up to when they know each other, or not */
     while (in->left > 0) {
-        switch (fuzz_below(in, 16)) {
+        what = fuzz_u8(in);
+        switch (what < 0xe0 ? what % 16 : what) {
         case 0:
         case 1:
         case 2:
@@ -726,13 +855,22 @@ void fuzz_channels(fuzz_in_t *in, const net_setup_t *setup)
         case 13:
             op_post(&net, in);
             break;
-        default:
+        case 14:
+        case 15:
             op_rest(&net, in);
+            break;
+        default:
+            if ((what & 3) == 3) {
+                op_reseal(&net, in);
+            } else {
+                op_send(&net, in, (what & 3) == 2);
+            }
             break;
         }
         for (i = 0; i < NODES; i++) {
             check_view(&net.node[i]);
         }
+        check_memory(&net);
     }
     stop_all(&net);
     apr_pool_destroy(net.pool);

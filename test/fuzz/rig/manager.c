@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <apr_strings.h>
+
 #include "../../unit/store_rig.h"
 #include "mail.h"
 #include "manager.h"
@@ -211,12 +213,12 @@ static apr_time_t node_wall(void *ctx)
 {
     node_t *n = ctx;
 
-    return n->net->now + apr_time_from_sec(1700000000) - apr_time_from_sec(100 * n->index);
+    return n->net->now + FUZZ_WALL - apr_time_from_sec(100 * n->index);
 }
 
 static apr_uint64_t hlc_now(const net_t *net)
 {
-    return (apr_uint64_t)apr_time_as_msec(net->now + apr_time_from_sec(1700000000)) << 16;
+    return (apr_uint64_t)apr_time_as_msec(net->now + FUZZ_WALL) << 16;
 }
 
 static void start_engine(net_t *net, int i)
@@ -619,6 +621,8 @@ static void finish(net_t *net, int leave, int audit)
             sc_manager_stop(n->m);
             honest(net, 3, 100);
             (void)sc_manager_busy(n->m);
+            sc_manager_last_look(n->m);
+            sc_manager_save(n->m);
         }
         if (audit) { /* slower than all the rest */
             apr_uint16_t own = SC_ROUTE_NONE;
@@ -638,6 +642,11 @@ static void finish(net_t *net, int leave, int audit)
 
 void fuzz_managers(fuzz_in_t *in, sc_manager_kind_t kind, int front)
 {
+    fuzz_managers_from(in, kind, front, NULL);
+}
+
+void fuzz_managers_from(fuzz_in_t *in, sc_manager_kind_t kind, int front, const char *snapshot)
+{
     static net_t net;
     unsigned int how = fuzz_u8(in);
     unsigned int start = fuzz_u8(in);
@@ -645,11 +654,16 @@ void fuzz_managers(fuzz_in_t *in, sc_manager_kind_t kind, int front)
 
     memset(&net, 0, sizeof(net));
     apr_pool_create(&net.pool, fuzz_start());
-    net.now = apr_time_from_sec(100000);
+    net.now = FUZZ_MONO;
     net.timers = sc_timers_create(net.pool);
     fuzz_bag_init(&net.bag, KEPT, 2 * RECORD_MAX);
     for (i = 0; i < NODES; i++) {
         init_node(&net, i, kind, front, how);
+    }
+    if (snapshot != NULL) {
+        apr_cpystrn(net.node[0].config.snapshot.path, snapshot,
+                    sizeof(net.node[0].config.snapshot.path));
+        net.node[0].config.snapshot.wait_ms = 10000;
     }
     for (i = 0; i < REAL; i++) {
         start_engine(&net, i);

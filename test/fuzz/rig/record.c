@@ -125,6 +125,17 @@ static void session(fuzz_in_t *in, sc_wire_session_t *s, sc_buf_t *content, apr_
     }
 }
 
+void fuzz_session(fuzz_in_t *in, sc_buf_t *b, apr_uint64_t hlc)
+{
+    sc_wire_session_t s;
+    sc_buf_t content;
+
+    sc_buf_init(&content, LIMIT);
+    session(in, &s, &content, hlc);
+    sc_wire_session_put(b, &s);
+    sc_buf_free(&content);
+}
+
 static void created(fuzz_in_t *in, sc_buf_t *b, sc_event_t event, apr_uint64_t hlc)
 {
     sc_wire_session_t s;
