@@ -151,6 +151,7 @@ static void ends_due(void *baton, apr_time_t now)
     tell_ended(baton);
 }
 
+/** What messages to a member take on this lane, small ones and ended ones, too. */
 static apr_uint64_t bytes_to(const sc_trains_t *trains, const sc_member_t *to, sc_lane_t lane)
 {
     apr_uint64_t bytes = 0;
@@ -158,7 +159,7 @@ static apr_uint64_t bytes_to(const sc_trains_t *trains, const sc_member_t *to, s
 
     for (t = trains->first; t != NULL; t = t->next) {
         if (goes_to(t, to, lane)) {
-            bytes += t->out.packet.body_len;
+            bytes += sizeof(*t) + t->out.packet.body_len;
         }
     }
     return bytes;
@@ -207,7 +208,7 @@ void sc_trains_send(sc_trains_t *trains, const sc_outgoing_t *out, apr_uint32_t 
         sc_trains_refuse(trains, out, APR_ECONNABORTED);
         return;
     }
-    if (waiting > 0 && waiting + len > trains->max_bytes) {
+    if (waiting > 0 && waiting + sizeof(*t) + len > trains->max_bytes) {
         sc_trains_refuse(trains, out, APR_ENOSPC);
         return;
     }

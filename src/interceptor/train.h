@@ -34,7 +34,7 @@ typedef struct sc_trains_t {
     /** Make packet i of a message: change out->packet, whose body may lie in b (empty before).
      *  @return APR_SUCCESS, or why the message fails */
     apr_status_t (*car)(const sc_train_t *train, apr_uint32_t i, sc_outgoing_t *out, sc_buf_t *b);
-    apr_uint64_t max_bytes; /* that may wait on one lane, the one that is going included */
+    apr_uint64_t max_bytes; /* of memory for one lane, the message that is going included */
     apr_size_t grows;       /* bytes that a packet has more than the message at most */
     sc_train_t *first;      /* in the order they were given */
     sc_train_t **tail;
