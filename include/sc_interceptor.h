@@ -21,7 +21,7 @@ typedef struct sc_outgoing_t {
     const sc_member_t *to; /**< valid during the call */
     sc_lane_t lane;
     int dispatched;     /**< 1: MessageDispatch lets it pass, also when it is asynchronous: whoever
-                           sends     wants to know its end, and has reserved its bytes if need be */
+                             sends it wants to know its end, and has reserved its bytes */
     sc_sent_fn_t *done; /**< exactly once, never from within the send */
     void *baton;
 } sc_outgoing_t;

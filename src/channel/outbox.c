@@ -265,7 +265,7 @@ static void async_lost(sc_outbox_t *box, apr_uint32_t records, apr_status_t rv)
     }
     if (sc_log_allowed(&box->po->lost_log, sc_mono(env->clock), LOG_INTERVAL, &more)) {
         sc_log(env->log, SC_LOG_WARNING, rv,
-               "SC0542: %u asynchronous session messages did not reach member %s (and others "
+               "SC0542: %u asynchronous messages did not reach member %s (and others "
                "%" APR_UINT64_T_FMT " times before); it will ask for what it missed",
                records, sc_member_name(&box->to, name), more);
     }
