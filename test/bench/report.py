@@ -261,7 +261,8 @@ class Report:
             return {f"{a}/{b}": r for (a, b), r in results.items()}
 
         return {"compare": named(self.compare), "single": named(self.single),
-                "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned}, "traffic": self.traffic, "memory": self.memory,
+                "rtt_us": {"free": self.rtt_free, "one_cpu": self.rtt_pinned},
+                "traffic": self.traffic, "memory": self.memory,
                 "store": self.store, "joiner": self.joiner,
                 "balance": self.balance, "instructions": self.instructions,
                 "encrypt": self.encrypt, "strangers": self.strangers, "deploy": self.deploy,
