@@ -141,6 +141,7 @@ typedef struct sc_view_t {
     X(proven)             /* connections on which both sides proved that they have the secret */   \
     X(strangers)          /* connections closed because they did not */                            \
     X(misdirected)        /* connections of members that wanted another one, or a former life */   \
+    X(unfinished)         /* connections whose other side closed them before it proved anything */ \
     X(frames_forged)      /* frames and acknowledgements on proven connections, not authentic */   \
     X(datagrams_forged)   /* datagrams of the group without the secret's MAC */                    \
     X(datagrams_replayed) /* authentic ones that were heard before */                              \

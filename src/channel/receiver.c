@@ -539,7 +539,9 @@ static void shake_event(conn_t *c)
     } else if (rv == APR_EACCES) {
         conn_refuse(c, FAULT_STRANGER, c->shake->why);
     } else if (rv != APR_EAGAIN) {
-        conn_refuse(c, FAULT_STRANGER, "it ended before");
+        /* nothing wrong was said: a member that gave up while this node was restarted, or a scan */
+        SC_NET_COUNT(c->r->env, unfinished, 1);
+        conn_close(c);
     } else if (step != c->shake->step) {
         take_out(c);
         put_in(&c->r->strangers, c);

@@ -39,15 +39,13 @@ static void run(const sc_farm_t *f)
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     static char *env[] = {path, NULL};
     static const struct sched_param any;
-    static const int signals[] = {SIGHUP,  SIGINT,   SIGTERM, SIGPIPE, SIGUSR1,
-                                  SIGUSR2, SIGWINCH, SIGCHLD, SIGXFSZ};
     sigset_t none;
-    size_t i;
     int null;
+    int i;
 
     (void)setsid(); /* a group of its own, to be ended as a whole */
-    for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        signal(signals[i], SIG_DFL); /* the engine ignores most of them, and that is inherited */
+    for (i = 1; i < SIGRTMIN; i++) {
+        signal(i, SIG_DFL); /* what the engine ignores, or who started httpd, is inherited */
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -306,6 +306,26 @@ static void test_half_open(void)
     peer_env_end(env);
 }
 
+/** Who goes away without a word has done nothing wrong. */
+static void test_unfinished(void)
+{
+    peer_env_t *env = nodes(secret, secret);
+    peer_node_t *b = &env->node[1];
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        close(peer_connect(b));
+    }
+    for (i = 0; i < 1000 && b->board.count.unfinished < 3; i++) {
+        peer_spin(env, 1);
+    }
+    CU_ASSERT_EQUAL(b->board.count.unfinished, 3);
+    CU_ASSERT_EQUAL(b->board.count.strangers, 0);
+    CU_ASSERT_PTR_NULL(strstr(b->log, "SC0473"));
+    CU_ASSERT_EQUAL(send_one(env, "x", SYNC), APR_SUCCESS);
+    peer_env_end(env);
+}
+
 static int is_open(int fd)
 {
     char byte;
@@ -521,6 +541,7 @@ void sc_suite_secret_net(CU_pSuite s)
     CU_add_test(s, "net: who is meant, and who speaks", test_identity);
     CU_add_test(s, "net: no handshake", test_garbage);
     CU_add_test(s, "net: connections that prove nothing", test_half_open);
+    CU_add_test(s, "net: closed by the other side", test_unfinished);
     CU_add_test(s, "net: many from one address", test_crowd);
     CU_add_test(s, "net: one each from many addresses", test_scattered);
     CU_add_test(s, "net: as many members as may be", test_most_members);
