@@ -258,6 +258,29 @@ static void test_lagging_again(void)
     net_destroy(net);
 }
 
+static void both(sc_config_t *c, int index)
+{
+    (void)index;
+    c->quorum = 2;
+}
+
+/* Nor would there be a quorum without it. */
+static void test_lagging_quorum(void)
+{
+    net_t *net = net_ready(2, both);
+    int i;
+
+    CU_ASSERT_EQUAL(net_set(net, 0, SC_CHANGE_NEW, 1, "a", "0"), SC_DONE);
+    for (i = 0; i < 4; i++) {
+        hold(net, 1, 1);
+        CU_ASSERT_NOT_EQUAL(net_set(net, 0, 0, 1, "a", "1"), SC_DONE);
+        hold(net, 1, 0);
+        net_run(net, 1500);
+        CU_ASSERT_EQUAL(net_set(net, 0, 0, 1, "a", "2"), SC_DONE);
+    }
+    net_destroy(net);
+}
+
 /* Without it nothing would be acknowledged: better late than not at all. */
 static void test_lagging_needed(void)
 {
@@ -568,6 +591,7 @@ void delta_changes_tests(void)
     add("a member that does not answer", test_lagging);
     add("a member that does not answer again and again", test_lagging_again);
     add("a member that is needed", test_lagging_needed);
+    add("a member that the quorum needs", test_lagging_quorum);
     add("onTimeout=fail", test_refused);
     add("asynchronous", test_asynchronous);
     add("a member goes while it is waited for", test_gone_while_waiting);
