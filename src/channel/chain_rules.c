@@ -164,21 +164,6 @@ static const char *domain_check(const sc_config_interceptor_t *a, const sc_confi
     return NULL;
 }
 
-static const char *braces_check(const sc_config_interceptor_t *c, apr_pool_t *pool)
-{
-    apr_uint32_t i;
-
-    for (i = 0; i < c->nattrs && i < SC_ATTRS_MAX; i++) {
-        const char *value = c->attr[i].value;
-
-        if ((is(c, "StaticMembership") && strstr(value, ",domain={") != NULL) ||
-            (is(c, "DomainFilter") && strcmp(c->attr[i].name, "domain") == 0 && value[0] == '{')) {
-            return apr_psprintf(pool, "interceptor %s: domain wants %s", c->name, SC_DOMAIN_TEXT);
-        }
-    }
-    return NULL;
-}
-
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 static const char *one_check(const sc_config_t *c, const sc_config_interceptor_t *conf,
@@ -192,9 +177,6 @@ static const char *one_check(const sc_config_t *c, const sc_config_interceptor_t
                             sc_interceptor_names(pool));
     }
     message = twice_check(conf, pool);
-    if (message == NULL) {
-        message = braces_check(conf, pool);
-    }
     if (message == NULL && cls->check != NULL) {
         message = cls->check(conf, pool);
     }

@@ -47,6 +47,9 @@ static const char *filter_check(const sc_config_interceptor_t *c, apr_pool_t *po
         return apr_psprintf(pool, "interceptor DomainFilter: domain can have %d bytes at most",
                             SC_DOMAIN_MAX);
     }
+    if (message == NULL && sc_interceptor_text(c, "domain", "")[0] == '{') {
+        return "interceptor DomainFilter: domain wants " SC_DOMAIN_TEXT;
+    }
     return message;
 }
 

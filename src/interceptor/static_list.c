@@ -71,6 +71,8 @@ static const char *listed_get(sc_listed_t *l, const char *text)
             if (!l->has_uid) {
                 return "uniqueId= with 32 hex digits";
             }
+        } else if (strncmp(text, "domain={", 8) == 0) {
+            return "as domain= " SC_DOMAIN_TEXT;
         } else if (strncmp(text, "domain=", 7) == 0 && !l->has_domain && len >= 7 &&
                    len - 7 <= SC_DOMAIN_MAX) {
             l->has_domain = 1;
