@@ -170,15 +170,8 @@ def settle(nodes, quiet_ns=1000000, step=0.05, timeout=5.0):
 
 # ---- load ----------------------------------------------------------------------------------------
 
-class Load:
-    """A run of the load generator."""
-
-    def __init__(self, farm, args, cpu=None):
-        command = [farm.load] + [str(a) for a in args]
-        if cpu is not None:
-            command = ["taskset", "-c", str(cpu)] + command
-        self.proc = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     stderr=subprocess.PIPE, text=True)
+class Running:
+    """A process that is there while the with statement lasts; self.proc."""
 
     def __enter__(self):
         return self
@@ -187,11 +180,22 @@ class Load:
         if self.proc.poll() is None:
             self.proc.kill()
         self.proc.wait()
-        for stream in (self.proc.stdin, self.proc.stdout, self.proc.stderr):
+        for stream in filter(None, (self.proc.stdin, self.proc.stdout, self.proc.stderr)):
             try:
                 stream.close()
             except OSError:
                 pass
+
+
+class Load(Running):
+    """A run of the load generator."""
+
+    def __init__(self, farm, args, cpu=None):
+        command = [farm.load] + [str(a) for a in args]
+        if cpu is not None:
+            command = ["taskset", "-c", str(cpu)] + command
+        self.proc = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True)
 
     def wait_ready(self, timeout=LOAD_TIMEOUT):
         ready, _, _ = select.select([self.proc.stdout], [], [], timeout)

@@ -54,21 +54,12 @@ def section_encrypt(farm, opt, report):
                 node.stop()
 
 
-class Stranger:
+class Stranger(rig.Running):
     """A process that bothers whoever is at an address while the with statement lasts."""
 
     def __init__(self, *args):
         self.proc = subprocess.Popen([sys.executable, STRANGER] + [str(a) for a in args],
                                      stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        if self.proc.poll() is None:
-            self.proc.kill()
-        self.proc.wait()
-        self.proc.stdout.close()
 
     def wait_ready(self):
         if self.proc.stdout.readline() != "ready\n":

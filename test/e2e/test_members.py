@@ -257,7 +257,7 @@ def test_static_name_server_that_hangs(farm, patient_names):
     wait_until(lambda: names.asked > asked, 10, "asked in vain")
     one.op("set=a:2")
     assert c.client(cookies=one.cookies).values() == {"a": "2"}
-    wait_until(lambda: a.state() == "ready", 25, "ready without an answer")
+    wait_until(lambda: a.state() == "ready", 60, "ready without an answer")
     names.silent = False
     cluster.wait_together(60)
 
@@ -595,10 +595,10 @@ def test_deaf_after_an_interface_was_replaced(farm, lab, loopback):
     a, b = cluster.nodes
     lab.remove(b)
     lab.bring_back(b)
-    wait_until(lambda: lab.groups(b, "228.0.0.4") == {"back"}, 20, "it is in the group again")
-    b.wait_log(r"SC0562")
-    b.wait_log(r"SC0437")
-    cluster.wait_together(20)
+    wait_until(lambda: lab.groups(b, "228.0.0.4") == {"back"}, 60, "it is in the group again")
+    b.wait_log(r"SC0562", timeout=30)
+    b.wait_log(r"SC0437", timeout=30)
+    cluster.wait_together(60)
     assert "SC0435" not in b.log()
     assert b.count("group_joins") > 0 and a.count("group_joins") == 0
 
